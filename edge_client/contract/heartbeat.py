@@ -1,0 +1,149 @@
+"""The heartbeat: what a device says of itself, signed, in ``fleet/<device>/status.json``."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from edge_client.contract.errors import BadRecord
+from edge_client.contract.fields import Fields
+from edge_client.contract.names import check_name
+from edge_client.contract.signing import sign_payload, verify_payload
+
+SCHEMA = 1
+PURPOSE = "heartbeat"
+HEALTH = ("ok", "degraded")
+OUTCOMES = ("none", "trial", "probation", "confirmed", "quarantined", "failed")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rollout:
+    """What became of the newest release on this device.
+
+    Attributes:
+        engine_id: The engine that the channel names; "" before the first.
+        engine_sha256: Its digest.
+        outcome: One of `OUTCOMES`.
+        reason: Why, when it was not confirmed.
+    """
+
+    engine_id: str = ""
+    engine_sha256: str = ""
+    outcome: str = "none"
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quarantined:
+    """An engine that this device will not try again, and why."""
+
+    engine_sha256: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heartbeat:
+    """One status of one device; `sequence` rises, so that an old one can't replace a newer one."""
+
+    device: str
+    site: str
+    station: str
+    sequence: int
+    sent_at: datetime
+    client_version: str
+    inspection: str
+    channel: str
+    engine_id: str
+    engine_sha256: str
+    slot: str  # "factory", "a" or "b"
+    health: str  # ok or degraded
+    problems: tuple[str, ...] = ()
+    frames: int = 0
+    requests_lost: int = 0
+    latency_ms_p50: float = 0.0
+    latency_ms_p99: float = 0.0
+    class_counts: Mapping[str, int] = field(default_factory=dict)
+    anomaly_mean: float = 0.0
+    spool_bytes: int = 0
+    spool_limit: int = 0
+    spool_windows: int = 0  # windows that wait for upload
+    rollout: Rollout = field(default_factory=Rollout)
+    metadata_versions: Mapping[str, int] = field(default_factory=dict)
+    quarantined: tuple[Quarantined, ...] = ()
+
+    def to_payload(self) -> dict[str, Any]:
+        """Return the heartbeat as plain JSON values."""
+        return {**asdict(self), "schema": SCHEMA, "sent_at": self.sent_at.isoformat()}
+
+    def sign(self, key: Ed25519PrivateKey) -> bytes:
+        """Return the signed document that is uploaded."""
+        return sign_payload(self.to_payload(), key, purpose=PURPOSE)
+
+    @staticmethod
+    def verify(document: bytes, public_key_hex: str) -> "Heartbeat":
+        """Read a signed heartbeat.
+
+        Raises:
+            BadSignature: Not signed by that device's key.
+            BadRecord: Signed, but its content is not acceptable.
+        """
+        return Heartbeat.from_payload(verify_payload(document, public_key_hex, purpose=PURPOSE))
+
+    @staticmethod
+    def from_payload(payload: Mapping[str, Any]) -> "Heartbeat":
+        """Read and check what `to_payload` wrote.
+
+        Raises:
+            BadRecord: A field is missing, of the wrong type or out of bounds.
+        """
+        fields = Fields(payload, "heartbeat", BadRecord)
+        if fields.whole("schema") != SCHEMA:
+            raise fields.wrong("schema", fields.raw("schema"), f"{SCHEMA}; update the cloud side")
+        health = fields.text("health")
+        if health not in HEALTH:
+            raise fields.wrong("health", health, f"one of {HEALTH}")
+        return Heartbeat(
+            device=check_name(fields.text("device"), "device"),
+            site=check_name(fields.text("site"), "site"),
+            station=check_name(fields.text("station"), "station"),
+            sequence=fields.whole("sequence"),
+            sent_at=fields.time("sent_at"),
+            client_version=fields.text("client_version", most=64),
+            inspection=check_name(fields.text("inspection"), "inspection"),
+            channel=check_name(fields.text("channel"), "channel"),
+            engine_id=fields.text("engine_id", most=64),
+            engine_sha256=fields.text("engine_sha256", most=64),
+            slot=fields.text("slot", most=16),
+            health=health,
+            problems=tuple(str(p)[:500] for p in fields.items("problems", most=50)),
+            frames=fields.whole("frames"),
+            requests_lost=fields.whole("requests_lost"),
+            latency_ms_p50=fields.number("latency_ms_p50", least=0),
+            latency_ms_p99=fields.number("latency_ms_p99", least=0),
+            class_counts=fields.counts("class_counts"),
+            anomaly_mean=fields.number("anomaly_mean"),
+            spool_bytes=fields.whole("spool_bytes"),
+            spool_limit=fields.whole("spool_limit"),
+            spool_windows=fields.whole("spool_windows"),
+            rollout=_rollout(Fields(fields.raw("rollout"), "heartbeat: rollout", BadRecord)),
+            metadata_versions=fields.counts("metadata_versions"),
+            quarantined=tuple(_quarantined(f) for f in fields.objects("quarantined", most=100)),
+        )
+
+
+def _rollout(fields: Fields) -> Rollout:
+    outcome = fields.text("outcome")
+    if outcome not in OUTCOMES:
+        raise fields.wrong("outcome", outcome, f"one of {OUTCOMES}")
+    return Rollout(
+        engine_id=fields.text("engine_id", most=64),
+        engine_sha256=fields.text("engine_sha256", most=64),
+        outcome=outcome,
+        reason=fields.text("reason", most=2000),
+    )
+
+
+def _quarantined(fields: Fields) -> Quarantined:
+    return Quarantined(engine_sha256=fields.text("engine_sha256", most=64), reason=fields.text("reason", most=2000))

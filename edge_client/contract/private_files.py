@@ -1,0 +1,25 @@
+"""Files that only their owner may read."""
+
+import os
+from pathlib import Path
+
+from edge_client.contract.errors import ConfigError
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Create `path` with mode 600 and write `data` durably; an existing file is never overwritten.
+
+    Raises:
+        ConfigError: The file exists.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise ConfigError(
+            f"{path} exists already: a secret is never overwritten; move it away first if a new one is wanted"
+        ) from None
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
