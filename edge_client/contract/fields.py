@@ -1,7 +1,7 @@
 """Reading untrusted JSON objects field by field, with errors that name the field.
 
-Window records, heartbeats, channels and settings come from outside. Each is read through a `Fields`, which knows the document
-it belongs to and raises that document's own error.
+Window records, heartbeats, channels and settings come from outside. Each is read through a `Fields`, which knows the
+document it belongs to and raises that document's own error.
 """
 
 import math

@@ -20,7 +20,7 @@ def check_name(value: str, what: str) -> str:
         what: What it names, for the error message, such as ``"device"``.
 
     Raises:
-        InvalidName: Not 1 to 63 characters of ``a-z 0-9 . _ -`` that begin with a letter or digit, or with ``..`` inside.
+        InvalidName: Not 1 to 63 characters of ``a-z 0-9 . _ -`` that begin with a letter or digit, or ``..`` inside.
     """
     if not isinstance(value, str) or not _NAME.match(value) or ".." in value:
         raise InvalidName(

@@ -1,7 +1,7 @@
 """The window record: what a device says about one capture window, signed, uploaded last.
 
-The record describes all frames that the window saw and lists every sample that it kept. It makes the window count: shards
-without a record are an upload that has not finished. Estimates rest on it, so it names τ, which is final.
+The record describes all frames that the window saw and lists every sample that it kept. It makes the window count:
+shards without a record are an upload that has not finished. Estimates rest on it, so it names τ, which is final.
 """
 
 from collections.abc import Mapping

@@ -37,7 +37,7 @@ def settings_target(device: str = "default") -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Channel:
-    """Which engine the devices on a channel should run. Signed by `rollouts`; the engine it names is signed by `engines`.
+    """Which engine the devices on a channel should run; signed by `rollouts`, its engine by `engines`.
 
     Attributes:
         engine_path: TUF target path of the engine.

@@ -1,7 +1,8 @@
 """What one sealed blob holds: a sample (image and what the engine thought of it) or a list of events.
 
-Layout: 8 bytes magic, uint32 big-endian length of the JSON header, header, then for a sample the embedding (float16), the anomaly
-map (float16) and the image as it was encoded. Part ids, context and embeddings are in here, thus inside the ciphertext.
+Layout: 8 bytes magic, uint32 big-endian length of the JSON header, header, then for a sample the embedding (float16),
+the anomaly map (float16) and the image as it was encoded. Part ids, context and embeddings are in here, thus inside the
+ciphertext.
 """
 
 import json

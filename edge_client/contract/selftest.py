@@ -23,7 +23,7 @@ class SelfTest:
         frames: uint8 [n, H, W, 3], RGB.
         probabilities: float32 [n, K] expected.
         anomaly: float32 [n] expected.
-        tolerance: Largest accepted absolute difference of a probability; anomaly scores may differ by ten times as much.
+        tolerance: Largest accepted absolute difference of a probability; of an anomaly score ten times as much.
     """
 
     frames: NDArray[np.uint8]

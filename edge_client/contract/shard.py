@@ -1,7 +1,7 @@
 """Shards: deterministic tar files of sealed blobs.
 
-The same members give the same bytes, so that a repeated put is the same object. Reading trusts nothing: only plain files with
-plain names, in bounds.
+The same members give the same bytes, so that a repeated put is the same object. Reading trusts nothing: only plain
+files with plain names, in bounds.
 """
 
 import io

@@ -1,7 +1,8 @@
 """Signed documents of the wire: canonical JSON under an Ed25519 signature.
 
-Used for window records and heartbeats. A document is an envelope ``{"payload", "key_id", "signature"}``; the signature is
-over the canonical JSON of the payload with the document's purpose in front, so that a heartbeat can't pass as a record.
+Used for window records and heartbeats. A document is an envelope ``{"payload", "key_id", "signature"}``; the signature
+is over the canonical JSON of the payload with the document's purpose in front, so that a heartbeat can't pass as a
+record.
 """
 
 import json
