@@ -88,7 +88,10 @@ class Fields:
             raise self.wrong(name, text, "a time in ISO 8601") from None
         if value.tzinfo is None:
             raise self.wrong(name, text, "a time with its offset from UTC")
-        return value.astimezone(UTC)
+        try:
+            return value.astimezone(UTC)
+        except OverflowError:  # year 1 or 9999, with an offset that leads out of the calendar
+            raise self.wrong(name, text, "a time from year 1 to 9999 in UTC") from None
 
     def items(self, name: str, *, most: int) -> list[Any]:
         """Return a list of at most `most` items."""

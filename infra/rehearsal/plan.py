@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -32,7 +32,7 @@ MOST_CLASSES = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
-    """One labelled image of the archive; `frame_id` is also the part's id on the line."""
+    """One labelled image of the archive; `turn` is its place in the stream."""
 
     frame_id: str
     path: Path
@@ -41,6 +41,7 @@ class Frame:
     station: str | None
     time: datetime | None
     stage: Stage | None
+    turn: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,7 +175,7 @@ def _with_stages(frames: Sequence[Frame], seed: int) -> tuple[Frame, ...]:
             return Stage.FACTORY
         return Stage.HOLDOUT if group in held else Stage.STREAM
 
-    return tuple(_replace_stage(frame, stage_of(frame.group)) for frame in frames)
+    return tuple(replace(frame, stage=stage_of(frame.group)) for frame in frames)
 
 
 def _refuse_straddling(frames: Sequence[Frame]) -> None:
@@ -189,10 +190,12 @@ def _refuse_straddling(frames: Sequence[Frame]) -> None:
 
 
 def _ordered(stream: Sequence[Frame], seed: int) -> tuple[Frame, ...]:
-    if all(frame.time is not None for frame in stream):
-        return tuple(sorted(stream, key=lambda f: (f.time, f.frame_id)))
     by_id = {frame.frame_id: frame for frame in stream}
-    return tuple(by_id[i] for i in _drawn(list(by_id), seed, "stream"))
+    if all(frame.time is not None for frame in stream):
+        order = sorted(by_id, key=lambda i: (by_id[i].time, i))
+    else:
+        order = _drawn(list(by_id), seed, "stream")
+    return tuple(replace(by_id[i], turn=turn) for turn, i in enumerate(order))
 
 
 def _assign(stream: Sequence[Frame], devices: int, seed: int) -> dict[str, int]:
@@ -233,15 +236,3 @@ def _drawn(names: Sequence[str], seed: int, purpose: str) -> list[str]:
 
 def _number(name: str, seed: int, purpose: str) -> int:
     return int.from_bytes(hashlib.sha256(f"{purpose}\0{seed}\0{name}".encode()).digest()[:8], "big")
-
-
-def _replace_stage(frame: Frame, stage: Stage) -> Frame:
-    return Frame(
-        frame_id=frame.frame_id,
-        path=frame.path,
-        label=frame.label,
-        group=frame.group,
-        station=frame.station,
-        time=frame.time,
-        stage=stage,
-    )

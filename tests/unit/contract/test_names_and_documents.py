@@ -129,6 +129,7 @@ def test_any_flipped_bit_is_noticed(position: int, bit: int) -> None:
         ({"schema": 2}, "schema"),
         ({"shards": []}, "does not list"),
         ({"opened_at": "2026-01-02T03:04:05"}, "offset from UTC"),
+        ({"opened_at": "0001-01-01T00:00:00+14:00"}, "year 1"),
         ({"histograms": {"anomaly": {"edges": [0], "counts": [1]}}}, "one longer"),
         ({"runs": [[1]]}, "pairs"),
     ],

@@ -1,0 +1,35 @@
+"""``python -m console``: serve the console of one home directory."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import uvicorn
+
+from console.app import create_app
+from console.security import LOOPBACK
+from data.workspace import Workspace
+from edge_client.contract.errors import AndonError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Serve until SIGTERM."""
+    parser = argparse.ArgumentParser(prog="python -m console", description="Serve the console.")
+    parser.add_argument("--home", type=Path, default=None, help="home directory (default: $ANDON_HOME, else .andon)")
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: loopback alone)")
+    given = parser.parse_args(arguments)
+    try:
+        app = create_app(Workspace.open(given.home), hosts=LOOPBACK | {given.host})
+    except AndonError as error:
+        print(f"andon console: {error}", file=sys.stderr)  # noqa: T201, the log of a process
+        return 1
+    # open live views end at once when the process is asked to stop
+    uvicorn.run(app, host=given.host, port=given.port, log_level="warning", timeout_graceful_shutdown=2)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

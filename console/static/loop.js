@@ -1,0 +1,141 @@
+// The loop page: what /api/loop/live sends, drawn anew whenever it changes.
+
+const root = document.getElementById("loop");
+const live = document.getElementById("live");
+const mlflow = root.dataset.mlflow;
+
+function node(tag, attributes = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [key, value] of Object.entries(attributes)) if (value !== undefined && value !== "") made.setAttribute(key, value);
+  made.append(...children.flat().filter((child) => child !== null && child !== undefined).map((child) => (child instanceof Node ? child : document.createTextNode(String(child)))));
+  return made;
+}
+
+const number = (value) => Number(value).toLocaleString("en");
+const share = (value) => (value === null ? "unknown" : `${(100 * value).toFixed(value < 0.1 ? 1 : 0)} %`);
+const plural = (n, one) => `${number(n)} ${one}${n === 1 ? "" : "s"}`;
+
+function bytes(value) {
+  for (const [unit, size] of [["GB", 1e9], ["MB", 1e6], ["kB", 1e3]]) if (value >= size) return `${(value / size).toFixed(1)} ${unit}`;
+  return `${value} B`;
+}
+
+function ago(text) {
+  if (!text) return "never";
+  const seconds = Math.max(0, (Date.now() - new Date(text)) / 1000);
+  if (seconds < 90) return `${Math.round(seconds)} s ago`;
+  if (seconds < 5400) return `${Math.round(seconds / 60)} min ago`;
+  return seconds < 172800 ? `${Math.round(seconds / 3600)} h ago` : `${Math.round(seconds / 86400)} days ago`;
+}
+
+function tile(value, ...about) {
+  return node("div", { class: "tile" }, node("b", {}, value), about.map((text) => node("span", {}, text)));
+}
+
+function table(heads, rows) {
+  return node("div", { class: "wide" }, node("table", {}, node("thead", {}, node("tr", {}, heads.map((h) => node("th", { scope: "col" }, h)))), node("tbody", {}, rows)));
+}
+
+function estimate(e) {
+  return e.value === null ? "unknown" : `${share(e.value)}`;
+}
+
+function between(e) {
+  return e.n ? `95 %: ${share(e.low)} to ${share(e.high)}, n = ${number(e.n)}` : "no label yet";
+}
+
+const COLOUR = { promote: "good", reject: "bad", not_enough: "warn", confirmed: "good", quarantined: "bad", failed: "bad", probation: "warn", trial: "warn", ok: "good", degraded: "warn" };
+const coloured = (text) => node("span", { class: COLOUR[text] ?? "" }, String(text).replace("_", " "));
+
+function devices(status) {
+  const rows = status.devices.map(({ device, channel, heartbeat: beat, received_at, frames, captured, uploaded_bytes }) =>
+    node(
+      "tr",
+      {},
+      node("td", {}, device.name),
+      node("td", {}, `${device.site} / ${device.station}`),
+      node("td", {}, device.revoked_at ? node("span", { class: "bad" }, "revoked") : ago(received_at)),
+      node("td", {}, beat ? coloured(beat.health) : ""),
+      node("td", {}, beat ? `${beat.engine_id} (${beat.slot})` : ""),
+      node("td", {}, beat && beat.rollout.outcome !== "none" ? coloured(beat.rollout.outcome) : "", beat?.rollout.reason ? `: ${beat.rollout.reason}` : ""),
+      node("td", {}, channel),
+      node("td", {}, number(frames)),
+      node("td", {}, number(captured)),
+      node("td", {}, bytes(uploaded_bytes)),
+      node("td", {}, beat ? bytes(beat.spool_bytes) : ""),
+    ),
+  );
+  return table(["device", "site / station", "heard of", "health", "engine (slot)", "rollout", "channel", "frames", "captured", "sent", "in spool"], rows);
+}
+
+function decisions(status) {
+  const rows = status.decisions.map((d) =>
+    node(
+      "tr",
+      {},
+      node("td", {}, mlflow ? node("a", { href: `${mlflow}/#/models/${status.inspection}/versions/${d.version}`, rel: "noreferrer" }, `v${d.version}`) : `v${d.version}`),
+      node("td", {}, ago(d.at)),
+      node("td", {}, coloured(d.answer)),
+      node("td", { class: "text" }, d.reasons.join("; ")),
+      node("td", {}, Object.entries(d.label_more).map(([name, n]) => `${n} of ${name}`).join(", ")),
+      node("td", {}, d.champion_version ? `v${d.champion_version}` : "first"),
+    ),
+  );
+  return table(["version", "judged", "gate", "because", "label more", "against"], rows);
+}
+
+function releases(status) {
+  const rows = status.releases.map((r) => node("tr", {}, node("td", {}, ago(r.at)), node("td", {}, r.channel), node("td", {}, r.action), node("td", {}, r.version ? `v${r.version}` : ""), node("td", { class: "text" }, r.who)));
+  return table(["when", "channel", "what", "version", "approved by"], rows);
+}
+
+function quarantine(status) {
+  const rows = status.quarantine_newest.map((q) => node("tr", {}, node("td", {}, ago(q.at)), node("td", {}, q.kind), node("td", {}, q.device ?? "unknown"), node("td", { class: "text" }, q.reason)));
+  return table(["when", "what", "device", "reason"], rows);
+}
+
+function section(title, count, content, nothing) {
+  return [node("h3", {}, title), count ? content() : node("p", { class: "soft" }, nothing)];
+}
+
+function inspection(status) {
+  const labels = status.labelled.field;
+  const classes = Object.entries(status.labels_by_class).map(([name, n]) => `${n} ${name}`).join(", ");
+  return node(
+    "section",
+    { class: "inspection", "aria-label": status.inspection },
+    node("div", { class: "headline" }, node("h2", {}, status.inspection), node("a", { href: `/label/${status.inspection}` }, status.waiting ? `label ${plural(status.waiting, "sample")}` : "label")),
+    node(
+      "div",
+      { class: "tiles" },
+      tile(number(status.frames), `frames seen by ${plural(status.devices.length, "device")}`, `last window ${ago(status.last_window_at)}`),
+      tile(number(status.captured), status.frames ? `captured, ${share(status.captured / status.frames)} of frames` : "captured", `${bytes(status.uploaded_bytes)} sent`),
+      tile(number(labels), status.frames ? `field labels, ${share(labels / status.frames)} of frames` : "field labels", classes || "none yet"),
+      tile(estimate(status.defect_rate), "defect rate, estimated", between(status.defect_rate)),
+      tile(estimate(status.miss_rate), "defects that passed, of all frames", status.miss_rate.n ? status.miss_statement : "no label yet"),
+      tile(number(status.quarantine), "in quarantine", status.missing ? `${plural(status.missing, "promised sample")} missing` : "nothing missing"),
+    ),
+    section("Devices", status.devices.length, () => devices(status), "none enrolled; run: andon enroll NAME"),
+    section("Versions and decisions", status.decisions.length, () => decisions(status), "none yet"),
+    section("Releases", status.releases.length, () => releases(status), "none yet"),
+    status.quarantine_newest.length ? section("Quarantine, newest", 1, () => quarantine(status), "") : null,
+  );
+}
+
+let newest = JSON.parse(document.getElementById("first").textContent);
+
+function draw() {
+  root.replaceChildren(...newest.map(inspection));
+  if (!newest.length) root.replaceChildren(node("p", {}, "No inspection yet. Make one from a folder of images: ", node("code", {}, "andon init NAME --from FOLDER")));
+}
+
+draw();
+setInterval(draw, 20000); // the ages
+const source = new EventSource("/api/loop/live");
+source.onopen = () => (live.textContent = "live");
+source.onerror = () => (live.textContent = "connection lost, trying again…");
+source.onmessage = (event) => {
+  newest = JSON.parse(event.data);
+  live.textContent = `live · ${new Date().toLocaleTimeString()}`;
+  draw();
+};
