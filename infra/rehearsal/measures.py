@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from data.workspace import Workspace
 from edge_client.contract.decision import defect_probability
 from edge_client.contract.engine_metadata import ClassInfo, Kind
-from flows.registry import registry_of
+from flows.stack import registry_of
 from infra.rehearsal.plan import Frame
 from infra.rehearsal.results import Figure, HoldoutScore
 from training.evaluate import Measure, average_precision, balanced_accuracy

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from data.sources.sample import media_type_of
 from edge_client.contract.engine_metadata import ClassInfo
@@ -33,7 +34,7 @@ def choose_pictures(measure: HoldoutMeasure, first: str, last: str, classes: Seq
     def picture(i: int) -> Picture:
         path = measure.frames[i].path
 
-        def said(row: np.ndarray) -> str:  # type: ignore[type-arg]
+        def said(row: NDArray[np.float32]) -> str:
             best = int(row.argmax())
             return f"{classes[best].name} {row[best]:.2f}"
 

@@ -70,7 +70,7 @@ class Rehearsal:
         if self.faults.sabotages(number):
             self._refuse_sabotaged(told)
         self.faults.during("retrain", number)
-        decision = self._retrain(seed=self.seed)
+        decision = self._retrain()
         self.say(f"{told}: challenger v{decision.version}: {decision.answer}")
         waited = self._release(decision, number) if decision.answer == "promote" else None
         score = self._score()

@@ -12,6 +12,7 @@ from typing import Any
 from data.audit import audit, parse_ledger
 from data.imports import import_samples
 from data.inspections import create_inspection
+from data.loop_status import loop_status
 from data.sources.sample import SourceSample, media_type_of
 from data.workspace import Workspace
 from edge_client.contract.engine_metadata import Kind
@@ -103,7 +104,12 @@ def rehearse(workspace: Workspace, frames: Sequence[Frame], options: Options, be
         raise ConfigError(f"{folder} holds a rehearsal already; choose another name with --name, or move it away")
     folder.mkdir(parents=True, exist_ok=True)
     lines: list[Line] = []
-    calls = FlowCalls(workspace, say=told.say, tick=lambda: [line.check() for line in lines])
+
+    def check_lines() -> None:
+        for line in lines:
+            line.check()
+
+    calls = FlowCalls(workspace, say=told.say, tick=check_lines)
     first_version = _set_up_inspection(workspace, plan, options, calls, told.say)
     lines += _set_up_lines(workspace, plan, options, folder)
     faults = Faults(planned=faults_planned, stack_file=workspace.home / "stack.json", lines=lines, say=told.say)
@@ -131,7 +137,16 @@ def rehearse(workspace: Workspace, frames: Sequence[Frame], options: Options, be
         faults.wait()
         calls.run("watch", {})  # the registry's tags tell the end of the last rollout too
         told.say("comparisons: the same budget at random, and every frame labelled")
-        random, everything = compare(workspace, options.inspection, plan, measure, rehearsal.labels, options)
+        random, everything = compare(
+            workspace,
+            options.inspection,
+            plan,
+            measure,
+            labels=rehearsal.labels,
+            captured=loop_status(workspace.catalog(), options.inspection).captured,
+            draws=options.random_draws,
+            seed=options.seed,
+        )
         rehearsal.note_engines()
     finally:
         faults.give_back()

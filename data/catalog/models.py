@@ -1,0 +1,393 @@
+"""The tables. Rules that the schema itself keeps:
+
+1. A captured sample is unique by (device, epoch, window, sequence): a second delivery cannot double it.
+2. A window is unique by (device, epoch, window), and its record's figures are immutable once ingested.
+3. ``label_events`` is append-only; the current label is derived (see :mod:`data.labels`).
+4. A sample is offered to the second sampling stage once: ``draw_items`` has one row with
+   ``extra = false`` per sample. Later draws of it are ``extra`` and carry no probability.
+5. Every instant is aware and in UTC (:class:`~data.catalog.columns.UtcDateTime`).
+6. A label is a *set* of class names (JSON list): multi-label needs no new schema.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, ClassVar
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    CheckConstraint,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Text,
+    UniqueConstraint,
+    false,
+    text,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from data.catalog.columns import UtcDateTime
+
+# SQLite's rowid alias needs INTEGER; PostgreSQL wants 64 bits.
+_BigId = BigInteger().with_variant(Integer(), "sqlite")
+
+# Named constraints: Alembic can only alter what has a name.
+_NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+class Base(DeclarativeBase):
+    """Declarative base; every datetime column is aware UTC and every dict or list column is JSON."""
+
+    metadata = MetaData(naming_convention=_NAMING)
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
+        datetime: UtcDateTime(),
+        dict[str, Any]: JSON(),
+        list[Any]: JSON(),
+        list[str]: JSON(),
+    }
+
+
+class InspectionRow(Base):
+    """One question with its classes; one registered model in MLflow."""
+
+    __tablename__ = "inspections"
+
+    name: Mapped[str] = mapped_column(String(63), primary_key=True)
+    classes: Mapped[list[Any]]  # [{"name": "ok", "kind": "ok"}, …] in the engine's order
+    settings: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime]
+
+
+class DeviceRow(Base):
+    """A device that was enrolled. Its public key proves who sent a window."""
+
+    __tablename__ = "devices"
+
+    name: Mapped[str] = mapped_column(String(63), primary_key=True)
+    site: Mapped[str] = mapped_column(String(63))
+    station: Mapped[str] = mapped_column(String(63))
+    public_key_hex: Mapped[str] = mapped_column(String(64))
+    registered_at: Mapped[datetime]
+    revoked_at: Mapped[datetime | None]
+    revoked_reason: Mapped[str | None] = mapped_column(Text)
+
+
+class DeviceInspectionRow(Base):
+    """Which inspections a device may send samples of, and the channel it follows."""
+
+    __tablename__ = "device_inspections"
+
+    device: Mapped[str] = mapped_column(ForeignKey("devices.name"), primary_key=True)
+    inspection: Mapped[str] = mapped_column(ForeignKey("inspections.name"), primary_key=True)
+    channel: Mapped[str] = mapped_column(String(63))
+
+
+class WindowRow(Base):
+    """One closed capture window: the fields of its signed record and what ingest made of it."""
+
+    __tablename__ = "windows"
+    __table_args__ = (Index("ix_windows_inspection_draw", "inspection", "draw_id"),)
+
+    device: Mapped[str] = mapped_column(ForeignKey("devices.name"), primary_key=True)
+    epoch: Mapped[int] = mapped_column(Integer, primary_key=True)
+    window: Mapped[int] = mapped_column(Integer, primary_key=True)
+    inspection: Mapped[str] = mapped_column(ForeignKey("inspections.name"))
+    site: Mapped[str] = mapped_column(String(63))
+    station: Mapped[str] = mapped_column(String(63))
+    opened_at: Mapped[datetime]
+    closed_at: Mapped[datetime]
+    engine_ids: Mapped[list[str]]
+    frames: Mapped[int]  # N: committed frames, kept or not
+    weight_total: Mapped[float]
+    threshold: Mapped[float]  # tau, final
+    byte_budget: Mapped[int] = mapped_column(BigInteger)
+    excluded: Mapped[int]
+    overload: Mapped[int]
+    class_counts: Mapped[dict[str, Any]]  # predicted class -> frames, over ALL frames
+    verdict_counts: Mapped[dict[str, Any]]
+    histograms: Mapped[dict[str, Any]]
+    runs: Mapped[list[Any]]  # [[run, length], …]
+    manifest_entries: Mapped[int]  # samples the record promised
+    manifest_counted: Mapped[int]  # of these, the ones with w/u > tau
+    manifest_inverse_p: Mapped[float]  # sum of 1/p1 over the counted ones, also of those that never came
+    missing: Mapped[int]  # promised, not readable or not there: non-response, shown
+    uploaded_bytes: Mapped[int] = mapped_column(BigInteger)  # shards as stored in the inbox
+    record_sha256: Mapped[str] = mapped_column(String(64))
+    ingested_at: Mapped[datetime]
+    draw_id: Mapped[str | None] = mapped_column(ForeignKey("draws.id"))  # the draw that offered its samples
+
+
+class SampleRow(Base):
+    """One image that is known: captured on a device (``field``) or imported (``factory``)."""
+
+    __tablename__ = "samples"
+    __table_args__ = (
+        ForeignKeyConstraint(["device", "epoch", "window"], ["windows.device", "windows.epoch", "windows.window"]),
+        UniqueConstraint("device", "epoch", "window", "sequence"),
+        CheckConstraint("origin IN ('factory', 'field')", name="origin"),
+        Index("ix_samples_inspection_origin", "inspection", "origin"),
+        Index("ix_samples_inspection_part_id", "inspection", "part_id"),
+        Index("ix_samples_inspection_image_sha256", "inspection", "image_sha256"),
+    )
+
+    sample_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    inspection: Mapped[str] = mapped_column(ForeignKey("inspections.name"))
+    origin: Mapped[str] = mapped_column(String(8))
+    # Where it came from. NULL for factory samples (no device sent them).
+    device: Mapped[str | None] = mapped_column(ForeignKey("devices.name"))
+    station: Mapped[str | None] = mapped_column(String(63))
+    epoch: Mapped[int | None]
+    window: Mapped[int | None]
+    sequence: Mapped[int | None] = mapped_column(BigInteger)
+    # Where its image is.
+    image_sha256: Mapped[str] = mapped_column(String(64))
+    lake_path: Mapped[str] = mapped_column(String(512))
+    lake_row: Mapped[int]
+    media_type: Mapped[str] = mapped_column(String(32))
+    image_bytes: Mapped[int]
+    width: Mapped[int | None]
+    height: Mapped[int | None]
+    # First sampling stage. NULL for factory samples.
+    weight: Mapped[float | None]
+    u: Mapped[float | None]
+    p1: Mapped[float | None]  # inclusion probability; NULL unless counted
+    counted: Mapped[bool] = mapped_column(server_default=false())  # w/u > tau and not an extra
+    extra: Mapped[str | None] = mapped_column(String(32))  # "flag", "campaign", "spare"
+    reasons: Mapped[dict[str, Any]]
+    run: Mapped[int | None] = mapped_column(BigInteger)
+    run_length: Mapped[int | None]
+    # What it is of, and which side of the split its group is on.
+    part_id: Mapped[str | None] = mapped_column(String(256))
+    group: Mapped[str] = mapped_column(String(320))
+    split: Mapped[str] = mapped_column(String(8))
+    stage: Mapped[str | None] = mapped_column(String(32))  # of an archive: factory, stream, holdout
+    source_path: Mapped[str | None] = mapped_column(Text)  # of an import
+    captured_at: Mapped[datetime]
+    ingested_at: Mapped[datetime]
+    # What the engine said.
+    engine_id: Mapped[str | None] = mapped_column(String(128))
+    classes: Mapped[list[str]]  # the engine's class order, to which `probabilities` belongs
+    probabilities: Mapped[list[Any]]
+    anomaly: Mapped[float | None]
+    verdict: Mapped[str | None] = mapped_column(String(8))
+    context: Mapped[dict[str, Any]]
+
+
+class EventRow(Base):
+    """An operator's flag: the cord was pulled."""
+
+    __tablename__ = "events"
+
+    event_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    device: Mapped[str] = mapped_column(ForeignKey("devices.name"), index=True)
+    inspection: Mapped[str] = mapped_column(ForeignKey("inspections.name"))
+    kind: Mapped[str] = mapped_column(String(16))
+    at: Mapped[datetime]
+    sample_id: Mapped[str | None] = mapped_column(String(64), index=True)  # may arrive before its sample
+    part_id: Mapped[str | None] = mapped_column(String(256))
+    value: Mapped[str | None] = mapped_column(Text)
+    reason: Mapped[str | None] = mapped_column(Text)
+    ingested_at: Mapped[datetime]
+
+
+class OutcomeRow(Base):
+    """Truth that came later, joined by part id."""
+
+    __tablename__ = "outcomes"
+    __table_args__ = (Index("ix_outcomes_inspection_part_id", "inspection", "part_id"),)
+
+    event_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    device: Mapped[str | None] = mapped_column(ForeignKey("devices.name"))
+    inspection: Mapped[str] = mapped_column(ForeignKey("inspections.name"))
+    part_id: Mapped[str] = mapped_column(String(256))
+    value: Mapped[str] = mapped_column(Text)
+    stage: Mapped[str | None] = mapped_column(String(128))
+    at: Mapped[datetime]
+    ingested_at: Mapped[datetime]
+
+
+class LabelEventRow(Base):
+    """What somebody did to a sample. Append-only. ``serial`` orders events that share an instant."""
+
+    __tablename__ = "label_events"
+    __table_args__ = (
+        CheckConstraint("kind IN ('label', 'undo', 'skip', 'cannot_tell')", name="kind"),
+        Index("ix_label_events_who_at", "who", "at"),
+    )
+
+    serial: Mapped[int] = mapped_column(_BigId, primary_key=True, autoincrement=True)
+    event_id: Mapped[str] = mapped_column(String(128), unique=True)
+    sample_id: Mapped[str] = mapped_column(ForeignKey("samples.sample_id"), index=True)
+    inspection: Mapped[str] = mapped_column(ForeignKey("inspections.name"), index=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    classes: Mapped[list[str]]  # empty unless kind is "label"
+    who: Mapped[str] = mapped_column(String(128))
+    at: Mapped[datetime]
+    source: Mapped[str] = mapped_column(String(32))
+    undoes: Mapped[str | None] = mapped_column(ForeignKey("label_events.event_id"), unique=True)
+
+
+class DrawRow(Base):
+    """One draw of the second sampling stage."""
+
+    __tablename__ = "draws"
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    inspection: Mapped[str] = mapped_column(ForeignKey("inspections.name"), index=True)
+    at: Mapped[datetime]
+    extra: Mapped[bool]  # drawn from leftovers: no probability
+    requested: Mapped[int]
+    offered: Mapped[int]
+    drawn: Mapped[int]
+    threshold: Mapped[float]  # tau2
+    frames: Mapped[int]  # frames of the windows first offered by this draw
+    windows: Mapped[int]
+
+
+class DrawItemRow(Base):
+    """Everything a draw was offered, drawn or not: the log that makes p2 checkable."""
+
+    __tablename__ = "draw_items"
+    __table_args__ = (
+        # Rule 4.
+        Index(
+            "uq_draw_items_offered_once",
+            "sample_id",
+            unique=True,
+            sqlite_where=text("extra = 0"),
+            postgresql_where=text("extra = false"),
+        ),
+        Index("ix_draw_items_sample_id", "sample_id"),
+    )
+
+    draw_id: Mapped[str] = mapped_column(ForeignKey("draws.id"), primary_key=True)
+    sample_id: Mapped[str] = mapped_column(ForeignKey("samples.sample_id"), primary_key=True)
+    extra: Mapped[bool]
+    score: Mapped[float]
+    u: Mapped[float]
+    p2: Mapped[float | None]  # NULL for extras
+    drawn: Mapped[bool]
+    rank: Mapped[int]  # order in which people see the drawn ones
+
+
+class LeaseRow(Base):
+    """A sample shown to somebody just now, so that two people don't label the same one."""
+
+    __tablename__ = "leases"
+
+    sample_id: Mapped[str] = mapped_column(ForeignKey("samples.sample_id"), primary_key=True)
+    who: Mapped[str] = mapped_column(String(128))
+    until: Mapped[datetime]
+
+
+class QuarantineRow(Base):
+    """A bad window, sample or heartbeat: kept, with the reason, out of everything else's way."""
+
+    __tablename__ = "quarantine"
+    __table_args__ = (UniqueConstraint("key", "member"),)
+
+    id: Mapped[int] = mapped_column(_BigId, primary_key=True, autoincrement=True)
+    kind: Mapped[str] = mapped_column(String(16))  # "window", "shard", "sample", "heartbeat"
+    key: Mapped[str] = mapped_column(String(512))  # inbox key
+    member: Mapped[str] = mapped_column(String(256), server_default="")  # inside a shard; "" for the whole
+    device: Mapped[str | None] = mapped_column(String(63))  # as the key claims; not proven
+    inspection: Mapped[str | None] = mapped_column(String(63))
+    sample_id: Mapped[str | None] = mapped_column(String(64))
+    reason: Mapped[str] = mapped_column(Text)
+    moved_to: Mapped[str | None] = mapped_column(String(512))
+    bytes: Mapped[int] = mapped_column(BigInteger)
+    at: Mapped[datetime]
+
+
+class SnapshotRow(Base):
+    """An immutable, content-addressed training set."""
+
+    __tablename__ = "snapshots"
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    inspection: Mapped[str] = mapped_column(ForeignKey("inspections.name"), index=True)
+    created_at: Mapped[datetime]
+    classes: Mapped[list[Any]]
+    path: Mapped[str] = mapped_column(String(512))
+    rows: Mapped[int]
+    label_serial: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))  # label events it has seen
+    counts: Mapped[dict[str, Any]]  # origin/split/label -> rows, and what was left out and why
+
+
+class GateDecisionRow(Base):
+    """What the gate said about one challenger."""
+
+    __tablename__ = "gate_decisions"
+
+    id: Mapped[int] = mapped_column(_BigId, primary_key=True, autoincrement=True)
+    inspection: Mapped[str] = mapped_column(ForeignKey("inspections.name"), index=True)
+    version: Mapped[str] = mapped_column(String(64))
+    champion_version: Mapped[str | None] = mapped_column(String(64))
+    run_id: Mapped[str | None] = mapped_column(String(64), unique=True)
+    snapshot_id: Mapped[str | None] = mapped_column(ForeignKey("snapshots.id"))
+    engine_id: Mapped[str | None] = mapped_column(String(128))
+    at: Mapped[datetime]
+    answer: Mapped[str] = mapped_column(String(16))  # "promote", "reject", "not_enough"
+    reasons: Mapped[list[str]]
+    checks: Mapped[list[Any]]
+    label_more: Mapped[dict[str, Any]]
+    metrics: Mapped[dict[str, Any]]
+
+
+class HeartbeatRow(Base):
+    """History of signed heartbeats, one row per device and sequence."""
+
+    __tablename__ = "heartbeats"
+    __table_args__ = (UniqueConstraint("device", "sent_at", "sequence"),)
+
+    id: Mapped[int] = mapped_column(_BigId, primary_key=True, autoincrement=True)
+    device: Mapped[str] = mapped_column(ForeignKey("devices.name"))
+    sequence: Mapped[int] = mapped_column(BigInteger)
+    sent_at: Mapped[datetime]
+    received_at: Mapped[datetime]
+    payload: Mapped[dict[str, Any]]
+
+
+class DeviceStatusRow(Base):
+    """The newest heartbeat of each device."""
+
+    __tablename__ = "device_status"
+
+    device: Mapped[str] = mapped_column(ForeignKey("devices.name"), primary_key=True)
+    sequence: Mapped[int] = mapped_column(BigInteger)
+    sent_at: Mapped[datetime]
+    received_at: Mapped[datetime]
+    inspection: Mapped[str | None] = mapped_column(String(63))
+    channel: Mapped[str | None] = mapped_column(String(63))
+    engine_id: Mapped[str | None] = mapped_column(String(128))
+    engine_sha256: Mapped[str | None] = mapped_column(String(64))
+    health: Mapped[str | None] = mapped_column(String(16))
+    payload: Mapped[dict[str, Any]]
+
+
+class ReleaseRow(Base):
+    """Log of what was released, rolled back or halted."""
+
+    __tablename__ = "releases"
+
+    id: Mapped[int] = mapped_column(_BigId, primary_key=True, autoincrement=True)
+    inspection: Mapped[str] = mapped_column(ForeignKey("inspections.name"), index=True)
+    channel: Mapped[str] = mapped_column(String(63))
+    version: Mapped[str | None] = mapped_column(String(64))
+    engine_id: Mapped[str | None] = mapped_column(String(128))
+    engine_sha256: Mapped[str | None] = mapped_column(String(64))
+    action: Mapped[str] = mapped_column(String(16))  # "release", "rollback", "halt"
+    who: Mapped[str] = mapped_column(String(128))
+    at: Mapped[datetime]
+    detail: Mapped[dict[str, Any]]

@@ -1,0 +1,276 @@
+"""The second sampling stage: which captured samples people are asked to label.
+
+1. A draw offers every counted field sample that no draw was offered before, each exactly once, and draws
+   n of them by priority sampling (:mod:`data.priority_sampling`). Score, u and p₂ of all offered ones are
+   logged, drawn or not, in one transaction with the windows they came from.
+2. The default score is w/p₁ = max(w, τ): the two stages together then include a frame in proportion to its
+   weight w, as one stage over everything would have.
+3. Offered and not drawn is for ever: such leftovers, and captured extras (flags, campaigns, spare), can be
+   drawn later as ``extra``, with no probability: for training only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from sqlalchemy import Select, exists, func, or_, select
+from sqlalchemy.orm import Session
+
+from data.catalog import Catalog
+from data.catalog.models import DrawItemRow, DrawRow, InspectionRow, SampleRow, WindowRow
+from data.inspections import inspection_in
+from data.priority_sampling import priority_sample
+from data.sample_conditions import settled
+from edge_client.contract.errors import AndonError
+
+_LEAST_SCORE = 1e-12  # a weight of 0 must stay drawable
+
+
+class DrawError(AndonError):
+    """A draw is unknown."""
+
+
+class Uniform(Protocol):
+    """Source of numbers in [0, 1): ``random.Random`` or a numpy ``Generator``."""
+
+    def random(self) -> float:
+        """The next one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrawItem:
+    """One offered sample. ``p2`` is None for extras."""
+
+    sample_id: str
+    score: float
+    u: float
+    p2: float | None
+    drawn: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draw:
+    """One draw; ``items`` are the drawn ones by falling priority.
+
+    Attributes:
+        id: None if there was nothing to offer, and nothing was recorded.
+        offered: How many samples it was drawn from.
+        threshold: τ₂.
+    """
+
+    id: str | None
+    inspection: str
+    at: datetime
+    extra: bool
+    offered: int
+    threshold: float
+    items: tuple[DrawItem, ...]
+
+    @property
+    def sample_ids(self) -> tuple[str, ...]:
+        """The drawn samples, by falling priority."""
+        return tuple(item.sample_id for item in self.items)
+
+
+def draw(
+    catalog: Catalog,
+    inspection: str,
+    n: int,
+    *,
+    random: Uniform,
+    at: datetime,
+    weights: Mapping[str, float] | None = None,
+) -> Draw:
+    """Draw up to ``n`` samples for labelling from all that were not offered before.
+
+    Args:
+        catalog: The catalog.
+        inspection: Its name.
+        n: At least 1; what is offered and not drawn now can be drawn later only as an extra (rule 3).
+        random: Source of u.
+        at: When.
+        weights: Sample id → score, in place of rule 2; samples not in it keep the default.
+
+    Raises:
+        InspectionError: unknown inspection.
+        ValueError: n is below 1, or a score is not a positive finite number.
+    """
+    with catalog.session() as session:
+        _lock(session, inspection)
+        windows = _unoffered_windows(session, inspection)
+        keys = {(row.device, row.epoch, row.window) for row in windows}
+        # A window that another transaction commits between these two lines waits, whole, for the next draw.
+        found = session.scalars(not_offered(inspection).order_by(SampleRow.sample_id))
+        offered = [row for row in found if (row.device, row.epoch, row.window) in keys]
+        scores = [_score(row, weights) for row in offered]
+        result = _record_draw(
+            session,
+            inspection,
+            offered=[row.sample_id for row in offered],
+            scores=scores,
+            n=n,
+            random=random,
+            at=at,
+            extra=False,
+            frames=sum(row.frames for row in windows),
+            windows=len(windows),
+        )
+        if result.id is not None:
+            for row in windows:
+                row.draw_id = result.id
+        return result
+
+
+def draw_extra(
+    catalog: Catalog,
+    inspection: str,
+    n: int,
+    *,
+    random: Uniform,
+    at: datetime,
+    weights: Mapping[str, float] | None = None,
+) -> Draw:
+    """Draw leftovers and captured extras for training: no probability, never used in estimates (rule 3)."""
+    with catalog.session() as session:
+        _lock(session, inspection)
+        drawn = exists().where(DrawItemRow.sample_id == SampleRow.sample_id, DrawItemRow.drawn)
+        seen = exists().where(DrawItemRow.sample_id == SampleRow.sample_id)
+        query = (
+            select(SampleRow)
+            .where(SampleRow.inspection == inspection, SampleRow.origin == "field", ~drawn, ~settled())
+            .where(or_(SampleRow.counted.is_(False), seen))
+            .order_by(SampleRow.sample_id)
+        )
+        offered = list(session.scalars(query))
+        scores = [_score(row, weights) for row in offered]
+        return _record_draw(
+            session,
+            inspection,
+            offered=[row.sample_id for row in offered],
+            scores=scores,
+            n=n,
+            random=random,
+            at=at,
+            extra=True,
+            frames=0,
+            windows=0,
+        )
+
+
+def budget_left(catalog: Catalog, inspection: str, share: float) -> int:
+    """How many more samples may be drawn while at most ``share`` of all frames seen are."""
+    with catalog.reading() as session:
+        frames = session.scalar(
+            select(func.coalesce(func.sum(WindowRow.frames), 0)).where(WindowRow.inspection == inspection)
+        )
+        drawn = session.scalar(
+            select(func.coalesce(func.sum(DrawRow.drawn), 0)).where(DrawRow.inspection == inspection)
+        )
+    return max(0, int(share * int(frames or 0)) - int(drawn or 0))
+
+
+def draw_items(catalog: Catalog, draw_id: str) -> list[DrawItem]:
+    """Everything a draw was offered, by falling priority.
+
+    Raises:
+        DrawError: unknown draw.
+    """
+    with catalog.reading() as session:
+        if session.get(DrawRow, draw_id) is None:
+            raise DrawError(f"draw {draw_id!r} is unknown")
+        query = select(DrawItemRow).where(DrawItemRow.draw_id == draw_id).order_by(DrawItemRow.rank)
+        return [_draw_item(row) for row in session.scalars(query)]
+
+
+def _record_draw(
+    session: Session,
+    inspection: str,
+    *,
+    offered: Sequence[str],
+    scores: Sequence[float],
+    n: int,
+    random: Uniform,
+    at: datetime,
+    extra: bool,
+    frames: int,
+    windows: int,
+) -> Draw:
+    if n < 1:
+        raise ValueError(f"cannot draw {n} samples of {inspection!r}; expected at least 1")
+    if not offered and not windows:
+        return Draw(id=None, inspection=inspection, at=at, extra=extra, offered=0, threshold=0.0, items=())
+    u = [1.0 - float(random.random()) for _ in offered]  # (0, 1]
+    sample = priority_sample(scores, u, n)
+    number = session.scalar(select(func.count()).where(DrawRow.inspection == inspection)) or 0
+    draw_id = f"{inspection}-{number + 1:06d}"
+    session.add(
+        DrawRow(
+            id=draw_id,
+            inspection=inspection,
+            at=at,
+            extra=extra,
+            requested=n,
+            offered=len(offered),
+            drawn=int(sample.drawn.sum()),
+            threshold=sample.threshold,
+            frames=frames,
+            windows=windows,
+        )
+    )
+    session.flush()
+    rows = [
+        DrawItemRow(
+            draw_id=draw_id,
+            sample_id=offered[i],
+            extra=extra,
+            score=float(scores[i]),
+            u=u[i],
+            p2=None if extra else float(sample.p[i]),
+            drawn=bool(sample.drawn[i]),
+            rank=rank,
+        )
+        for rank, i in enumerate(sample.order.tolist())
+    ]
+    session.add_all(rows)
+    session.flush()
+    return Draw(
+        id=draw_id,
+        inspection=inspection,
+        at=at,
+        extra=extra,
+        offered=len(offered),
+        threshold=sample.threshold,
+        items=tuple(_draw_item(row) for row in rows if row.drawn),
+    )
+
+
+def _lock(session: Session, inspection: str) -> None:
+    """One draw of an inspection at a time (on SQLite the session itself is alone already)."""
+    inspection_in(session, inspection)
+    session.execute(select(InspectionRow.name).where(InspectionRow.name == inspection).with_for_update())
+
+
+def _score(row: SampleRow, weights: Mapping[str, float] | None) -> float:
+    if weights is not None and row.sample_id in weights:
+        return float(weights[row.sample_id])
+    return max((row.weight or 0.0) / (row.p1 or 1.0), _LEAST_SCORE)
+
+
+def _unoffered_windows(session: Session, inspection: str) -> list[WindowRow]:
+    query = select(WindowRow).where(WindowRow.inspection == inspection, WindowRow.draw_id.is_(None))
+    return list(session.scalars(query))
+
+
+def not_offered(inspection: str) -> Select[tuple[SampleRow]]:
+    """Counted field samples that no draw was offered."""
+    offered = exists().where(DrawItemRow.sample_id == SampleRow.sample_id, DrawItemRow.extra.is_(False))
+    return select(SampleRow).where(
+        SampleRow.inspection == inspection, SampleRow.origin == "field", SampleRow.counted, ~offered
+    )
+
+
+def _draw_item(row: DrawItemRow) -> DrawItem:
+    return DrawItem(sample_id=row.sample_id, score=row.score, u=row.u, p2=row.p2, drawn=row.drawn)

@@ -1,0 +1,385 @@
+"""Labels: an append-only record of who said what, when.
+
+1. Events are only ever added. An undo is an event too. Nothing is edited.
+2. An event id is said once: the same id again, with the same content, changes nothing (a console that
+   retries); with other content it is an error.
+3. A label is a set of class names of the inspection. An unknown class or sample is an error.
+4. An undo undoes one event: the one named, or the newest of a person, or all of a person in an interval.
+   An undone event cannot be undone twice; to restore it, label again.
+
+What follows from the events is in :mod:`data.current_labels`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeVar
+
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import InstrumentedAttribute, Session
+
+from data.catalog import Catalog
+from data.catalog.models import LabelEventRow, LeaseRow, SampleRow
+from data.current_labels import (
+    CurrentLabel,
+    LabelEvent,
+    LabelKind,
+    current_label,
+    current_labels,
+    current_labels_in,
+    derive,
+    event_of,
+    label_history,
+    standing,
+    standing_events,
+    standing_of,
+)
+from data.inspections import Inspection, inspection_in
+from edge_client.contract.errors import AndonError
+
+__all__ = [
+    "CurrentLabel",
+    "LabelError",
+    "LabelEvent",
+    "LabelKind",
+    "NewLabel",
+    "current_label",
+    "current_labels",
+    "current_labels_in",
+    "derive",
+    "label_history",
+    "record_cannot_tell",
+    "record_label",
+    "record_labels",
+    "record_labels_in",
+    "record_skip",
+    "standing_events",
+    "undo_label",
+    "undo_labels",
+]
+
+_T = TypeVar("_T")
+_BATCH = 500  # SQLite's limit on parameters of one statement is 999 in old builds
+
+
+class LabelError(AndonError):
+    """A label event cannot be accepted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewLabel:
+    """One label to record in a batch."""
+
+    sample_id: str
+    classes: Sequence[str]
+    event_id: str
+
+
+def record_label(
+    catalog: Catalog,
+    *,
+    sample_id: str,
+    classes: Sequence[str],
+    who: str,
+    event_id: str,
+    at: datetime,
+    source: str = "console",
+) -> LabelEvent:
+    """Record that ``who`` says the sample is of these classes.
+
+    Args:
+        catalog: The catalog.
+        sample_id: The sample that was shown.
+        classes: A non-empty set of class names of its inspection.
+        who: The person (or the archive) that says so.
+        event_id: Unique; a retry repeats it.
+        at: When it was said.
+        source: ``console``, ``rehearsal``, ``import``, …
+
+    Raises:
+        LabelError: unknown sample or class, empty label, or an event id that said something else before.
+    """
+    return _settled(
+        catalog,
+        lambda session: _record(
+            session,
+            kind=LabelKind.LABEL,
+            sample_id=sample_id,
+            classes=classes,
+            who=who,
+            event_id=event_id,
+            at=at,
+            source=source,
+        ),
+    )
+
+
+def record_labels(
+    catalog: Catalog, labels: Iterable[NewLabel], *, who: str, at: datetime, source: str
+) -> list[LabelEvent]:
+    """Record many labels in one transaction; all or none. Each obeys the rules of :func:`record_label`."""
+    with catalog.session() as session:
+        return record_labels_in(session, labels, who=who, at=at, source=source)
+
+
+def record_labels_in(
+    session: Session, labels: Iterable[NewLabel], *, who: str, at: datetime, source: str
+) -> list[LabelEvent]:
+    """As :func:`record_labels`, inside a transaction of the caller's (samples added before are flushed)."""
+    wanted = list(labels)
+    session.flush()
+    # What single records would ask one by one is asked in batches: an import has thousands.
+    seen = {row.event_id: row for row in _in_batches(session, LabelEventRow.event_id, [w.event_id for w in wanted])}
+    samples = {row.sample_id: row for row in _in_batches(session, SampleRow.sample_id, [w.sample_id for w in wanted])}
+    rows: list[LabelEventRow] = []
+    for label in wanted:
+        row = _row(
+            session,
+            samples.get(label.sample_id),
+            seen.get(label.event_id),
+            kind=LabelKind.LABEL,
+            sample_id=label.sample_id,
+            classes=label.classes,
+            who=who,
+            event_id=label.event_id,
+            at=at,
+            source=source,
+        )
+        seen[label.event_id] = row
+        rows.append(row)
+    session.flush()
+    return [event_of(row) for row in rows]
+
+
+def record_skip(
+    catalog: Catalog, *, sample_id: str, who: str, event_id: str, at: datetime, source: str = "console"
+) -> LabelEvent:
+    """``who`` passes the sample on; it is offered to others."""
+    return _settled(
+        catalog,
+        lambda session: _record(
+            session,
+            kind=LabelKind.SKIP,
+            sample_id=sample_id,
+            classes=(),
+            who=who,
+            event_id=event_id,
+            at=at,
+            source=source,
+        ),
+    )
+
+
+def record_cannot_tell(
+    catalog: Catalog, *, sample_id: str, who: str, event_id: str, at: datetime, source: str = "console"
+) -> LabelEvent:
+    """``who`` looked and the picture does not say; nobody is asked again, and it counts as non-response."""
+    return _settled(
+        catalog,
+        lambda session: _record(
+            session,
+            kind=LabelKind.CANNOT_TELL,
+            sample_id=sample_id,
+            classes=(),
+            who=who,
+            event_id=event_id,
+            at=at,
+            source=source,
+        ),
+    )
+
+
+def undo_label(
+    catalog: Catalog, *, event_id: str, who: str, at: datetime, target: str | None = None, source: str = "console"
+) -> LabelEvent | None:
+    """Undo the event ``target``, or the newest one of ``who`` that stands.
+
+    Args:
+        catalog: The catalog.
+        event_id: Unique id of the undo itself; a retry repeats it.
+        who: Who undoes.
+        at: When.
+        target: Event to undo; a person may undo another's event by naming it.
+        source: Where the undo came from.
+
+    Returns:
+        The undo, or None if there was nothing to undo.
+
+    Raises:
+        LabelError: the target is unknown, or an undo itself.
+    """
+
+    def undo(session: Session) -> LabelEvent | None:
+        seen = _seen(session, event_id)
+        if seen is not None:
+            if seen.kind != LabelKind.UNDO.value or (target is not None and seen.undoes != target):
+                raise _said_otherwise(event_id)
+            return event_of(seen)
+        query = standing().where(LabelEventRow.event_id == target) if target else standing_of(who).limit(1)
+        row = session.scalars(query).first()
+        if row is None:
+            if target is not None:
+                _check_target(session, target)
+            return None
+        return event_of(_undo(session, row, event_id=event_id, who=who, at=at, source=source))
+
+    return _settled(catalog, undo)
+
+
+def undo_labels(
+    catalog: Catalog,
+    *,
+    event_id: str,
+    of: str,
+    since: datetime,
+    until: datetime,
+    who: str,
+    at: datetime,
+    source: str = "console",
+) -> list[LabelEvent]:
+    """Undo everything that ``of`` said in [since, until], for example a shift with the wrong instructions.
+
+    ``event_id`` is the stem of the undo events' ids; the same call again undoes nothing twice.
+    """
+    with catalog.session() as session:
+        query = standing_of(of).where(LabelEventRow.at >= since, LabelEventRow.at <= until)
+        rows = list(session.scalars(query))
+        return [
+            event_of(_undo(session, row, event_id=f"{event_id}:{row.serial}", who=who, at=at, source=source))
+            for row in rows
+        ]
+
+
+def _settled(catalog: Catalog, act: Callable[[Session], _T]) -> _T:
+    """Run in a transaction; once more if another process recorded the same event at the same time."""
+    try:
+        with catalog.session() as session:
+            return act(session)
+    except IntegrityError:
+        with catalog.session() as session:
+            return act(session)
+
+
+def _record(
+    session: Session,
+    *,
+    kind: LabelKind,
+    sample_id: str,
+    classes: Sequence[str],
+    who: str,
+    event_id: str,
+    at: datetime,
+    source: str,
+) -> LabelEvent:
+    row = _row(
+        session,
+        session.get(SampleRow, sample_id),
+        _seen(session, event_id),
+        kind=kind,
+        sample_id=sample_id,
+        classes=classes,
+        who=who,
+        event_id=event_id,
+        at=at,
+        source=source,
+    )
+    lease = session.get(LeaseRow, sample_id)
+    if lease is not None:
+        session.delete(lease)
+    session.flush()
+    return event_of(row)
+
+
+def _row(
+    session: Session,
+    sample: SampleRow | None,
+    seen: LabelEventRow | None,
+    *,
+    kind: LabelKind,
+    sample_id: str,
+    classes: Sequence[str],
+    who: str,
+    event_id: str,
+    at: datetime,
+    source: str,
+) -> LabelEventRow:
+    """The row of an event: the one recorded before (rule 2), or a checked new one, added to the session."""
+    if not who or not event_id:
+        raise LabelError("a label event needs who said it and a unique event id; one of them is empty")
+    wanted = tuple(sorted(set(classes)))
+    if seen is not None:
+        same = (seen.kind, seen.sample_id, tuple(seen.classes), seen.who) == (kind.value, sample_id, wanted, who)
+        if not same:
+            raise _said_otherwise(event_id)
+        return seen
+    if sample is None:
+        raise LabelError(f"sample {sample_id!r} is unknown; it may not be ingested yet: run `andon ingest`")
+    if kind is LabelKind.LABEL:
+        _check_classes(inspection_in(session, sample.inspection), wanted)
+    row = LabelEventRow(
+        event_id=event_id,
+        sample_id=sample_id,
+        inspection=sample.inspection,
+        kind=kind.value,
+        classes=list(wanted),
+        who=who,
+        at=at,
+        source=source,
+    )
+    session.add(row)
+    return row
+
+
+def _in_batches(session: Session, column: InstrumentedAttribute[str], values: Sequence[str]) -> Iterator[Any]:
+    """Rows of the column's table whose column is one of the values."""
+    for start in range(0, len(values), _BATCH):
+        yield from session.scalars(select(column.class_).where(column.in_(values[start : start + _BATCH])))
+
+
+def _undo(session: Session, row: LabelEventRow, *, event_id: str, who: str, at: datetime, source: str) -> LabelEventRow:
+    undo = LabelEventRow(
+        event_id=event_id,
+        sample_id=row.sample_id,
+        inspection=row.inspection,
+        kind=LabelKind.UNDO.value,
+        classes=[],
+        who=who,
+        at=at,
+        source=source,
+        undoes=row.event_id,
+    )
+    session.add(undo)
+    session.flush()
+    return undo
+
+
+def _check_classes(inspection: Inspection, classes: Sequence[str]) -> None:
+    if not classes:
+        raise LabelError(
+            f"empty label for inspection {inspection.name!r}; its classes are {list(inspection.class_names)}"
+        )
+    unknown = [name for name in classes if name not in inspection.class_names]
+    if unknown:
+        raise LabelError(
+            f"class {unknown[0]!r} is unknown to inspection {inspection.name!r}; "
+            f"its classes are {list(inspection.class_names)}"
+        )
+
+
+def _check_target(session: Session, target: str) -> None:
+    row = _seen(session, target)
+    if row is None:
+        raise LabelError(f"label event {target!r} is unknown; nothing was undone")
+    if row.kind == LabelKind.UNDO.value:
+        raise LabelError(f"label event {target!r} is an undo itself; to restore what it undid, label again")
+
+
+def _seen(session: Session, event_id: str) -> LabelEventRow | None:
+    return session.scalars(select(LabelEventRow).where(LabelEventRow.event_id == event_id)).first()
+
+
+def _said_otherwise(event_id: str) -> LabelError:
+    return LabelError(f"label event {event_id!r} was recorded before with other content; use a new event id")

@@ -1,0 +1,197 @@
+"""Policy: every number that a plant may want to change, in one readable file.
+
+``policy.toml`` in the home directory holds what differs from the defaults below; a missing file means all
+defaults. An unknown section or key is an error that names the known ones, since a misspelt limit that is
+silently ignored is worse than none. ``Policy.default_toml()`` is the whole file with its explanations.
+
+The ``[gate]`` section is checked here for its form and by the gate (``training/gate.py``) for its keys.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+from edge_client.contract.errors import ConfigError
+
+
+def _value(default: Any, doc: str, *, least: float | None = None, most: float | None = None) -> Any:
+    return field(default=default, metadata={"doc": doc, "least": least, "most": most})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetrainPolicy:
+    """When training starts, and what may follow without a person."""
+
+    min_new_labels: int = _value(20, "labels since the last snapshot before a retrain starts by itself", least=1)
+    auto_promote: bool = _value(False, "move the alias `champion` when the gate says promote")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabellingPolicy:
+    """How many labels are asked for, and of whom."""
+
+    draw_size: int = _value(50, "samples drawn for labelling at a time", least=1)
+    budget_share: float = _value(1.0, "labels asked for, at most, as a share of all frames seen", least=0.0, most=1.0)
+    lease_seconds: float = _value(120.0, "how long a sample shown to one person is kept from others", least=1)
+    second_labeller: bool = _value(False, "ask a second person for samples on the holdout side of the split")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SplitPolicy:
+    """Which groups are held out. Changing the salt or a share moves samples between the sides."""
+
+    salt: str = _value("andon", "hashed with the group; new holdouts are drawn by changing it")
+    golden_share: float = _value(0.25, "share of factory groups in the golden set", least=0.0, most=0.9)
+    holdout_share: float = _value(0.2, "share of field groups held out", least=0.0, most=0.9)
+    cross_fit_below: int = _value(
+        300, "with fewer labelled field samples none is held out: the gate's evidence is cross-fitted", least=0
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotPolicy:
+    """What goes into a training set."""
+
+    max_rows_per_device: int = _value(
+        20_000, "field rows of one device in the training side: bounds what a bad device can poison", least=1
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleasePolicy:
+    """When a staged rollout goes on, and when it stops."""
+
+    canary_devices: int = _value(1, "devices that must confirm on `canary` before `stable` follows", least=0)
+    min_frames: int = _value(200, "frames on the new engine before a device counts as evidence", least=0)
+    max_quarantined: int = _value(0, "devices that may refuse an engine before its rollout halts", least=0)
+    max_latency_ratio: float = _value(2.0, "p99 latency after over before", least=1.0)
+    max_defect_rate_shift: float = _value(0.3, "change in the share of defect verdicts", least=0.0, most=1.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetentionPolicy:
+    """How much history is kept."""
+
+    heartbeats_per_device: int = _value(2_000, "heartbeats kept, newest first", least=1)
+
+
+GatePolicyValues = Mapping[str, bool | int | float | str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """The whole of ``policy.toml``.
+
+    Attributes:
+        gate: The ``[gate]`` section as written; ``GatePolicy(**policy.gate)`` checks its keys.
+    """
+
+    retrain: RetrainPolicy = field(default_factory=RetrainPolicy)
+    labelling: LabellingPolicy = field(default_factory=LabellingPolicy)
+    split: SplitPolicy = field(default_factory=SplitPolicy)
+    snapshot: SnapshotPolicy = field(default_factory=SnapshotPolicy)
+    release: ReleasePolicy = field(default_factory=ReleasePolicy)
+    retention: RetentionPolicy = field(default_factory=RetentionPolicy)
+    gate: GatePolicyValues = field(default_factory=dict)
+
+    @staticmethod
+    def load(path: Path) -> Policy:
+        """Read ``policy.toml``; a missing file gives the defaults.
+
+        Raises:
+            ConfigError: not TOML, an unknown section or key, or a value of the wrong type or out of range.
+        """
+        try:
+            text = path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return Policy()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path}: cannot be read ({error}); restore it or delete it for defaults") from error
+        try:
+            document = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise ConfigError(f"{path}: is not TOML ({error}); correct it or delete it for defaults") from error
+        return Policy.from_mapping(document, str(path))
+
+    @staticmethod
+    def from_mapping(document: Mapping[str, Any], where: str = "policy") -> Policy:
+        """Check and take over a parsed document; see :meth:`load`."""
+        unknown = sorted(set(document) - {*_SECTIONS, "gate"})
+        if unknown:
+            raise ConfigError(f"{where}: unknown section [{unknown[0]}]; known are {sorted([*_SECTIONS, 'gate'])}")
+        sections: dict[str, Any] = {
+            name: _section(kind, document[name], f"{where} [{name}]")
+            for name, kind in _SECTIONS.items()
+            if name in document
+        }
+        if "gate" in document:
+            sections["gate"] = _flat(document["gate"], f"{where} [gate]")
+        return Policy(**sections)
+
+    @staticmethod
+    def default_toml() -> str:
+        """The defaults as a file, each with its explanation, every value commented out."""
+        lines = ["# Andon's policy. Take away the # before a value to change it.", ""]
+        for name, kind in _SECTIONS.items():
+            lines.append(f"[{name}]  # {(kind.__doc__ or '').strip().rstrip('.')}")
+            lines += [f"# {spec.name} = {_toml(spec.default)}  # {spec.metadata['doc']}" for spec in fields(kind)]
+            lines.append("")
+        lines += ["[gate]  # Margins and levels of the gate; see docs for its keys", ""]
+        return "\n".join(lines)
+
+
+_SECTIONS: dict[str, type[Any]] = {
+    "retrain": RetrainPolicy,
+    "labelling": LabellingPolicy,
+    "split": SplitPolicy,
+    "snapshot": SnapshotPolicy,
+    "release": ReleasePolicy,
+    "retention": RetentionPolicy,
+}
+
+_T = TypeVar("_T")
+
+
+def _section(kind: type[_T], value: Any, where: str) -> _T:
+    given = _flat(value, where)
+    specs = {spec.name: spec for spec in fields(kind)}  # type: ignore[arg-type]  # a type[_T] of dataclasses
+    unknown = sorted(set(given) - set(specs))
+    if unknown:
+        raise ConfigError(f"{where}: unknown key {unknown[0]!r}; known are {sorted(specs)}")
+    return kind(**{name: _checked(specs[name], item, where) for name, item in given.items()})
+
+
+def _checked(spec: Any, value: Any, where: str) -> Any:
+    assert spec.default is not MISSING
+    expected = type(spec.default)
+    right = isinstance(value, expected) and (expected is bool or not isinstance(value, bool))
+    if expected is float and isinstance(value, int) and not isinstance(value, bool):
+        value, right = float(value), True
+    if not right:
+        raise ConfigError(f"{where} {spec.name} = {value!r}: expected a {expected.__name__}")
+    least, most = spec.metadata["least"], spec.metadata["most"]
+    too_low = least is not None and not value >= least  # `not >=` also refuses nan
+    too_high = most is not None and not value <= most
+    if too_low or too_high:
+        bounds = f"at least {least}" if most is None else f"{least} to {most}"
+        raise ConfigError(f"{where} {spec.name} = {value!r}: expected {bounds}")
+    return value
+
+
+def _flat(value: Any, where: str) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{where}: expected a section with keys, found {value!r}")
+    for key, item in value.items():
+        if not isinstance(item, bool | int | float | str):
+            raise ConfigError(f"{where} {key} = {item!r}: expected a number, a text, true or false")
+    return dict(value)
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f'"{value}"' if isinstance(value, str) else str(value)

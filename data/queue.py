@@ -1,0 +1,225 @@
+"""The queue: what people are shown next, and to whom.
+
+1. People see flagged samples first (somebody pulled the cord), then draws, oldest first and by priority:
+   a draw labelled half-way is still a priority sample.
+2. A sample shown to one person is leased: nobody else is shown it until the lease ends.
+3. A label or a cannot-tell takes a sample out of the queue; a skip takes it out of that person's queue.
+4. With ``second_labeller``, holdout samples that one other person settled are asked for once more.
+
+What is in the queue is decided by the second sampling stage, :mod:`data.draws`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import and_, exists, func, or_, select
+from sqlalchemy.orm import Session, aliased
+
+from data.catalog import Catalog
+from data.catalog.models import DrawItemRow, DrawRow, EventRow, LabelEventRow, LeaseRow, SampleRow
+from data.draws import Draw, DrawItem, Uniform, budget_left, draw, draw_extra, draw_items, not_offered
+from data.inspections import inspection_in
+from data.labels import LabelKind
+from data.policy import LabellingPolicy
+from data.sample_conditions import SETTLED, drawn, flagged, said, settled
+from data.split import Split
+
+__all__ = [
+    "Draw",
+    "DrawItem",
+    "QueueItem",
+    "QueueSize",
+    "Uniform",
+    "budget_left",
+    "draw",
+    "draw_extra",
+    "draw_items",
+    "next_to_label",
+    "queue_size",
+    "release_leases",
+    "top_up",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueItem:
+    """A sample to be shown, with the model's opinion.
+
+    Attributes:
+        why: ``flag``, ``drawn``, ``extra`` or ``second`` (a second opinion on a holdout sample).
+        reason: The operator's words, for a flag.
+        leased_until: Until when nobody else is shown it.
+    """
+
+    sample_id: str
+    inspection: str
+    why: str
+    reason: str
+    media_type: str
+    lake_path: str
+    lake_row: int
+    captured_at: datetime
+    device: str | None
+    station: str | None
+    part_id: str | None
+    classes: tuple[str, ...]
+    probabilities: tuple[float, ...]
+    anomaly: float | None
+    verdict: str | None
+    reasons: Mapping[str, Any]
+    context: Mapping[str, Any]
+    leased_until: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueSize:
+    """How much waits: drawn or flagged and not settled, and what no draw was offered yet."""
+
+    waiting: int
+    not_offered: int
+
+
+def top_up(catalog: Catalog, inspection: str, policy: LabellingPolicy, *, random: Uniform, at: datetime) -> Draw | None:
+    """Draw as policy says if fewer than half a draw waits and there is something new; else None."""
+    size = queue_size(catalog, inspection)
+    if size.not_offered == 0 or size.waiting * 2 > policy.draw_size:
+        return None
+    n = min(policy.draw_size, budget_left(catalog, inspection, policy.budget_share))
+    return draw(catalog, inspection, n, random=random, at=at) if n > 0 else None
+
+
+def queue_size(catalog: Catalog, inspection: str) -> QueueSize:
+    """How much waits for people, and how much for a draw."""
+    with catalog.reading() as session:
+        waiting = select(func.count()).select_from(
+            select(SampleRow.sample_id)
+            .where(SampleRow.inspection == inspection, ~settled(), or_(flagged(), drawn()))
+            .subquery()
+        )
+        unseen = select(func.count()).select_from(not_offered(inspection).subquery())
+        return QueueSize(waiting=session.scalar(waiting) or 0, not_offered=session.scalar(unseen) or 0)
+
+
+def next_to_label(
+    catalog: Catalog,
+    inspection: str,
+    who: str,
+    limit: int = 10,
+    *,
+    at: datetime,
+    lease_seconds: float = 120.0,
+    second_labeller: bool = False,
+) -> list[QueueItem]:
+    """The next samples for a person, leased to that person (rules 1–3).
+
+    Args:
+        catalog: The catalog.
+        inspection: Its name.
+        who: The person; samples leased to the same person are given again.
+        limit: How many.
+        at: Now.
+        lease_seconds: How long others are not shown them.
+        second_labeller: Also ask for a second opinion on holdout samples that one other person labelled.
+
+    Raises:
+        InspectionError: unknown inspection.
+    """
+    if limit < 1:
+        return []
+    with catalog.session() as session:
+        inspection_in(session, inspection)
+        picked = _pick(session, inspection, who, limit, at)
+        if second_labeller and len(picked) < limit:
+            picked += _second(session, inspection, who, limit - len(picked), at)
+        until = at + timedelta(seconds=lease_seconds)
+        for row, _why in picked:
+            session.merge(LeaseRow(sample_id=row.sample_id, who=who, until=until))
+        flags = _flag_reasons(session, [row.sample_id for row, _why in picked])
+        return [_item(row, why, flags.get(row.sample_id, ""), until) for row, why in picked]
+
+
+def release_leases(catalog: Catalog, who: str) -> None:
+    """Give back everything leased to a person who leaves the page."""
+    with catalog.session() as session:
+        for lease in session.scalars(select(LeaseRow).where(LeaseRow.who == who)):
+            session.delete(lease)
+
+
+def _pick(session: Session, inspection: str, who: str, limit: int, at: datetime) -> list[tuple[SampleRow, str]]:
+    free = and_(SampleRow.inspection == inspection, ~settled(), ~_skipped_by(who), ~_leased_to_others(who, at))
+    pulled = session.scalars(
+        select(SampleRow).where(free, flagged()).order_by(SampleRow.captured_at, SampleRow.sample_id).limit(limit)
+    )
+    picked = [(row, "flag") for row in pulled]
+    if len(picked) == limit:
+        return picked
+    rest = session.execute(
+        select(SampleRow, DrawItemRow.extra)
+        .join(DrawItemRow, DrawItemRow.sample_id == SampleRow.sample_id)
+        .join(DrawRow, DrawRow.id == DrawItemRow.draw_id)
+        .where(free, DrawItemRow.drawn, ~flagged())
+        .order_by(DrawRow.at, DrawRow.id, DrawItemRow.rank)
+        .limit(limit - len(picked))
+    )
+    return picked + [(row, "extra" if extra else "drawn") for row, extra in rest]
+
+
+def _second(session: Session, inspection: str, who: str, limit: int, at: datetime) -> list[tuple[SampleRow, str]]:
+    event, undo = aliased(LabelEventRow), aliased(LabelEventRow)
+    people = (
+        select(func.count(func.distinct(event.who)))
+        .where(event.sample_id == SampleRow.sample_id, event.kind.in_(SETTLED))
+        .where(~exists().where(undo.undoes == event.event_id))
+        .correlate(SampleRow)
+        .scalar_subquery()
+    )
+    query = (
+        select(SampleRow)
+        .where(SampleRow.inspection == inspection, SampleRow.split == Split.HOLDOUT.value, people == 1)
+        .where(~said(who, *SETTLED), ~_skipped_by(who), ~_leased_to_others(who, at))
+        .order_by(SampleRow.sample_id)
+        .limit(limit)
+    )
+    return [(row, "second") for row in session.scalars(query)]
+
+
+def _skipped_by(who: str) -> Any:
+    return said(who, LabelKind.SKIP.value)
+
+
+def _leased_to_others(who: str, at: datetime) -> Any:
+    return exists().where(LeaseRow.sample_id == SampleRow.sample_id, LeaseRow.who != who, LeaseRow.until > at)
+
+
+def _flag_reasons(session: Session, sample_ids: Sequence[str]) -> dict[str, str]:
+    if not sample_ids:
+        return {}
+    query = select(EventRow).where(EventRow.sample_id.in_(sample_ids), EventRow.kind == "flag").order_by(EventRow.at)
+    return {row.sample_id: row.reason or "" for row in session.scalars(query) if row.sample_id}
+
+
+def _item(row: SampleRow, why: str, reason: str, until: datetime) -> QueueItem:
+    return QueueItem(
+        sample_id=row.sample_id,
+        inspection=row.inspection,
+        why=why,
+        reason=reason,
+        media_type=row.media_type,
+        lake_path=row.lake_path,
+        lake_row=row.lake_row,
+        captured_at=row.captured_at,
+        device=row.device,
+        station=row.station,
+        part_id=row.part_id,
+        classes=tuple(row.classes),
+        probabilities=tuple(row.probabilities),
+        anomaly=row.anomaly,
+        verdict=row.verdict,
+        reasons=row.reasons,
+        context=row.context,
+        leased_until=until,
+    )

@@ -1,0 +1,161 @@
+"""One installation's home directory, and the way to everything in it.
+
+``stack.json`` is written by ``andon up``. What is read of it here:
+
+    {"urls": {"bucket": "http://127.0.0.1:8333", "mlflow": "…", "prefect": "…", "console": "…"},
+     "bucket": {"name": "andon", "region": "us-east-1", "ca_bundle": null, "addressing": "path"},
+     "catalog_url": "postgresql://…"}            (optional; default sqlite in catalog.db)
+
+``secrets.json`` (mode 600): ``{"access_key_id": "…", "secret_access_key": "…"}``. Unknown keys are the
+supervisor's own and are left alone. ``ANDON_CATALOG_URL`` overrides the catalog.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from data.catalog import Catalog
+from data.policy import Policy
+from edge_client.contract.bucket import S3Bucket, S3Settings
+from edge_client.contract.errors import ConfigError
+from edge_client.contract.sealing import load_identity
+
+if TYPE_CHECKING:
+    from data.lake import Lake
+
+HOME_VARIABLE = "ANDON_HOME"
+CATALOG_VARIABLE = "ANDON_CATALOG_URL"
+
+
+def home_directory(home: Path | None = None, environ: Mapping[str, str] = os.environ) -> Path:
+    """The home directory: ``home``, else ``$ANDON_HOME``, else ``.andon`` in the working directory."""
+    return (home or Path(environ.get(HOME_VARIABLE) or ".andon")).absolute()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workspace:
+    """Where one installation keeps its things. Opening it touches no network."""
+
+    home: Path
+    catalog_url: str
+    bucket_settings: S3Settings = field(repr=False)
+    mlflow_url: str | None = None
+    prefect_url: str | None = None
+    console_url: str | None = None
+
+    @staticmethod
+    def open(home: Path | None = None, *, environ: Mapping[str, str] = os.environ) -> Workspace:
+        """Read where the stack of this home directory is.
+
+        Raises:
+            ConfigError: there is no stack yet (run ``andon up``), or its files are damaged.
+        """
+        root = home_directory(home, environ)
+        stack = _read(root / "stack.json")
+        secrets = _read(root / "secrets.json")
+        urls = _mapping(stack, "urls", root / "stack.json")
+        bucket = _mapping(stack, "bucket", root / "stack.json")
+        return Workspace(
+            home=root,
+            catalog_url=environ.get(CATALOG_VARIABLE) or stack.get("catalog_url") or default_catalog_url(root),
+            bucket_settings=S3Settings(
+                bucket=_text(bucket, "name", root / "stack.json"),
+                endpoint_url=urls.get("bucket"),
+                access_key_id=_text(secrets, "access_key_id", root / "secrets.json"),
+                secret_access_key=_text(secrets, "secret_access_key", root / "secrets.json"),
+                region=bucket.get("region") or "us-east-1",
+                ca_bundle=bucket.get("ca_bundle"),
+                addressing=bucket.get("addressing") or "path",
+            ),
+            mlflow_url=urls.get("mlflow"),
+            prefect_url=urls.get("prefect"),
+            console_url=urls.get("console"),
+        )
+
+    def catalog(self) -> Catalog:
+        """The catalog, its schema up to date. One per process and database: opened once, shared."""
+        return _catalog(self.catalog_url)
+
+    def bucket(self) -> S3Bucket:
+        """The bucket, with the cloud's own rights."""
+        return S3Bucket.connect(self.bucket_settings)
+
+    def lake(self) -> Lake:
+        """The lake in that bucket, cached on this disk."""
+        from data.lake import Lake  # pyarrow is slow to import and not every caller needs images
+
+        return Lake(self.bucket(), self.cache / "lake")
+
+    @property
+    def keys(self) -> Path:
+        """Directory of the signing keys and the age identity (mode 700)."""
+        return self.home / "keys"
+
+    @property
+    def cache(self) -> Path:
+        """Directory of what can be rebuilt."""
+        return self.home / "cache"
+
+    @property
+    def identity_path(self) -> Path:
+        """File of the age identity to which devices seal."""
+        return self.keys / "recipient.age"
+
+    @property
+    def policy_path(self) -> Path:
+        """The policy file."""
+        return self.home / "policy.toml"
+
+    def identity(self) -> str:
+        """The age identity that opens what devices sealed.
+
+        Raises:
+            ConfigError: missing or damaged.
+        """
+        return load_identity(self.identity_path)
+
+    def policy(self) -> Policy:
+        """The policy, read anew each time so that an edit holds from the next flow run on."""
+        return Policy.load(self.policy_path)
+
+
+def default_catalog_url(home: Path) -> str:
+    """URL of the SQLite catalog in a home directory."""
+    return f"sqlite:///{home / 'catalog.db'}"
+
+
+@lru_cache(maxsize=8)
+def _catalog(url: str) -> Catalog:
+    return Catalog.open(url)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path.parent}: there is no stack here ({path.name} is missing); run `andon up`") from None
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: cannot be read ({error}); run `andon down`, then `andon up`") from error
+    if not isinstance(document, dict):
+        raise ConfigError(f"{path}: expected a JSON object; run `andon down`, then `andon up`")
+    return document
+
+
+def _mapping(document: Mapping[str, Any], key: str, path: Path) -> Mapping[str, Any]:
+    value = document.get(key)
+    if not isinstance(value, dict):
+        raise ConfigError(f"{path}: {key!r} is missing or not an object; run `andon down`, then `andon up`")
+    return value
+
+
+def _text(document: Mapping[str, Any], key: str, path: Path) -> str:
+    value = document.get(key)
+    if not isinstance(value, str) or not value:
+        raise ConfigError(f"{path}: {key!r} is missing or empty; run `andon down`, then `andon up`")
+    return value

@@ -1,0 +1,392 @@
+"""The client: one object in the application on the line.
+
+`predict` never waits for capture, disk, network or an update. What goes wrong beside inference is recorded and shown
+in `status()` and in the heartbeat; the application gets its prediction. Only a frame that can't be inspected, or an
+engine that can't answer, raises.
+
+    with Client.from_config("andon.toml") as client:
+        prediction = client.predict(frame, part_id="A-1042")
+"""
+
+import asyncio
+import logging
+import sqlite3
+import time
+import uuid
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_client.clock import Clock, SystemClock
+from edge_client.config import Config
+from edge_client.contract.bucket import Bucket
+from edge_client.contract.errors import AndonError, BadEngine, BadImage, ConfigError
+from edge_client.contract.heartbeat import Heartbeat, Rollout
+from edge_client.contract.sample import Event
+from edge_client.counters import Counters
+from edge_client.engine import Engine, EngineOutput
+from edge_client.engine_slot import EngineSlot
+from edge_client.events import flag_event, outcome_event
+from edge_client.heartbeat_writer import HeartbeatWriter
+from edge_client.images import check_frames, decode_image
+from edge_client.inputs import Context, check_context, check_parts
+from edge_client.loop import CaptureLoop
+from edge_client.prediction import Prediction, predictions_from
+from edge_client.updates.outcome import UpdateStatus
+from edge_client.updates.updater import Updater
+from edge_client.updates.updater_config import UpdaterConfig
+from edge_client.version import VERSION
+from edge_client.vital_signs import describe
+
+log = logging.getLogger("edge_client")
+
+
+class Client:
+    """Inspects frames, keeps the ones worth learning from, and keeps its engine current.
+
+    Args:
+        config: The device's configuration.
+        bucket: Instead of the one that the configuration names.
+        clock: The device's clock.
+
+    Raises:
+        BadEngine: Not even the factory engine can be loaded.
+        ConfigError: The configuration cannot be used, or another process runs on the same state folder.
+    """
+
+    def __init__(self, config: Config, *, bucket: Bucket | None = None, clock: Clock | None = None) -> None:
+        self.config = config
+        self._clock = clock or SystemClock()
+        self._counters = Counters()
+        self._problems: dict[str, str] = {}
+        self._pool: ThreadPoolExecutor | None = None
+        self._closed = False
+        self._heartbeat: HeartbeatWriter | None = None
+        self._loop: CaptureLoop | None = None
+        self._updater: Updater | None = None
+        self._bucket = bucket if bucket is not None else config.open_bucket()
+        self._slot = self._open_engine()
+        try:
+            self._start()
+        except BaseException:
+            self.close(flush_seconds=0)
+            raise
+
+    @classmethod
+    def from_config(cls, path: Path | str, *, bucket: Bucket | None = None, clock: Clock | None = None) -> "Client":
+        """Read ``andon.toml`` and start.
+
+        Raises:
+            ConfigError: The file, or one that it names, is missing or cannot be used.
+        """
+        return cls(Config.load(path), bucket=bucket, clock=clock)
+
+    # -- inspecting
+
+    @overload
+    def predict(
+        self, frame: bytes, *, part_id: str | None = None, context: Context | None = None, capture: bool = True
+    ) -> Prediction: ...
+
+    @overload
+    def predict(
+        self,
+        frame: NDArray[np.uint8],
+        *,
+        part_id: str | Sequence[str | None] | None = None,
+        context: Context | None = None,
+        capture: bool = True,
+    ) -> Any: ...
+
+    def predict(
+        self,
+        frame: NDArray[np.uint8] | bytes,
+        *,
+        part_id: str | Sequence[str | None] | None = None,
+        context: Context | None = None,
+        capture: bool = True,
+    ) -> Any:
+        """Inspect one frame or a batch.
+
+        Args:
+            frame: uint8 [H, W, 3] RGB, a batch [N, H, W, 3], or one image file's bytes (PNG, JPEG, WebP).
+            part_id: The part; for a batch one for each frame, or one for all.
+            context: Process values (humidity, recipe…), numbers or short texts.
+            capture: False for frames that must never be kept, such as reference parts.
+
+        Returns:
+            A `Prediction`; for a batch a list of N.
+
+        Raises:
+            BadImage: The frame cannot be inspected.
+            BadEngine: No engine on this device answered.
+        """
+        self._counters.asked()
+        try:
+            pixels = decode_image(frame) if isinstance(frame, bytes) else frame
+            batch = check_frames(pixels)
+            parts = check_parts(part_id, len(batch))
+            told = check_context(context)
+        except BadImage:
+            self._counters.refuse()
+            raise
+        output, engine, latency_ms = self._run(batch)
+        predictions = predictions_from(
+            output,
+            engine,
+            sample_ids=[uuid.uuid4().hex for _ in range(len(batch))],
+            latency_ms=latency_ms,
+            part_ids=parts,
+            advisory=self.advisory,
+        )
+        self._counters.answer(predictions, inspected=capture)
+        if capture and self._loop is not None:
+            self._capture(self._loop, frame, batch, predictions, engine, told)
+        return predictions if pixels.ndim == 4 else predictions[0]
+
+    async def apredict(self, frame: NDArray[np.uint8] | bytes, **arguments: Any) -> Any:
+        """`predict`, awaited; the event loop is not held up."""
+        return await asyncio.get_running_loop().run_in_executor(
+            self._executor(), partial(self.predict, frame, **arguments)
+        )
+
+    def submit(self, frame: NDArray[np.uint8] | bytes, **arguments: Any) -> "Future[Any]":
+        """`predict`, on one of the client's own threads. The frame must not change until the future is done."""
+        return self._executor().submit(partial(self.predict, frame, **arguments))
+
+    @property
+    def advisory(self) -> bool:
+        """Whether the application is told not to act."""
+        settings = self._updater.settings() if self._updater is not None else None
+        return self.config.mode.advisory or (settings is not None and settings.advisory)
+
+    # -- telling
+
+    def flag(self, prediction: Prediction, *, reason: str = "", label: str = "", timeout: float = 5.0) -> bool:
+        """Pull the cord: this prediction looks wrong. The frame is sent along if it is among the last few.
+
+        Args:
+            prediction: What `predict` answered.
+            reason: The operator's words.
+            label: The class the operator thinks right, if they said.
+            timeout: Most seconds to wait for the disk.
+
+        Returns:
+            True once it is stored durably; False when it could not be (the reason is in `status`).
+        """
+        return self._tell(flag_event(prediction, at=self._clock.now(), reason=reason, label=label), timeout)
+
+    def report_outcome(self, part_id: str, outcome: str, *, stage: str = "", timeout: float = 5.0) -> bool:
+        """Report what was found out later about a part, such as ``"failed"`` at ``stage="end-of-line"``.
+
+        Returns:
+            True once it is stored durably.
+        """
+        return self._tell(outcome_event(part_id, outcome, at=self._clock.now(), stage=stage), timeout)
+
+    # -- life
+
+    def status(self) -> dict[str, Any]:
+        """Return how the device is doing, as plain JSON values."""
+        return {
+            "device": self.config.device.name,
+            "inspection": self.config.inspection.name,
+            "client_version": VERSION,
+            "advisory": self.advisory,
+            "health": "degraded" if self._all_problems() else "ok",
+            "problems": self._all_problems(),
+            "requests": asdict(self._counters.copy()),
+            "engine": self._update_status().to_json(),
+            "capture": self._loop.status() if self._loop is not None else None,
+        }
+
+    def flush(self, *, seconds: float = 30.0) -> bool:
+        """Close the capture window and send all that waits; True when nothing waits any more."""
+        return self._loop.flush(seconds=seconds) if self._loop is not None else True
+
+    def close(self, *, flush_seconds: float = 5.0) -> None:
+        """Commit what was captured, try for `flush_seconds` to send it, and end. What could not be sent stays in the
+        spool.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        if self._pool is not None:
+            self._pool.shutdown(wait=True)
+        if self._loop is not None:
+            self._loop.stop(flush_seconds=flush_seconds)
+        if self._heartbeat is not None:
+            self._heartbeat.stop(timeout=max(0.1, flush_seconds))
+            if flush_seconds > 0 and not self._heartbeat.problem:
+                try:
+                    self._heartbeat.send()
+                except (AndonError, OSError) as error:
+                    log.info("the last heartbeat was not sent: %s", error)
+        if self._loop is not None:
+            self._loop.close()
+        if self._updater is not None:
+            self._updater.stop()
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # -- inside
+
+    def _open_engine(self) -> EngineSlot:
+        config = self.config
+        try:
+            self._updater = Updater.open(
+                UpdaterConfig.from_config(config), self._bucket, clock=self._clock, on_settings=self._take_settings
+            )
+            return self._updater.slot
+        except (OSError, sqlite3.Error) as error:
+            # the state folder is out of order: inspect with the factory engine rather than not at all
+            self._problems["updates"] = f"updates are off: {config.device.state} cannot be used: {error}"
+            log.warning("%s", self._problems["updates"])
+        try:
+            data = config.inspection.factory_engine.read_bytes()
+        except OSError as error:
+            raise ConfigError(f"inspection.factory_engine {config.inspection.factory_engine}: {error}") from error
+        engine = Engine.from_bytes(data, threads=config.inspection.threads)
+        if engine.metadata.inspection != config.inspection.name:
+            raise BadEngine(
+                f"{config.inspection.factory_engine} is for the inspection {engine.metadata.inspection!r}, the "
+                f"configuration says {config.inspection.name!r}: correct the one or the other"
+            )
+        return EngineSlot(engine)
+
+    def _start(self) -> None:
+        config = self.config
+        if config.capture.enabled:
+            try:
+                self._loop = CaptureLoop(
+                    config,
+                    self._bucket,
+                    settings=self._updater.settings() if self._updater is not None else None,
+                    clock=self._clock,
+                )
+                self._loop.start()
+            except (AndonError, OSError, sqlite3.Error) as error:
+                if isinstance(error, ConfigError):
+                    raise
+                self._problems["capture"] = f"capture is off: {error}"
+                log.warning("%s", self._problems["capture"])
+        if self._updater is not None:
+            self._updater.start()
+        if self._bucket is not None:
+            try:
+                self._heartbeat = HeartbeatWriter(
+                    self._bucket,
+                    self.heartbeat,
+                    CaptureLoop.load_key(config),
+                    config.device.state / "heartbeat.json",
+                    interval_seconds=config.device.heartbeat_seconds,
+                    clock=self._clock,
+                )
+                self._heartbeat.start()
+            except OSError as error:
+                self._problems["heartbeat"] = f"heartbeats are off: {error}"
+
+    def _run(self, batch: NDArray[np.uint8]) -> tuple[EngineOutput, Engine, float]:
+        """Run the current engine; if it fails, and was replaced for that, the one that replaced it."""
+        while True:
+            with self._slot.lease() as engine:
+                start = time.perf_counter()
+                try:
+                    output = engine.run(batch)
+                except BadEngine:
+                    self._observe(engine, ok=False, latency_ms=(time.perf_counter() - start) * 1e3)
+                    if self._slot.engine is engine:  # nothing better took its place
+                        self._counters.lose()
+                        raise
+                    continue
+                latency_ms = (time.perf_counter() - start) * 1e3
+            self._observe(engine, ok=True, latency_ms=latency_ms)
+            return output, engine, latency_ms
+
+    def _observe(self, engine: Engine, *, ok: bool, latency_ms: float) -> None:
+        if self._updater is not None:
+            try:
+                self._updater.observe(ok, latency_ms, engine.sha256)
+            except Exception as error:  # noqa: BLE001 -- watching must never cost an answer
+                self._problems["updates"] = f"updates: {error!r}"
+
+    def _capture(
+        self,
+        loop: CaptureLoop,
+        frame: NDArray[np.uint8] | bytes,
+        batch: NDArray[np.uint8],
+        predictions: Sequence[Prediction],
+        engine: Engine,
+        context: Context,
+    ) -> None:
+        try:
+            for i, prediction in enumerate(predictions):
+                loop.capture.offer(
+                    frame if isinstance(frame, bytes) else batch[i], prediction, engine.metadata, context
+                )
+        except Exception as error:  # capture must never cost an answer
+            self._counters.capture_failed()
+            self._problems["capture"] = f"capture: {error!r}"
+            log.exception("a frame could not be offered to capture")
+
+    def _tell(self, event: Event, timeout: float) -> bool:
+        if self._loop is None or self._closed:
+            return False
+        try:
+            return self._loop.capture.tell(event, timeout=timeout)
+        except Exception as error:  # noqa: BLE001 -- telling must not raise either
+            self._problems["capture"] = f"capture: {error!r}"
+            return False
+
+    def _take_settings(self, settings: Any) -> None:
+        if self._loop is not None:
+            self._loop.take_settings(settings)
+
+    def _update_status(self) -> UpdateStatus:
+        if self._updater is not None:
+            return self._updater.status()
+        engine = self._slot.engine
+        return UpdateStatus(
+            place="factory",
+            phase="steady",
+            engine_id=engine.metadata.engine_id,
+            engine_sha256=engine.sha256,
+            rollout=Rollout(),
+        )
+
+    def _all_problems(self) -> list[str]:
+        found = [*self._problems.values(), *self._update_status().problems]
+        if self._loop is not None:
+            found += self._loop.problems()
+        if self._heartbeat is not None and self._heartbeat.problem:
+            found.append(self._heartbeat.problem)
+        return found
+
+    def heartbeat(self) -> Heartbeat:
+        """Return what the next heartbeat says, without a sequence number."""
+        return describe(
+            self.config,
+            at=self._clock.now(),
+            counts=self._counters.copy(),
+            update=self._update_status(),
+            figures=self._loop.figures() if self._loop is not None else None,
+            problems=self._all_problems(),
+        )
+
+    def _executor(self) -> ThreadPoolExecutor:
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="andon-predict")
+        return self._pool

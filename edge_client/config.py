@@ -1,0 +1,353 @@
+"""``andon.toml`` → frozen `Config`.
+
+Every table and key is known: an unknown one is an error that names it and lists the known ones, so that a misspelt
+setting can't be silently ignored. Relative paths are relative to the file's own folder.
+
+```toml
+[device]
+name = "line-1"
+site = "plant-a"
+station = "aoi-3"
+key = "device.key"        # Ed25519, signs records and heartbeats
+state = "state"           # spool, engine slots, metadata
+
+[inspection]
+name = "solar-cells"
+factory_engine = "factory.onnx"
+channel = "stable"
+
+[bucket]                  # leave the table out to run without a cloud; `directory = "…"` uses a folder instead
+name = "andon"
+endpoint_url = "https://s3.example.com"
+credentials = "credentials.toml"
+
+[cloud]
+recipient = "age1…"       # captured samples are sealed to this key
+
+[releases]
+root = "root.json"        # trusted first TUF root; leave the table out for no updates
+```
+"""
+
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from edge_client.contract.bucket import Bucket, DirectoryBucket, S3Bucket, S3Settings
+from edge_client.contract.errors import AndonError, ConfigError
+from edge_client.contract.names import check_name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceConfig:
+    """Who this device is. `key` signs records and heartbeats; `state` is the folder of all that it keeps."""
+
+    name: str
+    site: str
+    station: str
+    key: Path
+    state: Path = field(default=Path("state"))
+    heartbeat_seconds: float = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InspectionConfig:
+    """What is inspected, and the engine that came with the application.
+
+    `factory_selftest` defaults to the engine's path with the suffix ``.selftest``; it need not exist.
+    """
+
+    name: str
+    factory_engine: Path
+    factory_selftest: Path | None = None
+    channel: str = "stable"
+    threads: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BucketConfig:
+    """Where the bucket is: S3 (`name`, `endpoint_url`, `credentials`) or a folder (`directory`)."""
+
+    name: str = ""
+    endpoint_url: str | None = None
+    region: str = "us-east-1"
+    credentials: Path | None = None
+    ca_bundle: Path | None = None
+    addressing: str = "path"
+    directory: Path | None = None
+    connect_seconds: float = 5.0
+    read_seconds: float = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloudConfig:
+    """The cloud's age recipient, to which samples are sealed."""
+
+    recipient: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleasesConfig:
+    """The trusted first TUF root."""
+
+    root: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaptureConfig:
+    """Budgets of the sampler and bounds of the spool.
+
+    Attributes:
+        enabled: False runs plain inference.
+        byte_budget: B, sealed bytes a window may keep (signed settings of the cloud replace it).
+        window_seconds: Length of a window.
+        idle_close_seconds: A window is closed when no frame came for so long.
+        spool_bytes: Most bytes the spool may hold; also bounded by free space less `reserve_bytes`.
+        reserve_bytes: Free space that capture never touches.
+        audit_share: φ, share of the sampling weight that every frame gets whatever it looks like.
+        duplicate_distance: Cosine distance of embeddings below which a frame repeats the one before.
+        shard_bytes: Most bytes of one uploaded tar (a single larger sample gets its own).
+        queue_frames: Candidates that may wait for encoding; more are overload.
+        recent_frames: Last frames kept in memory so that `flag` can send one that was not captured.
+        recent_bytes: Most bytes of those frames.
+    """
+
+    enabled: bool = True
+    byte_budget: int = 2_000_000
+    window_seconds: float = 300.0
+    idle_close_seconds: float = 60.0
+    spool_bytes: int = 1_000_000_000
+    reserve_bytes: int = 200_000_000
+    audit_share: float = 0.3
+    duplicate_distance: float = 0.002
+    shard_bytes: int = 8_000_000
+    queue_frames: int = 64
+    recent_frames: int = 16
+    recent_bytes: int = 64_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateConfig:
+    """How often the device looks for releases, and how it tries a new engine."""
+
+    poll_seconds: float = 30.0
+    probation_frames: int = 50
+    trial_seconds: float = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModeConfig:
+    """`advisory`: everything runs, the application is told not to act."""
+
+    advisory: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """All settings of one device. `load` reads them; every path in it is absolute."""
+
+    device: DeviceConfig
+    inspection: InspectionConfig
+    bucket: BucketConfig | None = None
+    cloud: CloudConfig | None = None
+    releases: ReleasesConfig | None = None
+    capture: CaptureConfig = field(default_factory=CaptureConfig)
+    update: UpdateConfig = field(default_factory=UpdateConfig)
+    mode: ModeConfig = field(default_factory=ModeConfig)
+    path: Path | None = None
+
+    @staticmethod
+    def load(path: Path | str) -> "Config":
+        """Read ``andon.toml``.
+
+        Raises:
+            ConfigError: The file is missing, is not TOML, has an unknown, missing or unusable key, or names a file
+                that is not there.
+        """
+        file = Path(path).resolve()
+        document = _read_toml(file, "configuration")
+        unknown = sorted(set(document) - set(_TABLES))
+        if unknown:
+            raise ConfigError(f"{file}: unknown table [{unknown[0]}]: known are {sorted(_TABLES)}")
+        tables: dict[str, Any] = {}
+        for name, kind in _TABLES.items():
+            if name in document or name in ("device", "inspection"):
+                tables[name] = _table(file, name, kind, document.get(name))
+        config = Config(**tables, path=file)
+        _check(file, config)
+        return config
+
+    def open_bucket(self) -> Bucket | None:
+        """Return the bucket, or None when none is configured. Nothing is sent yet.
+
+        Raises:
+            ConfigError: The credentials file is missing or incomplete.
+        """
+        if self.bucket is None:
+            return None
+        if self.bucket.directory is not None:
+            return DirectoryBucket(self.bucket.directory)
+        return S3Bucket.connect(
+            self._s3_settings(self.bucket),
+            connect_timeout=self.bucket.connect_seconds,
+            read_timeout=self.bucket.read_seconds,
+            attempts=1,  # the uploader and the updater have their own backoff
+        )
+
+    def _s3_settings(self, bucket: BucketConfig) -> S3Settings:
+        assert bucket.credentials is not None  # _check saw to it
+        secrets = _read_toml(bucket.credentials, "credentials")
+        for key in ("access_key_id", "secret_access_key"):
+            if not isinstance(secrets.get(key), str) or not secrets[key]:
+                raise ConfigError(f"{bucket.credentials}: {key} is missing: expected a text; enrol the device again")
+        return S3Settings(
+            bucket=bucket.name,
+            endpoint_url=bucket.endpoint_url,
+            access_key_id=secrets["access_key_id"],
+            secret_access_key=secrets["secret_access_key"],
+            region=bucket.region,
+            ca_bundle=str(bucket.ca_bundle) if bucket.ca_bundle else None,
+            addressing=bucket.addressing,
+        )
+
+
+_TABLES: dict[str, type[Any]] = {
+    "device": DeviceConfig,
+    "inspection": InspectionConfig,
+    "bucket": BucketConfig,
+    "cloud": CloudConfig,
+    "releases": ReleasesConfig,
+    "capture": CaptureConfig,
+    "update": UpdateConfig,
+    "mode": ModeConfig,
+}
+
+# Least and most of every number; a constant with a unit in its name says the rest.
+_BOUNDS: dict[str, tuple[float, float]] = {
+    "device.heartbeat_seconds": (0.1, 86_400),
+    "inspection.threads": (1, 256),
+    "bucket.connect_seconds": (0.1, 300),
+    "bucket.read_seconds": (0.1, 3600),
+    "capture.byte_budget": (0, 1 << 40),
+    "capture.window_seconds": (0.05, 7 * 86_400),
+    "capture.idle_close_seconds": (0.05, 7 * 86_400),
+    "capture.spool_bytes": (0, 1 << 44),
+    "capture.reserve_bytes": (0, 1 << 44),
+    "capture.audit_share": (0.01, 0.99),
+    "capture.duplicate_distance": (0, 2),
+    "capture.shard_bytes": (10_000, 512_000_000),
+    "capture.queue_frames": (1, 10_000),
+    "capture.recent_frames": (0, 10_000),
+    "capture.recent_bytes": (0, 1 << 34),
+    "update.poll_seconds": (0.1, 86_400),
+    "update.probation_frames": (0, 1_000_000),
+    "update.trial_seconds": (1, 3600),
+}
+
+
+def _read_toml(file: Path, what: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{what} file {file} does not exist: give its path, or enrol this device first") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{what} file {file} cannot be read: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{what} file {file} is not TOML: {error}") from error
+
+
+def _table(file: Path, name: str, kind: type[Any], value: object) -> Any:
+    known = {f.name: f for f in fields(kind)}
+    if value is None:
+        raise ConfigError(f"{file}: table [{name}] is missing: expected the keys {sorted(known)}")
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{file}: {name} is {value!r}: expected a table [{name}]")
+    unknown = sorted(set(value) - set(known))
+    if unknown:
+        raise ConfigError(f"{file}: unknown key {name}.{unknown[0]}: known are {sorted(known)}")
+    read: dict[str, Any] = {}
+    for key, item in value.items():
+        read[key] = _value(file, f"{name}.{key}", str(known[key].type), item)
+    try:
+        made = kind(**read)
+    except TypeError:
+        required = sorted(set(_required(kind)) - set(read))
+        raise ConfigError(f"{file}: {name}.{required[0]} is missing; add it to the table [{name}]") from None
+    for key in known:
+        path = getattr(made, key)
+        if isinstance(path, Path):
+            object.__setattr__(made, key, (file.parent / path.expanduser()).resolve())
+    return made
+
+
+def _required(kind: type[Any]) -> list[str]:
+    from dataclasses import MISSING
+
+    return [f.name for f in fields(kind) if f.default is MISSING and f.default_factory is MISSING]
+
+
+def _value(file: Path, key: str, kind: str, item: object) -> object:
+    expected, read = _reader(kind)
+    found = read(item)
+    if found is None:
+        raise ConfigError(f"{file}: {key} is {item!r}: expected {expected}")
+    if key in _BOUNDS and isinstance(found, int | float):
+        least, most = _BOUNDS[key]
+        if not least <= found <= most:
+            raise ConfigError(f"{file}: {key} is {item!r}: expected a number from {least:g} to {most:g}")
+    return found
+
+
+def _reader(kind: str) -> tuple[str, Callable[[object], object]]:
+    """Return what a type is called in messages, and a function that gives the value or None."""
+    if "Path" in kind:
+        return "a path", lambda v: Path(v) if isinstance(v, str) and v else None
+    if "bool" in kind:
+        return "true or false", lambda v: v if isinstance(v, bool) else None
+    if "int" in kind:
+        return "a whole number", lambda v: v if isinstance(v, int) and not isinstance(v, bool) else None
+    if "float" in kind:
+        return "a number", lambda v: float(v) if isinstance(v, int | float) and not isinstance(v, bool) else None
+    return "a text", lambda v: v if isinstance(v, str) and v else None
+
+
+def _check(file: Path, config: Config) -> None:
+    """Check what no single key can: names, files that must be there, tables that need one another."""
+    for key, value, what in (
+        ("device.name", config.device.name, "device"),
+        ("device.site", config.device.site, "site"),
+        ("device.station", config.device.station, "station"),
+        ("inspection.name", config.inspection.name, "inspection"),
+        ("inspection.channel", config.inspection.channel, "channel"),
+    ):
+        try:
+            check_name(value, what)
+        except AndonError as error:
+            raise ConfigError(f"{file}: {key}: {error}") from error
+    needed = {"device.key": config.device.key, "inspection.factory_engine": config.inspection.factory_engine}
+    if config.releases is not None:
+        needed["releases.root"] = config.releases.root
+    if config.bucket is not None and config.bucket.directory is None:
+        if not config.bucket.name:
+            raise ConfigError(f"{file}: bucket.name is missing: expected the bucket's name, or bucket.directory")
+        if config.bucket.credentials is None:
+            raise ConfigError(f"{file}: bucket.credentials is missing: expected the path of a credentials file")
+        if config.bucket.addressing not in ("path", "virtual"):
+            raise ConfigError(
+                f"{file}: bucket.addressing is {config.bucket.addressing!r}: expected 'path' or 'virtual'"
+            )
+        needed["bucket.credentials"] = config.bucket.credentials
+        if config.bucket.ca_bundle is not None:
+            needed["bucket.ca_bundle"] = config.bucket.ca_bundle
+    for key, path in needed.items():
+        if not path.is_file():
+            raise ConfigError(f"{file}: {key} names {path}, which is not a file: put it there or correct the path")
+    if config.capture.enabled and config.cloud is None:
+        raise ConfigError(
+            f"{file}: cloud.recipient is missing: captured samples are sealed to it; "
+            "add the table [cloud], or set capture.enabled = false"
+        )
+    if config.cloud is not None and not config.cloud.recipient.startswith("age1"):
+        raise ConfigError(f"{file}: cloud.recipient is {config.cloud.recipient!r}: expected an age recipient 'age1…'")

@@ -1,0 +1,108 @@
+"""What the client counts since its start: requests, answers, latencies."""
+
+import threading
+from collections import Counter, deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from edge_client.prediction import Prediction
+
+_LATENCIES = 2000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """A copy of the counters at one moment.
+
+    Attributes:
+        requests: Calls of `predict`.
+        answered: Calls that got an answer.
+        refused: Calls with a frame that can't be used.
+        lost: Calls that no engine answered. requests = answered + refused + lost + those under way.
+        frames: Inspected frames, without those of `capture=False`.
+        engines: Engine id → calls answered.
+    """
+
+    requests: int
+    answered: int
+    refused: int
+    lost: int
+    capture_errors: int
+    frames: int
+    engines: dict[str, int]
+    classes: dict[str, int]
+    verdicts: dict[str, int]
+    anomaly_mean: float
+    latency_ms_p50: float
+    latency_ms_p99: float
+
+
+@dataclass(slots=True)
+class Counters:
+    """Thread-safe counters."""
+
+    requests: int = 0
+    answered: int = 0
+    refused: int = 0
+    lost: int = 0
+    capture_errors: int = 0
+    frames: int = 0
+    _anomaly_sum: float = 0.0
+    _engines: Counter[str] = field(default_factory=Counter)
+    _classes: Counter[str] = field(default_factory=Counter)
+    _verdicts: Counter[str] = field(default_factory=Counter)
+    _latencies: deque[float] = field(default_factory=lambda: deque(maxlen=_LATENCIES))
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def asked(self) -> None:
+        """A call began."""
+        with self._lock:
+            self.requests += 1
+
+    def refuse(self) -> None:
+        """A call had an unusable frame."""
+        with self._lock:
+            self.refused += 1
+
+    def lose(self) -> None:
+        """A call got no answer from any engine."""
+        with self._lock:
+            self.lost += 1
+
+    def capture_failed(self) -> None:
+        """Capture raised on a frame; the application never saw it."""
+        with self._lock:
+            self.capture_errors += 1
+
+    def answer(self, predictions: Sequence[Prediction], *, inspected: bool) -> None:
+        """A call was answered."""
+        with self._lock:
+            self.answered += 1
+            self._engines[predictions[0].engine_id] += 1
+            self._latencies.append(predictions[0].latency_ms / len(predictions))
+            if not inspected:
+                return
+            self.frames += len(predictions)
+            for prediction in predictions:
+                self._classes[prediction.label] += 1
+                self._verdicts[prediction.verdict] += 1
+                self._anomaly_sum += prediction.anomaly
+
+    def copy(self) -> Counts:
+        """Return the counters as they are now."""
+        with self._lock:
+            latencies = sorted(self._latencies) or [0.0]
+            return Counts(
+                requests=self.requests,
+                answered=self.answered,
+                refused=self.refused,
+                lost=self.lost,
+                capture_errors=self.capture_errors,
+                frames=self.frames,
+                engines=dict(self._engines),
+                classes=dict(self._classes),
+                verdicts=dict(self._verdicts),
+                anomaly_mean=self._anomaly_sum / self.frames if self.frames else 0.0,
+                latency_ms_p50=latencies[len(latencies) // 2],
+                latency_ms_p99=latencies[min(len(latencies) - 1, int(0.99 * len(latencies)))],
+            )

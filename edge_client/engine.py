@@ -1,0 +1,135 @@
+"""The engine: one signed ONNX file, loaded from bytes, that answers frames."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from edge_client.contract.engine_metadata import EngineMetadata
+from edge_client.contract.errors import BadEngine
+from edge_client.contract.onnx_check import check_onnx
+from edge_client.images import check_frames
+
+_OUTPUTS = ("probabilities", "anomaly", "anomaly_map", "embedding")
+_RANKS = {"probabilities": 2, "anomaly": 1, "anomaly_map": 3, "embedding": 2}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineOutput:
+    """Answers for N frames.
+
+    Attributes:
+        probabilities: float32 [N, K], calibrated, rows sum to 1.
+        anomaly: float32 [N]; 0 = like the training data, 1.0 = the alarm threshold.
+        anomaly_map: float32 [N, h, w].
+        embedding: float32 [N, D], rows of length 1.
+    """
+
+    probabilities: NDArray[np.float32]
+    anomaly: NDArray[np.float32]
+    anomaly_map: NDArray[np.float32]
+    embedding: NDArray[np.float32]
+
+
+class Engine:
+    """A loaded engine. Safe to call from several threads.
+
+    Two sessions with several threads each spin against one another, so an engine has one thread unless told otherwise,
+    and with more it never spins while idle.
+    """
+
+    def __init__(
+        self, session: onnxruntime.InferenceSession, metadata: EngineMetadata, sha256: str, size_bytes: int
+    ) -> None:
+        self._session = session
+        self.metadata = metadata
+        self.sha256 = sha256
+        self.size_bytes = size_bytes
+
+    @classmethod
+    def from_bytes(
+        cls, data: bytes, *, threads: int = 1, providers: Sequence[str] = ("CPUExecutionProvider",)
+    ) -> Engine:
+        """Check and load an engine.
+
+        Args:
+            data: The ONNX file.
+            threads: Threads of one call.
+            providers: ONNX Runtime execution providers, best first.
+
+        Raises:
+            BadEngine: The file is refused (see `onnx_check`) or the runtime can't load it.
+        """
+        summary = check_onnx(data)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = max(1, threads)
+        options.inter_op_num_threads = 1
+        options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+        options.log_severity_level = 4  # errors arrive as exceptions
+        options.add_session_config_entry("session.load_model_format", "ONNX")  # never ONNX Runtime's own format
+        options.add_session_config_entry("session.force_spinning_stop", "1")
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        try:
+            session = onnxruntime.InferenceSession(data, sess_options=options, providers=list(providers))
+        except Exception as error:  # the binding raises a dozen unrelated classes
+            raise BadEngine(
+                f"ONNX Runtime {onnxruntime.__version__} cannot load the engine: {_first_line(error)}"
+            ) from error
+        engine = cls(session, summary.metadata, hashlib.sha256(data).hexdigest(), len(data))
+        engine._check_ranks()
+        return engine
+
+    def run(self, frames: NDArray[np.uint8]) -> EngineOutput:
+        """Answer a batch.
+
+        Args:
+            frames: uint8 [N, H, W, 3] (or one frame [H, W, 3]), RGB.
+
+        Raises:
+            BadImage: The frames are not of that kind.
+            BadEngine: The engine failed or answered something that is no number.
+        """
+        batch = check_frames(frames)
+        try:
+            values = self._session.run(list(_OUTPUTS), {"image": batch})
+        except Exception as error:  # as above
+            raise BadEngine(
+                f"engine {self.metadata.engine_id!r} failed on {len(batch)} frames of {batch.shape[2]} x "
+                f"{batch.shape[1]}: "
+                f"{_first_line(error)}"
+            ) from error
+        output = EngineOutput(**dict(zip(_OUTPUTS, values, strict=True)))
+        self._check_output(output, len(batch))
+        return output
+
+    def _check_output(self, output: EngineOutput, n: int) -> None:
+        name, k = self.metadata.engine_id, len(self.metadata.classes)
+        if output.probabilities.shape != (n, k) or output.anomaly.shape != (n,) or len(output.embedding) != n:
+            raise BadEngine(
+                f"engine {name!r} answered probabilities {list(output.probabilities.shape)}, anomaly "
+                f"{list(output.anomaly.shape)}, embedding {list(output.embedding.shape)}: expected {n} frames "
+                f"and {k} classes"
+            )
+        for value, what in (
+            (output.probabilities, "probabilities"),
+            (output.anomaly, "anomaly"),
+            (output.embedding, "embedding"),
+        ):
+            if not np.isfinite(value).all():
+                raise BadEngine(f"engine {name!r} answered {what} that are not finite numbers")
+
+    def _check_ranks(self) -> None:
+        for output in self._session.get_outputs():
+            rank = _RANKS.get(output.name)
+            if rank is not None and output.shape is not None and len(output.shape) not in (0, rank):
+                raise BadEngine(f"engine output {output.name} has shape {output.shape}: expected {rank} dimensions")
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0][:400]

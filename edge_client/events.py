@@ -1,0 +1,27 @@
+"""Events that an application tells: the operator's cord, and outcomes. Texts are cut to what the contract takes."""
+
+import uuid
+from datetime import datetime
+
+from edge_client.contract.sample import Event
+from edge_client.prediction import Prediction
+
+
+def flag_event(prediction: Prediction, *, at: datetime, reason: str, label: str) -> Event:
+    """Return the event that a prediction looks wrong."""
+    return Event(
+        event_id=uuid.uuid4().hex,
+        kind="flag",
+        at=at,
+        sample_id=prediction.sample_id,
+        part_id=prediction.part_id,
+        value=label[:512],
+        reason=reason[:2000],
+    )
+
+
+def outcome_event(part_id: str, outcome: str, *, at: datetime, stage: str) -> Event:
+    """Return the event that something was found out later about a part."""
+    return Event(
+        event_id=uuid.uuid4().hex, kind="outcome", at=at, part_id=part_id[:256], value=outcome[:512], stage=stage[:512]
+    )

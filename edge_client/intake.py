@@ -1,0 +1,332 @@
+"""The door of capture: takes frames on the application's thread in microseconds, in order, and never waits for disk.
+
+1. Frames are weighed and drawn in the order they come, under one short lock: w, u, q, window and run are fixed here.
+2. A frame with q ≤ τ is only counted. τ here is the last committed one, which never lies above the true one, so
+   nothing is turned away that the sampler would have kept.
+3. Anything else is a candidate and waits in a bounded queue. If there is no room it is overload: counted, and τ rises
+   to its q.
+4. Counts keep their place between candidates, so that what the worker commits is always the first part of the stream.
+5. A window begins with its first frame and ends after `window_seconds`, or when no frame came for
+   `idle_close_seconds`.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_client.clock import Clock
+from edge_client.contract.engine_metadata import EngineMetadata
+from edge_client.contract.sample import Event
+from edge_client.prediction import Prediction
+from edge_client.runs import Runs
+from edge_client.steps import Open, Seal
+from edge_client.tally import Tally
+from edge_client.weights import Weigher
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Frame:
+    """A frame with everything that a sample is made of.
+
+    Attributes:
+        image: uint8 [H, W, 3], owned by capture, or an encoded file.
+    """
+
+    image: NDArray[np.uint8] | bytes
+    prediction: Prediction
+    metadata: EngineMetadata
+    captured_at: datetime
+    context: Mapping[str, float | str]
+
+    @property
+    def bytes(self) -> int:
+        """Memory that the frame takes."""
+        return len(self.image) if isinstance(self.image, bytes) else int(self.image.nbytes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """What the cloud may change while the device runs; a window keeps the budget it began with."""
+
+    byte_budget: int
+    window_seconds: float
+    idle_close_seconds: float
+    audit_share: float
+    recipient: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Candidate:
+    """A frame that may be kept. `tally` counts it alone."""
+
+    window: int
+    frame: Frame
+    weight: float
+    u: float
+    run: int
+    reasons: Mapping[str, float]
+    tally: Tally
+
+    @property
+    def priority(self) -> float:
+        """Return q = w/u."""
+        return self.weight / self.u
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Count:
+    """Frames that were only counted."""
+
+    window: int
+    tally: Tally
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Told:
+    """An event, and the frame it is about where that is still at hand. `done` is set when it is stored or refused."""
+
+    window: int
+    event: Event
+    frame: Frame | None
+    done: threading.Event
+    stored: list[bool]
+
+
+Item = Open | Seal | Candidate | Count | Told
+
+
+class Intake:
+    """The queue between the application and the worker.
+
+    Args:
+        policy: Budgets, to begin with.
+        clock: For windows.
+        draw: Draws u from U(0, 1].
+        runs: Finds near-duplicates.
+        weigher: Weighs frames.
+        next_window: Number of the first window.
+        queue_frames: Most candidates that wait.
+        queue_bytes: Most bytes that they take.
+        recent_frames: How many frames are remembered for `flag`.
+        recent_bytes: Most bytes that those take.
+    """
+
+    def __init__(
+        self,
+        *,
+        policy: Policy,
+        clock: Clock,
+        draw: Callable[[], float],
+        runs: Runs,
+        weigher: Weigher,
+        next_window: int,
+        queue_frames: int,
+        queue_bytes: int = 256_000_000,
+        recent_frames: int = 0,
+        recent_bytes: int = 0,
+    ) -> None:
+        self.ready = threading.Condition()
+        self._policy = policy
+        self._clock = clock
+        self._draw = draw
+        self._runs = runs
+        self._weigher = weigher
+        self._next_window = next_window
+        self._queue_frames = queue_frames
+        self._queue_bytes = queue_bytes
+        self._items: deque[Item] = deque()
+        self._waiting = 0
+        self._waiting_bytes = 0
+        self._window: int | None = None
+        self._threshold = 0.0
+        self._opened = 0.0
+        self._touched = 0.0
+        self._urgent = False
+        self._recent: deque[Frame] = deque()
+        self._recent_frames = recent_frames
+        self._recent_bytes = recent_bytes
+        self._recent_held = 0
+        self.overload = 0
+
+    @property
+    def policy(self) -> Policy:
+        """What holds now."""
+        return self._policy
+
+    @property
+    def urgent(self) -> bool:
+        """Whether something waits that should not wait for the next tick. Call with `ready` held."""
+        return self._urgent
+
+    @property
+    def waiting(self) -> int:
+        """Candidates in the queue."""
+        return self._waiting
+
+    def set_policy(self, policy: Policy) -> None:
+        """Change budgets; from the next window on where they belong to one."""
+        with self.ready:
+            self._policy = policy
+            self._weigher.audit_share = policy.audit_share
+
+    def offer(self, frame: Frame) -> None:
+        """Take one frame (rules 1 to 4). `frame.image` must not change any more."""
+        prediction, metadata = frame.prediction, frame.metadata
+        probabilities = np.fromiter(prediction.probabilities.values(), dtype=np.float32)
+        with self.ready:
+            window = self._current_window()
+            place = self._runs.place(prediction.part_id, prediction.embedding, metadata.embedding_id)
+            weighed = self._weigher.weigh(
+                probabilities=probabilities,
+                anomaly=prediction.anomaly,
+                embedding=prediction.embedding,
+                metadata=metadata,
+                k=place.k,
+            )
+            u = self._draw()
+            priority = weighed.weight / u
+            tally = Tally()
+            tally.see(
+                weight=weighed.weight,
+                label=prediction.label,
+                verdict=prediction.verdict,
+                engine_id=metadata.engine_id,
+                anomaly=prediction.anomaly,
+                margin=weighed.margin,
+                run=place.run,
+            )
+            self._remember(frame)
+            if priority <= self._threshold:
+                self._count(window, tally)
+                return
+            candidate = Candidate(
+                window=window,
+                frame=frame,
+                weight=weighed.weight,
+                u=u,
+                run=place.run,
+                reasons=weighed.reasons,
+                tally=tally,
+            )
+            if self._make_room(candidate):
+                self._waiting += 1
+                self._waiting_bytes += frame.bytes
+                self._put(candidate)
+            else:
+                self._overload(candidate)
+                self._count(window, tally)
+
+    def tell(self, event: Event) -> Told:
+        """Queue an event; the frame comes along if it is among the last few."""
+        with self.ready:
+            frame = next((f for f in self._recent if f.prediction.sample_id == event.sample_id), None)
+            told = Told(window=self._current_window(), event=event, frame=frame, done=threading.Event(), stored=[])
+            self._put(told)
+            return told
+
+    def rotate_if_due(self, *, now: bool = False) -> None:
+        """End the window if its time is over (rule 5), or at once."""
+        with self.ready:
+            if self._window is None:
+                return
+            at = self._clock.monotonic()
+            if (
+                now
+                or at - self._opened >= self._policy.window_seconds
+                or at - self._touched >= self._policy.idle_close_seconds
+            ):
+                self._put(Seal(window=self._window, closed_at=self._clock.now()))
+                self._window, self._threshold = None, 0.0
+
+    def take(self, most_candidates: int) -> list[Item]:
+        """Give the worker the next items, in order; an event only at the front of a batch."""
+        taken: list[Item] = []
+        candidates = 0
+        with self.ready:
+            while self._items and candidates < most_candidates:
+                item = self._items[0]
+                if isinstance(item, Told) and any(not isinstance(t, Open | Told) for t in taken):
+                    break
+                taken.append(self._items.popleft())
+                if isinstance(item, Candidate):
+                    candidates += 1
+                    self._waiting -= 1
+                    self._waiting_bytes -= item.frame.bytes
+            self._urgent = any(not isinstance(i, Count) for i in self._items)
+        return taken
+
+    def publish(self, thresholds: Mapping[int, float]) -> None:
+        """Learn τ from the worker after a commit (rule 2)."""
+        with self.ready:
+            if self._window is not None:
+                self._threshold = max(self._threshold, thresholds.get(self._window, 0.0))
+
+    def restart(self, next_window: int) -> None:
+        """Begin anew after the spool was set aside: what waits for its windows is lost with them."""
+        with self.ready:
+            for item in self._items:
+                if isinstance(item, Told):
+                    item.stored.append(False)
+                    item.done.set()
+            self._items.clear()
+            self._waiting = self._waiting_bytes = 0
+            self._window, self._threshold, self._next_window = None, 0.0, next_window
+
+    def _current_window(self) -> int:
+        at = self._clock.monotonic()
+        if self._window is not None and at - self._opened >= self._policy.window_seconds:
+            self.rotate_if_due()
+        if self._window is None:
+            self._window, self._next_window = self._next_window, self._next_window + 1
+            self._threshold, self._opened = 0.0, at
+            self._put(Open(window=self._window, opened_at=self._clock.now(), byte_budget=self._policy.byte_budget))
+        self._touched = at
+        return self._window
+
+    def _make_room(self, candidate: Candidate) -> bool:
+        """Turn the lowest priorities in the queue away until the candidate fits; False if its own is the lowest."""
+        while (
+            self._waiting >= self._queue_frames or self._waiting_bytes + candidate.frame.bytes > self._queue_bytes
+        ) and self._waiting:
+            at, lowest = min(
+                ((i, item) for i, item in enumerate(self._items) if isinstance(item, Candidate)),
+                key=lambda pair: pair[1].priority,
+            )
+            if candidate.priority <= lowest.priority:
+                return False
+            self._overload(lowest)
+            self._items[at] = Count(window=lowest.window, tally=lowest.tally)
+            self._waiting -= 1
+            self._waiting_bytes -= lowest.frame.bytes
+        return True
+
+    def _overload(self, candidate: Candidate) -> None:
+        candidate.tally.miss(candidate.priority)
+        self.overload += 1
+        if candidate.window == self._window:
+            self._threshold = max(self._threshold, candidate.priority)
+
+    def _count(self, window: int, tally: Tally) -> None:
+        last = self._items[-1] if self._items else None
+        if isinstance(last, Count) and last.window == window:
+            last.tally.add(tally)
+        else:
+            self._items.append(Count(window=window, tally=tally))
+
+    def _put(self, item: Item) -> None:
+        self._items.append(item)
+        self._urgent = True
+        self.ready.notify_all()
+
+    def _remember(self, frame: Frame) -> None:
+        if self._recent_frames <= 0:
+            return
+        self._recent.append(frame)
+        self._recent_held += frame.bytes
+        while self._recent and (len(self._recent) > self._recent_frames or self._recent_held > self._recent_bytes):
+            self._recent_held -= self._recent.popleft().bytes

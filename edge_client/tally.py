@@ -1,0 +1,117 @@
+"""What the window record says about ALL frames: counts and histograms, added up as they are seen."""
+
+import json
+from bisect import bisect_right
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+ANOMALY_EDGES: tuple[float, ...] = (
+    *(round(0.1 * i, 1) for i in range(31)),
+    1e6,
+)  # the last bin takes what lies above 3
+MARGIN_EDGES: tuple[float, ...] = tuple(round(0.05 * i, 2) for i in range(21))
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counters of one window, or a part of one.
+
+    Attributes:
+        frames: N.
+        weight_total: Σw.
+        excluded: Frames that could not be candidates.
+        overload: Candidates that could not be taken in time.
+        overload_priority: The highest q among those; τ rises to it.
+        runs: Run → frames of it.
+    """
+
+    frames: int = 0
+    weight_total: float = 0.0
+    excluded: int = 0
+    overload: int = 0
+    overload_priority: float = 0.0
+    classes: Counter[str] = field(default_factory=Counter)
+    verdicts: Counter[str] = field(default_factory=Counter)
+    engine_ids: set[str] = field(default_factory=set)
+    anomaly: Counter[int] = field(default_factory=Counter)
+    margin: Counter[int] = field(default_factory=Counter)
+    runs: Counter[int] = field(default_factory=Counter)
+
+    def see(
+        self, *, weight: float, label: str, verdict: str, engine_id: str, anomaly: float, margin: float, run: int
+    ) -> None:
+        """Count one frame."""
+        self.frames += 1
+        self.weight_total += weight
+        self.classes[label] += 1
+        self.verdicts[verdict] += 1
+        self.engine_ids.add(engine_id)
+        self.anomaly[_bin(ANOMALY_EDGES, anomaly)] += 1
+        self.margin[_bin(MARGIN_EDGES, margin)] += 1
+        self.runs[run] += 1
+
+    def miss(self, priority: float) -> None:
+        """Count a candidate that could not be taken."""
+        self.overload += 1
+        self.overload_priority = max(self.overload_priority, priority)
+
+    def add(self, other: "Tally") -> None:
+        """Add another tally to this one."""
+        self.frames += other.frames
+        self.weight_total += other.weight_total
+        self.excluded += other.excluded
+        self.overload += other.overload
+        self.overload_priority = max(self.overload_priority, other.overload_priority)
+        self.classes.update(other.classes)
+        self.verdicts.update(other.verdicts)
+        self.engine_ids |= other.engine_ids
+        self.anomaly.update(other.anomaly)
+        self.margin.update(other.margin)
+        self.runs.update(other.runs)
+
+    def histograms(self) -> dict[str, dict[str, list[float]]]:
+        """Return the record's histograms."""
+        return {
+            "anomaly": {
+                "edges": list(ANOMALY_EDGES),
+                "counts": [self.anomaly[i] for i in range(len(ANOMALY_EDGES) - 1)],
+            },
+            "margin": {"edges": list(MARGIN_EDGES), "counts": [self.margin[i] for i in range(len(MARGIN_EDGES) - 1)]},
+        }
+
+    def to_json(self) -> str:
+        """Serialise for the spool; runs have their own table there."""
+        return json.dumps(
+            {
+                "frames": self.frames,
+                "weight_total": self.weight_total,
+                "excluded": self.excluded,
+                "overload": self.overload,
+                "classes": self.classes,
+                "verdicts": self.verdicts,
+                "engine_ids": sorted(self.engine_ids),
+                "anomaly": self.anomaly,
+                "margin": self.margin,
+            }
+        )
+
+    @staticmethod
+    def from_json(text: str) -> "Tally":
+        """Read what `to_json` wrote."""
+        value: dict[str, Any] = json.loads(text)
+        return Tally(
+            frames=value["frames"],
+            weight_total=value["weight_total"],
+            excluded=value["excluded"],
+            overload=value["overload"],
+            classes=Counter(value["classes"]),
+            verdicts=Counter(value["verdicts"]),
+            engine_ids=set(value["engine_ids"]),
+            anomaly=Counter({int(k): v for k, v in value["anomaly"].items()}),
+            margin=Counter({int(k): v for k, v in value["margin"].items()}),
+        )
+
+
+def _bin(edges: tuple[float, ...], value: float) -> int:
+    return min(max(bisect_right(edges, value) - 1, 0), len(edges) - 2)

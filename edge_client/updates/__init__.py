@@ -1,0 +1,1 @@
+"""Signed releases on the device: believed, fetched, tried, swapped in, watched, and left again when they misbehave."""

@@ -1,0 +1,73 @@
+"""What the updater needs to know."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from edge_client.config import Config
+from edge_client.contract.errors import ConfigError
+from edge_client.updates.rules import Limits
+from edge_client.updates.trial import TrialLimits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpdaterConfig:
+    """What the updater needs to know.
+
+    Attributes:
+        device: Name, for its settings.
+        inspection: What its engines must be for.
+        channel: What it follows.
+        state: Folder of slots, metadata and database; the updater's alone.
+        factory_engine: The engine in the application's own package.
+        root: First TUF root; None for a device without updates.
+        threads: Threads of an engine.
+        poll_seconds: Between looks for releases.
+        limits: Of probation and trial attempts.
+        trial: Of the child process.
+        max_engine_bytes: Larger engines are refused before they are fetched.
+        deadline_seconds: Of one download call; the next goes on where it stopped.
+        least_bytes_per_second: Slower downloads are given up until the next check.
+    """
+
+    device: str
+    inspection: str
+    channel: str
+    state: Path
+    factory_engine: Path
+    root: bytes | None = None
+    threads: int = 1
+    poll_seconds: float = 30.0
+    limits: Limits = field(default_factory=Limits)
+    trial: TrialLimits = field(default_factory=TrialLimits)
+    max_engine_bytes: int = 256 * 1024 * 1024
+    deadline_seconds: float = 1800.0
+    least_bytes_per_second: float = 1000.0
+
+    @staticmethod
+    def from_config(config: Config) -> UpdaterConfig:
+        """Take the updater's part out of a device's `Config`.
+
+        Raises:
+            ConfigError: The root can't be read.
+        """
+        root = None
+        if config.releases is not None:
+            try:
+                root = config.releases.root.read_bytes()
+            except OSError as error:
+                raise ConfigError(f"releases.root {config.releases.root} cannot be read: {error}") from error
+        frames = config.update.probation_frames
+        return UpdaterConfig(
+            device=config.device.name,
+            inspection=config.inspection.name,
+            channel=config.inspection.channel,
+            state=config.device.state / "updates",
+            factory_engine=config.inspection.factory_engine,
+            root=root,
+            threads=config.inspection.threads,
+            poll_seconds=config.update.poll_seconds,
+            limits=Limits(probation_frames=frames),
+            trial=TrialLimits(seconds=config.update.trial_seconds),
+        )

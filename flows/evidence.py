@@ -1,0 +1,120 @@
+"""The evidence for the gate: champion and challenger on the same samples.
+
+1. Nobody is judged on what they were trained on: for such samples their own out-of-fold predictions count (of the
+   recipe), for all others the engine's.
+2. Field evidence: the held-out field samples; while there are none (few labels), all labelled field samples,
+   cross-fitted. Only samples with a known inclusion probability speak for the frames that were not captured.
+3. Golden evidence: factory samples that are never trained on. They measure what was forgotten.
+4. Labels are the true ones, whatever a challenger was trained on.
+"""
+
+import math
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from flows.champion import Champion, columns_for
+from flows.training_set import Rows, TrainingSet
+from training.fit import Challenger
+from training.frames import decode
+from training.gate import Evidence, PairedSet
+from training.predict import run_engine
+
+_TIMED_FRAMES = 12
+_TIMED_ROUNDS = 3
+
+
+def gather(ready: TrainingSet, challenger: Challenger, champion: Champion | None) -> Evidence:
+    """Collect the evidence."""
+    held = ready.held_out
+    golden = held.select(held.split == "golden")
+    field = held.select((held.split == "holdout") & np.isfinite(held.probability))
+    if not len(field):
+        field = ready.train.select((ready.train.origin == "field") & np.isfinite(ready.train.probability))
+    timed = ready.images(_first(golden if len(golden) else ready.train, _TIMED_FRAMES))
+    took = latencies_ms([*([champion.engine] if champion else []), challenger.engine], timed)
+    return Evidence(
+        classes=ready.classes,
+        field=paired(ready, challenger, champion, field, weight=1.0 / field.probability),
+        golden=paired(ready, challenger, champion, golden, weight=np.ones(len(golden))),
+        size_bytes=(len(champion.engine) if champion else None, len(challenger.engine)),
+        latency_ms=(took[0] if champion else None, took[-1]),
+    )
+
+
+def paired(
+    ready: TrainingSet,
+    challenger: Challenger,
+    champion: Champion | None,
+    rows: Rows,
+    *,
+    weight: NDArray[np.float64],
+) -> PairedSet | None:
+    """Return both models' predictions on some rows; None when there are no rows."""
+    if not len(rows):
+        return None
+    names = tuple(info.name for info in ready.classes)
+    theirs = None
+    if champion is not None:
+        oof = champion.out_of_fold
+        known = dict(zip(oof.ids, columns_for(names, oof.classes, oof.probabilities), strict=True))
+        theirs = predicted(ready, rows, known, champion.engine, champion.classes)
+    known = dict(zip(challenger.oof_ids.tolist(), challenger.oof, strict=True))
+    return PairedSet(
+        ids=rows.ids,
+        labels=rows.label,
+        champion=theirs,
+        challenger=predicted(ready, rows, known, challenger.engine, names),
+        weight=weight,
+        device=rows.device,
+        station=rows.station,
+        group=rows.group,
+    )
+
+
+def predicted(
+    ready: TrainingSet,
+    rows: Rows,
+    out_of_fold: dict[str, NDArray[np.float32]],
+    engine: bytes,
+    classes: tuple[str, ...],
+) -> NDArray[np.float32]:
+    """Return one model's probabilities, float32 [n, K], by rule 1."""
+    names = tuple(info.name for info in ready.classes)
+    found = np.zeros((len(rows), len(names)), dtype=np.float32)
+    fresh = np.array([sample not in out_of_fold for sample in rows.ids.tolist()], dtype=bool)
+    for position in np.flatnonzero(~fresh):
+        found[position] = out_of_fold[str(rows.ids[position])]
+    if fresh.any():
+        answers = run_engine(engine, ready.images(rows.select(fresh))).probabilities
+        found[fresh] = columns_for(names, classes, answers)
+    return found
+
+
+def latencies_ms(engines: Sequence[bytes], images: Sequence[bytes]) -> list[float]:
+    """Return the milliseconds a frame takes for each engine, on one thread of this machine.
+
+    The engines take turns and the best of several medians counts: another process that wants the same core slows
+    both, and must not decide which engine ships.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    sessions = [onnxruntime.InferenceSession(e, options, providers=["CPUExecutionProvider"]) for e in engines]
+    frames = [decode(image)[None] for image in images]
+    best = [math.inf] * len(engines)
+    for _ in range(_TIMED_ROUNDS):
+        for index, session in enumerate(sessions):
+            taken = []
+            for frame in frames:
+                began = time.perf_counter()
+                session.run(None, {"image": frame})
+                taken.append(time.perf_counter() - began)
+            best[index] = min(best[index], float(np.median(taken)) * 1_000.0)
+    return best
+
+
+def _first(rows: Rows, count: int) -> Rows:
+    return rows.select(np.arange(len(rows)) < count)

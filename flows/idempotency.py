@@ -1,0 +1,15 @@
+"""The name of a challenger, by which a retrain that was killed or asked for twice finds it again."""
+
+import hashlib
+import json
+
+
+def challenger_key(*, inspection: str, snapshot_id: str, seed: int, code: str, sabotaged: bool) -> str:
+    """Return the same key for the same inspection, snapshot, seed and code.
+
+    >>> a = challenger_key(inspection="part", snapshot_id="s", seed=0, code="c", sabotaged=False)
+    >>> a == challenger_key(inspection="part", snapshot_id="s", seed=1, code="c", sabotaged=False)
+    False
+    """
+    parts = [inspection, snapshot_id, seed, code, sabotaged]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

@@ -1,0 +1,139 @@
+"""The serving process, ``python -m flows.serving --home DIR``: four deployments with their schedules, and the sentinel.
+
+1. Each flow runs one run at a time; a run that would be the second is cancelled, and runs that were missed while
+   something was away collapse into one.
+2. The process outlives an outage of Prefect, MLflow or the bucket: it waits, longer each time, and goes on.
+3. Started anew after a kill, it first gives back what its predecessor's runs held. Flow runs are processes of their
+   own, safe to kill and to run twice.
+4. SIGTERM ends it; schedules stay as they are.
+"""
+
+import argparse
+import logging
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from data.workspace import Workspace
+from edge_client.contract.errors import AndonError
+from flows import environment
+
+if TYPE_CHECKING:
+    from prefect.deployments.runner import RunnerDeployment
+
+_log = logging.getLogger("andon.serving")
+FLOWS = ("ingest", "watch", "release", "retrain")
+EVERY_SECONDS = 60
+RELEASE_SECONDS = 300
+RETRAIN_CRON = "15 3 * * *"  # at night: the machine may be the plant's own
+MOST_WAIT_SECONDS = 60.0
+SLOT_GRACE_SECONDS = 60  # the least that Prefect takes; a killed run's slot is free again after it
+
+
+def deployments(*, seconds: int = EVERY_SECONDS) -> "list[RunnerDeployment]":
+    """Return the four deployments, as they are written to Prefect; ingest and watch run every `seconds`."""
+    from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
+    from prefect.types.entrypoint import EntrypointType
+
+    from flows.ingest import ingest
+    from flows.prefect_runs import DEPLOYMENT
+    from flows.release import release
+    from flows.retrain import retrain
+    from flows.watch import watch
+
+    one_at_a_time = ConcurrencyLimitConfig(
+        limit=1,
+        collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW,
+        grace_period_seconds=SLOT_GRACE_SECONDS,
+    )
+
+    def served(flow: Any, tags: list[str], **schedule: Any) -> "RunnerDeployment":
+        made: RunnerDeployment = flow.to_deployment(
+            DEPLOYMENT,
+            description=flow.description,
+            tags=["andon", *tags],
+            concurrency_limit=one_at_a_time,
+            entrypoint_type=EntrypointType.MODULE_PATH,
+            **schedule,
+        )
+        return made
+
+    return [
+        served(ingest, [f"every {seconds} s"], interval=seconds),
+        served(watch, [f"every {seconds} s"], interval=seconds),
+        served(release, ["every 5 minutes", "when an alias moves"], interval=RELEASE_SECONDS),
+        served(retrain, ["every night", "when labels come in"], cron=RETRAIN_CRON),
+    ]
+
+
+def serve_for_ever(
+    workspace: Workspace, *, seconds: int = EVERY_SECONDS, sleep: Callable[[float], None] = time.sleep
+) -> None:
+    """Serve until SIGTERM; see the rules above."""
+    environment.point_at(workspace)
+    from prefect import serve
+
+    from flows.prefect_runs import PrefectRuns
+    from flows.sentinel import Sentinel
+
+    runs = PrefectRuns()
+    stop = threading.Event()
+    watcher = threading.Thread(target=Sentinel(workspace, runs).run, args=(stop,), name="sentinel", daemon=True)
+    wait, first = 1.0, True
+    while True:
+        began = time.monotonic()
+        try:
+            if not runs.reachable():
+                raise AndonError(f"Prefect at {workspace.prefect_url} does not answer")
+            _tidy(runs)
+            if first:
+                watcher.start()
+                first = False
+            serve(
+                *deployments(seconds=seconds), pause_on_shutdown=False, print_starting_message=False, limit=len(FLOWS)
+            )
+            return  # ended by a signal
+        except Exception as error:  # noqa: BLE001 -- a worker's boundary: record, back off, go on
+            if time.monotonic() - began > MOST_WAIT_SECONDS:
+                wait = 1.0
+            _log.warning("serving again in %.0f s: %s", wait, error)
+            sleep(wait)
+            wait = min(MOST_WAIT_SECONDS, wait * 2)
+
+
+def _tidy(runs: Any) -> None:
+    """Rule 3, and the missed runs of rule 1."""
+    for flow in FLOWS:
+        orphans, missed = runs.end_orphans(flow), runs.collapse_missed(flow)
+        if orphans or missed:
+            _log.info("%s: %d runs of an earlier process ended, %d missed ones dropped", flow, orphans, missed)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the process."""
+    parser = argparse.ArgumentParser(prog="python -m flows.serving", description=__doc__)
+    parser.add_argument("--home", type=Path, default=None, help="home directory; default $ANDON_HOME, else ./.andon")
+    parser.add_argument(
+        "--every", type=int, default=EVERY_SECONDS, metavar="SECONDS", help="between runs of ingest, and of watch"
+    )
+    given = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for each poll otherwise
+    try:
+        workspace = Workspace.open(given.home)
+        if not workspace.prefect_url:
+            raise AndonError(f"{workspace.home}: its stack has no Prefect server; run `andon up`")
+        serve_for_ever(workspace, seconds=given.every)
+    except AndonError as error:
+        _log.error("%s", error)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,185 @@
+"""A snapshot made ready for training: embedded by the inspection's trunk, in the columns that `training` takes."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import select
+
+from data.catalog.models import SampleRow
+from data.lake import Lake
+from data.snapshots import Snapshot
+from data.workspace import Workspace
+from edge_client.contract.engine_metadata import ClassInfo
+from flows.trunks import trunk_of
+from training.embeddings import EmbeddingCache
+from training.examples import Examples
+from training.trunk import Trunk
+
+#: Captured frames without a label that help to learn the feature space; more change nothing that can be measured.
+MOST_UNLABELLED = 5_000
+_SELFTEST_FRAMES = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Rows:
+    """n rows of a snapshot, as columns.
+
+    Attributes:
+        label: int64 [n], index into the inspection's classes.
+        probability: float64 [n], inclusion probability, NaN where there is none.
+    """
+
+    ids: NDArray[np.str_]
+    image_sha256: tuple[str, ...]
+    label: NDArray[np.int64]
+    origin: NDArray[np.str_]
+    split: NDArray[np.str_]
+    group: NDArray[np.str_]
+    device: NDArray[np.str_]
+    station: NDArray[np.str_]
+    probability: NDArray[np.float64]
+    location: tuple[tuple[str, int], ...]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def select(self, mask: NDArray[np.bool_]) -> "Rows":
+        """Return the rows that a mask names."""
+        kept = np.flatnonzero(mask)
+        return Rows(
+            ids=self.ids[mask],
+            image_sha256=tuple(self.image_sha256[i] for i in kept),
+            label=self.label[mask],
+            origin=self.origin[mask],
+            split=self.split[mask],
+            group=self.group[mask],
+            device=self.device[mask],
+            station=self.station[mask],
+            probability=self.probability[mask],
+            location=tuple(self.location[i] for i in kept),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TrainingSet:
+    """All that a fit and its judgement need.
+
+    Attributes:
+        train: The rows that are trained on; `examples` and `patches` are theirs, in order.
+        held_out: The rows that are not: golden and holdout.
+        unlabelled: float32 [m, D].
+    """
+
+    snapshot: Snapshot
+    classes: tuple[ClassInfo, ...]
+    trunk: Trunk
+    train: Rows
+    held_out: Rows
+    examples: Examples
+    patches: NDArray[np.float16]
+    unlabelled: NDArray[np.float32]
+    lake: Lake
+
+    def images(self, rows: Rows) -> list[bytes]:
+        """Return the encoded images of some rows."""
+        return [image for image, _ in self.lake.images(rows.location)]
+
+    def image_of(self, sample_id: str) -> bytes:
+        """Return one sample's encoded image."""
+        for rows in (self.train, self.held_out):
+            found = np.flatnonzero(rows.ids == sample_id)
+            if len(found):
+                return self.lake.image(*rows.location[int(found[0])])[0]
+        raise KeyError(sample_id)
+
+    def selftest_images(self) -> list[bytes]:
+        """Return frames for the self-test: as many classes as there are, field before factory."""
+        wanted: list[int] = []
+        by_class = [
+            sorted(
+                np.flatnonzero(self.train.label == k),
+                key=lambda i: (self.train.origin[i] != "field", self.train.ids[i]),
+            )
+            for k in range(len(self.classes))
+        ]
+        for turn in range(_SELFTEST_FRAMES):
+            wanted += [int(members[turn]) for members in by_class if turn < len(members)]
+        return [self.lake.image(*self.train.location[i])[0] for i in wanted[:_SELFTEST_FRAMES]]
+
+
+def make_ready(workspace: Workspace, snapshot: Snapshot) -> TrainingSet:
+    """Embed what is trained on; only frames that no earlier retrain embedded cost time."""
+    lake, trunk = workspace.lake(), trunk_of(workspace, snapshot)
+    cache = EmbeddingCache(workspace.cache / "embeddings")
+    rows = rows_of(snapshot)
+    training = rows.split == "train"
+    train, held_out = rows.select(training), rows.select(~training)
+    embedded = cache.embed(trunk, train.image_sha256, lambda i: lake.image(*train.location[i])[0])
+    unlabelled = unlabelled_frames(workspace, snapshot)
+    features = cache.embed(trunk, [sha for sha, _ in unlabelled], lambda i: lake.image(*unlabelled[i][1])[0]).features
+    return TrainingSet(
+        snapshot=snapshot,
+        classes=snapshot.classes,
+        trunk=trunk,
+        train=train,
+        held_out=held_out,
+        examples=examples_of(train, embedded.features),
+        patches=embedded.patches,
+        unlabelled=features,
+        lake=lake,
+    )
+
+
+def rows_of(snapshot: Snapshot) -> Rows:
+    """Return a snapshot's rows as columns."""
+    table = snapshot.rows
+    index = {info.name: k for k, info in enumerate(snapshot.classes)}
+    probability = [np.nan if p is None else p for p in table["probability"].to_pylist()]
+
+    def text(name: str) -> NDArray[np.str_]:
+        return np.array([value or "" for value in table[name].to_pylist()], dtype=np.str_)
+
+    return Rows(
+        ids=text("sample_id"),
+        image_sha256=tuple(table["image_sha256"].to_pylist()),
+        label=np.array([index[name] for name in table["label"].to_pylist()], dtype=np.int64),
+        origin=text("origin"),
+        split=text("split"),
+        group=text("group"),
+        device=text("device"),
+        station=text("station"),
+        probability=np.array(probability, dtype=np.float64),
+        location=tuple(zip(table["lake_path"].to_pylist(), table["lake_row"].to_pylist(), strict=True)),
+    )
+
+
+def examples_of(rows: Rows, features: NDArray[np.float32]) -> Examples:
+    """Return rows and their features as training takes them."""
+    return Examples(
+        ids=rows.ids,
+        labels=rows.label,
+        groups=rows.group,
+        origin=rows.origin,
+        probability=rows.probability,
+        device=rows.device,
+        station=rows.station,
+        features=features,
+    )
+
+
+def unlabelled_frames(workspace: Workspace, snapshot: Snapshot) -> Sequence[tuple[str, tuple[str, int]]]:
+    """Return (image digest, lake location) of captured frames that the snapshot does not have.
+
+    At most `MOST_UNLABELLED`, picked by hash: no device or day leads.
+    """
+    known = set(snapshot.rows["sample_id"].to_pylist())
+    query = select(SampleRow.sample_id, SampleRow.image_sha256, SampleRow.lake_path, SampleRow.lake_row).where(
+        SampleRow.inspection == snapshot.inspection, SampleRow.origin == "field"
+    )
+    with workspace.catalog().reading() as session:
+        found = [(sha, (path, row)) for sample, sha, path, row in session.execute(query) if sample not in known]
+    found.sort(key=lambda item: hashlib.sha256(item[0].encode()).digest())
+    return sorted(found[:MOST_UNLABELLED], key=lambda item: item[1])

@@ -1,0 +1,75 @@
+"""The trunk of an inspection: chosen once, kept in the bucket, used by every retrain after.
+
+1. A trunk that changed with each retrain would make embeddings incomparable, their cache useless and updates large.
+2. It is int8 if int8 keeps the embeddings of the inspection's own frames, else float; an inspection's setting
+   `variant` ("int8" or "fp32") decides instead, before the first retrain.
+3. To choose anew (frames look quite different now), delete the object and retrain.
+"""
+
+import hashlib
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+
+from data.inspections import get_inspection
+from data.snapshots import Snapshot
+from data.workspace import Workspace
+from edge_client.contract.errors import ConfigError, NotFound
+from training.quantize import CALIBRATION_FRAMES, int8_trunk
+from training.trunk import Trunk, float_trunk
+
+_log = logging.getLogger("andon.retrain")
+MAX_TRUNK_BYTES = 256 * 1024 * 1024
+#: Cosine of int8 to float embeddings: where it is below, decisions begin to differ. Usual: median 0.993, p1 0.98.
+LEAST_MEDIAN_COSINE = 0.98
+LEAST_P1_COSINE = 0.90
+_PARITY_FRAMES = 32
+
+
+def trunk_of(workspace: Workspace, snapshot: Snapshot) -> Trunk:
+    """Return the inspection's trunk, choosing it now if it has none.
+
+    Raises:
+        ConfigError: The setting `variant` is not one.
+        BucketError: The bucket is away.
+    """
+    bucket, folder = workspace.bucket(), workspace.cache / "trunks"
+    key = f"lake/{snapshot.inspection}/trunk.onnx"
+    try:
+        return Trunk.load(bucket.get(key, max_bytes=MAX_TRUNK_BYTES))
+    except NotFound:
+        pass
+    wanted = get_inspection(workspace.catalog(), snapshot.inspection).settings.get("variant")
+    if wanted not in (None, "int8", "fp32"):
+        raise ConfigError(f"inspection {snapshot.inspection}: its setting variant is {wanted!r}; expected int8 or fp32")
+    folder.mkdir(parents=True, exist_ok=True)
+    plain = float_trunk(folder)
+    chosen = plain
+    if wanted != "fp32":
+        frames = calibration_frames(workspace, snapshot)
+        small = int8_trunk(plain, frames, folder)
+        if wanted == "int8" or keeps_embeddings(plain, small, frames[:_PARITY_FRAMES]):
+            chosen = small
+    _log.info(
+        "%s: its trunk is %s, %d bytes, %s", snapshot.inspection, chosen.variant, len(chosen.onnx), chosen.id[:12]
+    )
+    bucket.put(key, chosen.onnx)
+    return chosen
+
+
+def calibration_frames(workspace: Workspace, snapshot: Snapshot) -> list[bytes]:
+    """Return frames that set the int8 ranges: of the training side, picked by hash so that no class or day leads."""
+    rows = [row for row in snapshot.rows.to_pylist() if row["split"] == "train"]
+    rows.sort(key=lambda row: hashlib.sha256(row["image_sha256"].encode()).digest())
+    picked = sorted(rows[:CALIBRATION_FRAMES], key=lambda row: (row["lake_path"], row["lake_row"]))
+    return [image for image, _ in workspace.lake().images((row["lake_path"], row["lake_row"]) for row in picked)]
+
+
+def keeps_embeddings(plain: Trunk, small: Trunk, frames: Sequence[bytes]) -> bool:
+    """Return whether the int8 trunk's embeddings of some frames are near enough to the float ones (rule 2)."""
+    a, b = (t.run(frames).features[:, : plain.embedding_width].astype(np.float64) for t in (plain, small))
+    cosine = (a * b).sum(axis=1) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1) + 1e-12)
+    median, low = float(np.median(cosine)), float(np.quantile(cosine, 0.01))
+    _log.info("int8 against float embeddings: cosine median %.3f, p1 %.3f", median, low)
+    return median >= LEAST_MEDIAN_COSINE and low >= LEAST_P1_COSINE

@@ -1,0 +1,173 @@
+"""The watch flow: what devices say becomes what people see, and signed metadata never runs out.
+
+1. Heartbeats are taken over by :mod:`data.heartbeats`' rules; the story of each version is written into its tags in
+   MLflow.
+2. Timestamp and snapshot are signed anew when fewer than ten of their thirty days remain: an outage of the cloud of
+   up to ten days stops no device.
+3. What is wanted next is said, not done: the sentinel, or the next scheduled run, does it.
+4. One server being away does not keep the rest from being done; what failed is said at the end.
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.states import Completed
+
+from data.devices import device_statuses, list_devices
+from data.ingest import ingest_heartbeats
+from data.inspections import Inspection, list_inspections
+from data.workspace import Workspace
+from edge_client.contract.errors import AndonError
+from edge_client.contract.heartbeat import Heartbeat
+from flows.exclusive import Busy, only_one
+from flows.label_count import count_label_events
+from flows.registry import Registry
+from flows.retrain_settings import may_start_by_itself
+from flows.rollout import rollout_of, rollout_tags
+from flows.stack import registry_of, repository_of
+from flows.tags import Tag
+from flows.wanted import labels_since, releases_wanted, retrain_wanted
+
+_log = logging.getLogger("andon.watch")
+REFRESH_BELOW = timedelta(days=10)
+_WAIT_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchOutcome:
+    """What one run saw and did.
+
+    Attributes:
+        heartbeats: New ones taken over.
+        tagged: (inspection, version) whose tags changed.
+        refreshed: Whether timestamp and snapshot were signed anew.
+        retrain_wanted: Inspection -> label events since its newest retrain, where they are enough.
+        release_wanted: Inspections whose aliases and channels differ.
+        failed: What could not be done now, and why.
+    """
+
+    heartbeats: int = 0
+    tagged: tuple[tuple[str, str], ...] = ()
+    refreshed: bool = False
+    retrain_wanted: dict[str, int]
+    release_wanted: tuple[str, ...] = ()
+    failed: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        parts = [f"{self.heartbeats} heartbeats", f"{len(self.tagged)} versions retagged"]
+        if self.refreshed:
+            parts.append("release metadata signed anew")
+        parts += [f"retrain of {name} wanted ({n} new labels)" for name, n in self.retrain_wanted.items()]
+        parts += [f"release of {name} wanted" for name in self.release_wanted]
+        return ", ".join([*parts, *self.failed])
+
+
+@flow(name="watch")
+def watch() -> State[Any]:
+    """Take over heartbeats, write the fleet's state into MLflow, keep the signed metadata fresh."""
+    try:
+        outcome = watch_once(Workspace.open(), wait_seconds=1.0)
+    except Busy as busy:
+        return Completed(message=str(busy), name="Skipped")
+    if outcome.failed:
+        raise AndonError(str(outcome))
+    return Completed(message=str(outcome))
+
+
+def watch_once(
+    workspace: Workspace,
+    *,
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    wait_seconds: float = _WAIT_SECONDS,
+) -> WatchOutcome:
+    """Do what the flow does, without Prefect.
+
+    Raises:
+        Busy: Another watch was running for all of `wait_seconds`.
+    """
+    failed: list[str] = []
+    heartbeats, refreshed = 0, False
+    tagged: list[tuple[str, str]] = []
+    retrain: dict[str, int] = {}
+    release: list[str] = []
+    with only_one(workspace.home, "watch", wait_seconds=wait_seconds):
+        catalog = workspace.catalog()
+        with _noting(failed, "heartbeats"):
+            keep = workspace.policy().retention.heartbeats_per_device
+            report = ingest_heartbeats(catalog, workspace.bucket(), clock, keep=keep)
+            heartbeats = len(report.new)
+            failed += [f"heartbeat {key}: {reason}" for key, reason in report.deferred]
+        with _noting(failed, "release metadata"):
+            refreshed = refresh(workspace, clock)
+        for inspection in list_inspections(catalog):
+            with _noting(failed, inspection.name):
+                registry = registry_of(workspace)
+                tagged += tag_versions(workspace, registry, inspection)
+                model = registry.api.model(inspection.name)
+                events = count_label_events(catalog, inspection.name)
+                policy = workspace.policy().retrain
+                if may_start_by_itself(inspection) and retrain_wanted(events, model, policy.min_new_labels):
+                    retrain[inspection.name] = labels_since(events, model)
+                if model is not None and releases_wanted(model):
+                    release.append(inspection.name)
+    outcome = WatchOutcome(
+        heartbeats=heartbeats,
+        tagged=tuple(tagged),
+        refreshed=refreshed,
+        retrain_wanted=retrain,
+        release_wanted=tuple(release),
+        failed=tuple(failed),
+    )
+    _log.info("%s", outcome)
+    return outcome
+
+
+def refresh(workspace: Workspace, clock: Callable[[], datetime]) -> bool:
+    """Sign timestamp and snapshot anew if they end soon. Returns whether it did."""
+    repository = repository_of(workspace, clock)
+    if min(repository.expiry()[role] for role in ("timestamp", "snapshot", "rollouts")) - clock() >= REFRESH_BELOW:
+        return False
+    with only_one(workspace.home, "release", wait_seconds=_WAIT_SECONDS):
+        repository.refresh_timestamp()
+    return True
+
+
+def tag_versions(workspace: Workspace, registry: Registry, inspection: Inspection) -> list[tuple[str, str]]:
+    """Write what the fleet says into the tags of the versions that it concerns; only what changed."""
+    name = inspection.name
+    heartbeats = _heartbeats(workspace, name)
+    followers = [d for d in list_devices(workspace.catalog(), name) if not d.revoked]
+    changed: list[tuple[str, str]] = []
+    for version in registry.api.versions(name):
+        rollout = rollout_of(version.tags.get(Tag.ENGINE_SHA256, ""), heartbeats)
+        channels = [c.strip() for c in version.tags.get(Tag.CHANNELS, "").split(",") if c.strip()]
+        if not rollout.seen and not channels and Tag.DEVICES not in version.tags:
+            continue  # no device ever had to do with it
+        following = sum(1 for d in followers if any(i == name and c in channels for i, c in d.inspections))
+        tags = rollout_tags(rollout, channels, following)
+        fresh = {key: value for key, value in tags.items() if version.tags.get(key) != value}
+        if fresh:
+            registry.api.tag_version(name, version.number, fresh)
+            changed.append((name, version.number))
+    return changed
+
+
+def _heartbeats(workspace: Workspace, inspection: str) -> list[Heartbeat]:
+    known = device_statuses(workspace.catalog(), inspection).values()
+    return [status.heartbeat for status in known if status.heartbeat.inspection == inspection]
+
+
+@contextmanager
+def _noting(failed: list[str], what: str) -> Iterator[None]:
+    """One server's absence must not hold up the rest; `failed` gets what went wrong."""
+    try:
+        yield
+    except AndonError as error:
+        _log.warning("%s: %s", what, error)
+        failed.append(f"{what}: {error}")

@@ -1,0 +1,127 @@
+"""``andon enroll`` and ``revoke``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from edge_client.contract.errors import ConfigError
+from infra.cli.arguments import command, open_workspace, print_json, the_inspection
+
+
+def add_parser(sub: Any) -> None:
+    """Add the commands."""
+    enroll = command(
+        sub,
+        "enroll",
+        "make a device's account, key and bundle",
+        "Makes the device's account in the bucket, its signing key, and the folder that goes to the device: "
+        "configuration, "
+        "credentials, key, trust anchor and the engine it starts with.",
+    )
+    enroll.add_argument("device", help="its name, such as aoi-3")
+    enroll.add_argument("--inspection", help="what it inspects (default: the only inspection there is)")
+    enroll.add_argument("--site", default="plant", help="plant (default: plant)")
+    enroll.add_argument("--station", help="place on the line (default: the device's name)")
+    enroll.add_argument("--channel", default="stable", help="the channel it follows (default: stable)")
+    enroll.add_argument(
+        "--out", type=Path, metavar="DIR", help="the bundle's folder (default: devices/DEVICE in the home directory)"
+    )
+    enroll.add_argument("--engine", type=Path, metavar="FILE", help="engine to start with (default: the champion)")
+    enroll.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="TABLE.KEY=VALUE",
+        help="another value for its andon.toml, such as capture.byte_budget=500000",
+    )
+    revoke = command(
+        sub,
+        "revoke",
+        "end a device's account and key",
+        "Ends a device's account in the bucket and its key: it sends and receives nothing more, and what it "
+        "still had is set aside.",
+    )
+    revoke.add_argument("device", help="its name")
+    revoke.add_argument("--reason", default="", help="why, for the record")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command that was called."""
+    return _enroll(args) if args.command == "enroll" else _revoke(args)
+
+
+def _enroll(args: argparse.Namespace) -> int:
+    from edge_client.contract.names import check_name
+    from infra.enrolment import enroll
+
+    check_name(args.device, "device")  # before anything is opened
+    settings = parse_settings(args.set)
+    workspace = open_workspace(args)
+    bundle = enroll(
+        workspace,
+        args.device,
+        site=args.site,
+        station=args.station or args.device,
+        inspection=the_inspection(workspace, args.inspection),
+        out_dir=args.out,
+        channel=args.channel,
+        engine=args.engine,
+        settings=settings,
+    )
+    if args.json:
+        print_json(
+            {
+                "device": bundle.device,
+                "inspection": bundle.inspection,
+                "channel": bundle.channel,
+                "bundle": str(bundle.path),
+                "config": str(bundle.config),
+                "engine_id": bundle.engine_id,
+                "public_key": bundle.public_key_hex,
+                "access_key_id": bundle.access_key_id,
+            }
+        )
+        return 0
+    print(f"{bundle.device} is enrolled. Its bundle, with secrets in it: {bundle.path}")
+    print(f"Copy it to the device, then there: andon-edge run --config {bundle.config} --source FOLDER --follow")
+    return 0
+
+
+def parse_settings(texts: list[str]) -> dict[str, dict[str, str | int | float | bool]]:
+    """Read ``table.key=value`` texts.
+
+    Raises:
+        ConfigError: A text is not of that form.
+
+    >>> parse_settings(["capture.byte_budget=500000", "mode.advisory=true"])
+    {'capture': {'byte_budget': 500000}, 'mode': {'advisory': True}}
+    """
+    import tomllib
+
+    settings: dict[str, dict[str, str | int | float | bool]] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        table, dot, key = name.partition(".")
+        if not (equals and dot and table.isidentifier() and key.isidentifier()):
+            raise ConfigError(f"--set {text!r}: expected TABLE.KEY=VALUE, such as capture.byte_budget=500000")
+        try:
+            parsed = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            parsed = value  # a text without its quotes
+        if not isinstance(parsed, str | int | float | bool):
+            raise ConfigError(f"--set {text!r}: expected a number, a text, true or false")
+        settings.setdefault(table, {})[key] = parsed
+    return settings
+
+
+def _revoke(args: argparse.Namespace) -> int:
+    from infra.enrolment import revoke
+
+    device = revoke(open_workspace(args), args.device, reason=args.reason)
+    if args.json:
+        print_json({"device": device.name, "revoked_at": device.revoked_at, "reason": device.revoked_reason})
+    else:
+        print(f"{device.name} is revoked: its account and its key are ended.")
+    return 0

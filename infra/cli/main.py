@@ -1,0 +1,76 @@
+"""Entry point of ``andon``.
+
+Each group of commands is a module with ``add_parser(sub)`` and ``run(args) -> int``; only the group that is called is
+imported. Exit codes: 0 done, 1 it did not work (one message on stderr), 2 wrong use, 130 interrupted.
+"""
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+
+from edge_client.contract.errors import AndonError
+
+#: Command -> (module, what it does, for the overview).
+COMMANDS: Mapping[str, tuple[str, str]] = {
+    "up": ("infra.cli.stack", "start the stack on this machine and wait until everything was tried"),
+    "down": ("infra.cli.stack", "end the stack"),
+    "status": ("infra.cli.stack", "what runs, where, since when, and how the loop is doing"),
+    "doctor": ("infra.cli.stack", "look for what is wrong, and say what to do"),
+    "init": ("infra.cli.inspections", "make an inspection from labelled images and train its first model"),
+    "import": ("infra.cli.inspections", "add labelled images to an inspection"),
+    "enroll": ("infra.cli.devices", "make a device's account, key and bundle"),
+    "revoke": ("infra.cli.devices", "end a device's account and key"),
+    "ingest": ("infra.cli.loop", "take over what devices have uploaded"),
+    "label": ("infra.cli.labels", "record labels from a file or the command line"),
+    "retrain": ("infra.cli.loop", "train a challenger and let the gate judge it"),
+    "release": ("infra.cli.loop", "bring the signed channels in line with the aliases in MLflow"),
+    "rollback": ("infra.cli.loop", "send devices back to an older version"),
+    "watch": ("infra.cli.loop", "read what devices report, write it to MLflow, see what is wanted"),
+    "report": ("infra.cli.report", "how the loop of each inspection is doing, with uncertainties"),
+    "audit": ("infra.cli.audit", "compare what devices acknowledged with what the catalog has"),
+    "rehearse": ("infra.rehearsal.cli", "play a labelled archive through the real loop"),
+}
+
+
+def build_parser(command: str | None = None) -> argparse.ArgumentParser:
+    """Return the parser; with a command, its options too."""
+    parser = argparse.ArgumentParser(
+        prog="andon",
+        description="Keeps visual-inspection models on factory-edge devices improving.",
+        epilog="First steps: `andon up`, `andon init NAME --from FOLDER`, `andon enroll DEVICE --inspection NAME`; "
+        "`andon COMMAND --help` tells of a command.",
+    )
+    sub = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    if command is not None:
+        import_module(COMMANDS[command][0]).add_parser(sub)
+        return parser
+    for name, (_, summary) in COMMANDS.items():
+        sub.add_parser(name, help=summary, add_help=False)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    command = words[0] if words and words[0] in COMMANDS else None
+    args = build_parser(command).parse_args(words)
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        return int(import_module(COMMANDS[args.command][0]).run(args))
+    except AndonError as error:
+        if getattr(args, "json", False):
+            print(json.dumps({"error": str(error), "kind": type(error).__name__}))
+        print(f"andon {args.command}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # `andon report | head`
+        sys.stderr.close()
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

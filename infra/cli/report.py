@@ -1,0 +1,88 @@
+"""``andon report``: how each inspection's loop is doing, every figure with its uncertainty and its n."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from typing import TYPE_CHECKING, Any
+
+from infra.cli.arguments import command, open_workspace, print_json, the_inspection
+
+if TYPE_CHECKING:
+    from data.intervals import Estimate
+    from data.loop_status import LoopStatus
+
+_SHOWN = 5
+
+
+def add_parser(sub: Any) -> None:
+    """Add the command."""
+    report = command(sub, "report", "how the loop of each inspection is doing, with uncertainties")
+    report.add_argument("inspection", nargs="?", help="default: all")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the report."""
+    from data.loop_status import loop_status, loop_statuses
+
+    workspace = open_workspace(args)
+    catalog = workspace.catalog()
+    if args.inspection is not None:
+        loops = [loop_status(catalog, the_inspection(workspace, args.inspection))]
+    else:
+        loops = loop_statuses(catalog)
+    if args.json:
+        print_json([loop.to_dict() for loop in loops])
+        return 0
+    if not loops:
+        print("There is no inspection yet: make one with `andon init NAME --from FOLDER`.")
+    for loop in loops:
+        print("\n".join(lines_of(loop)))
+    return 0
+
+
+def lines_of(loop: LoopStatus) -> list[str]:
+    """One inspection in lines."""
+    share = f" ({loop.captured / loop.frames:.1%} of the frames)" if loop.frames else ""
+    labelled = ", ".join(f"{count:,} {origin}" for origin, count in sorted(loop.labelled.items())) or "none"
+    classes = ", ".join(f"{name} {count}" for name, count in loop.labels_by_class.items())
+    lines = [
+        f"{loop.inspection}: {', '.join(f'{name} ({kind})' for name, kind in loop.classes)}",
+        f"  seen       {loop.frames:,} frames in {loop.windows:,} windows",
+        f"  captured   {loop.captured:,} samples{share}, {loop.uploaded_bytes:,} bytes; {loop.missing} missing",
+        f"  labelled   {labelled}{f' (field: {classes})' if classes else ''}; {loop.waiting:,} wait, "
+        f"{loop.new_labels:,} are new",
+        f"  defects    {in_words(loop.defect_rate)} of the frames",
+        f"  missed     {loop.miss_statement}",
+    ]
+    if loop.disagreements or loop.cannot_tell or loop.quarantine:
+        lines.append(
+            f"  attention  {loop.disagreements} disagreements, {loop.cannot_tell} nobody can tell, "
+            f"{loop.quarantine} set aside"
+        )
+    for state in loop.devices:
+        beat = state.heartbeat
+        engine = f"engine {beat.engine_id}, {beat.health}" if beat else "not heard of yet"
+        gone = ", revoked" if state.device.revoked else ""
+        lines.append(
+            f"  device     {state.device.name} ({state.device.station}, {state.channel}{gone}): {engine}; "
+            f"{state.frames:,} frames"
+        )
+    lines += [f"  decision   version {d.version}: {d.answer}: {'; '.join(d.reasons)}" for d in loop.decisions[:_SHOWN]]
+    lines += [
+        f"  release    {r.at:%Y-%m-%d %H:%M} {r.channel}: {r.action} version {r.version} by {r.who}"
+        for r in loop.releases[:_SHOWN]
+    ]
+    return lines
+
+
+def in_words(estimate: Estimate) -> str:
+    """A rate with its interval and n.
+
+    >>> from data.intervals import Estimate
+    >>> in_words(Estimate(value=0.1234, low=0.1, high=0.15, n=40))
+    '12.3 % (10.0 to 15.0 %, n = 40)'
+    """
+    if not estimate.n or math.isnan(estimate.value):
+        return "not known: nothing is labelled yet"
+    return f"{estimate.value * 100:.1f} % ({estimate.low * 100:.1f} to {estimate.high * 100:.1f} %, n = {estimate.n})"

@@ -1,0 +1,185 @@
+"""Patch-level nearest-neighbour anomaly score (PatchCore, Roth et al. 2022).
+
+1. The bank is a coreset of patches of ok frames: greedy k-centre on a random projection (§3.2 there). Factory and field
+   get half of it each: after a product change a few field frames must not drown in the factory's.
+2. The score of a patch is its distance to the nearest of the bank; of a frame, the mean of its highest twentieth of
+   patches (steadier than the single highest, and finds more).
+3. Every example is also scored by a bank that has not seen it or its group. Those scores are what the head learns with
+   and what sets the scale, so nothing is ever judged by itself.
+4. Scores are divided by a quantile of such scores of ok frames: 1.0 is the alarm threshold. The quantile is the
+   conformal one: a frame like those seen alarms at most at the rate asked for, as far as their number can promise it.
+   Factory and field are asked apart and the higher one counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_client.contract.errors import AndonError
+from training.folds import group_folds
+
+BANK_PATCHES = 512
+#: Frames of each origin that give patches to the bank: more changed nothing and cost memory.
+_FRAMES = 300
+_CANDIDATES = 10_000
+_PROJECTION = 32
+_FOLDS = 4
+LEAST_FRAMES = 4
+#: ok field frames from which their quantile counts.
+_ENOUGH_FIELD = 20
+_LEAST_SCALE = 1e-3
+_HIGHEST_SHARE = 20  # one patch in so many makes the score of the frame
+
+
+class TooFewOkFrames(AndonError):
+    """The anomaly score needs at least four frames of kind ok."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bank:
+    """What the anomaly score compares with.
+
+    Attributes:
+        mean: float32 [C], of ok patches.
+        scale: float32 [C], positive.
+        patches: float16 [M, C], standardised.
+        threshold: Score that becomes 1.0.
+        held_out: How many held-out scores set the threshold.
+    """
+
+    mean: NDArray[np.float32]
+    scale: NDArray[np.float32]
+    patches: NDArray[np.float16]
+    threshold: float
+    held_out: int
+
+    def distance(self, patches: NDArray[np.float16]) -> NDArray[np.float32]:
+        """Patches [n, h, w, C] to distances float32 [n, h, w], not yet divided by the threshold."""
+        bank = self.patches.astype(np.float32)
+        square = np.square(bank).sum(axis=1)
+        distances = np.empty(patches.shape[:3], dtype=np.float32)
+        for row, frame in enumerate(patches):
+            here = (frame.reshape(-1, frame.shape[-1]).astype(np.float32) - self.mean) / self.scale
+            nearest = (square - 2.0 * (here @ bank.T)).min(axis=1) + np.square(here).sum(axis=1)
+            distances[row] = np.sqrt(np.maximum(nearest, 0.0)).reshape(frame.shape[:2])
+        return distances
+
+    def score(self, patches: NDArray[np.float16]) -> NDArray[np.float32]:
+        """Patches [n, h, w, C] to anomaly scores float32 [n]."""
+        distance = self.distance(patches).reshape(len(patches), -1)
+        count = highest_patches(distance.shape[1])
+        top = np.partition(distance, distance.shape[1] - count, axis=1)[:, -count:].mean(axis=1)
+        return np.asarray(top / np.float32(self.threshold), dtype=np.float32)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scored:
+    """A bank and what it says about the examples it came from.
+
+    Attributes:
+        bank: From all ok frames.
+        scores: float32 [n], every example's score by a bank that did not see its group.
+    """
+
+    bank: Bank
+    scores: NDArray[np.float32]
+
+
+def highest_patches(patches: int) -> int:
+    """How many of a frame's patches make its score."""
+    return max(1, patches // _HIGHEST_SHARE)
+
+
+def build_bank(
+    patches: NDArray[np.float16],
+    groups: NDArray[np.str_],
+    ok: NDArray[np.bool_],
+    field: NDArray[np.bool_],
+    *,
+    seed: int,
+    size: int = BANK_PATCHES,
+    alarm_rate: float = 0.01,
+) -> Scored:
+    """Build the bank, score the examples across folds, set the threshold.
+
+    Args:
+        patches: float16 [n, h, w, C].
+        groups: str [n]; a group is wholly in a bank or wholly held out of it.
+        ok: bool [n], which frames are like what should be.
+        field: bool [n], which frames come from devices.
+        seed: Of folds, sampling and projection.
+        size: M, patches kept.
+        alarm_rate: Share of ok frames that may alarm.
+
+    Raises:
+        TooFewOkFrames: Fewer than four ok frames.
+    """
+    if ok.sum() < LEAST_FRAMES:
+        raise TooFewOkFrames(
+            f"the anomaly score has {ok.sum()} ok frames to learn from; expected at least {LEAST_FRAMES}, better 100: "
+            "label or import more frames that are ok"
+        )
+    # Where all ok frames are of one group, one frame a group is the best there is.
+    names = groups if len(np.unique(groups[ok])) > 1 else np.arange(len(groups)).astype(str)
+    fold = group_folds(names, ok * 2 + field, folds=_FOLDS, seed=seed)
+    random = np.random.default_rng(seed)
+    scores = np.empty(len(patches), dtype=np.float32)
+    for held in (fold == k for k in range(fold.max() + 1)):
+        known = ok & ~held
+        # A fold may hold all ok frames when they are few: then they are judged by themselves.
+        rest = known if known.any() else ok
+        scores[held] = _bank(patches, [rest & ~field, rest & field], size, random).score(patches[held])
+    bank = _bank(patches, [ok & ~field, ok & field], size, random)
+    sides = [scores[ok & ~field], scores[ok & field]]
+    asked = [s for s in sides if len(s) >= _ENOUGH_FIELD] or [scores[ok]]
+    threshold = max(*(_quantile(side, alarm_rate) for side in asked), _LEAST_SCALE)
+    return Scored(
+        bank=replace(bank, threshold=threshold, held_out=sum(len(side) for side in asked)),
+        scores=np.asarray(scores / np.float32(threshold), dtype=np.float32),
+    )
+
+
+def _quantile(scores: NDArray[np.float32], alarm_rate: float) -> float:
+    rank = min(len(scores), int(np.ceil((len(scores) + 1) * (1.0 - alarm_rate))))
+    return float(np.sort(scores)[rank - 1])
+
+
+def _bank(
+    patches: NDArray[np.float16], origins: Sequence[NDArray[np.bool_]], size: int, random: np.random.Generator
+) -> Bank:
+    """A bank of `size` patches, in equal parts from each origin that has frames; threshold not yet set."""
+    width = patches.shape[-1]
+    samples = []
+    for frames in (np.flatnonzero(mask) for mask in origins if mask.any()):
+        kept = np.sort(random.permutation(frames)[:_FRAMES])
+        flat = patches[kept].reshape(-1, width)
+        samples.append(flat[np.sort(random.permutation(len(flat))[:_CANDIDATES])].astype(np.float32))
+    even = min(len(sample) for sample in samples)
+    both = np.concatenate([sample[:: max(1, len(sample) // even)] for sample in samples])
+    mean, scale = both.mean(axis=0), both.std(axis=0) + np.float32(_LEAST_SCALE)
+    chosen = []
+    for sample in samples:
+        standard = (sample - mean) / scale
+        chosen.append(standard[_coreset(standard, size // len(samples), random)])
+    return Bank(mean=mean, scale=scale, patches=np.concatenate(chosen).astype(np.float16), threshold=1.0, held_out=0)
+
+
+def _coreset(candidates: NDArray[np.float32], size: int, random: np.random.Generator) -> NDArray[np.int64]:
+    """Greedy k-centre: each next patch is the one farthest from all chosen so far."""
+    size = min(size, len(candidates))
+    width = min(_PROJECTION, candidates.shape[1])
+    projection = random.standard_normal((candidates.shape[1], width)).astype(np.float32) / np.float32(np.sqrt(width))
+    points = candidates @ projection
+    square = np.square(points).sum(axis=1)
+    chosen = np.empty(size, dtype=np.int64)
+    chosen[0] = random.integers(len(points))
+    nearest = np.full(len(points), np.inf, dtype=np.float32)
+    for k in range(1, size):
+        last = chosen[k - 1]
+        np.minimum(nearest, square + (square[last] - 2.0 * (points @ points[last])), out=nearest)
+        chosen[k] = int(nearest.argmax())
+    return chosen

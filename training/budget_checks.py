@@ -1,0 +1,68 @@
+"""Hard limits of an engine: size, latency, and parity of the shipped variant with float."""
+
+from __future__ import annotations
+
+from training.decision import Check, Finding, Role
+from training.evaluate import Measure, clopper_pearson
+from training.evidence import Evidence, Parity
+from training.gate_policy import GatePolicy
+
+
+def budget_checks(evidence: Evidence, policy: GatePolicy) -> list[Check]:
+    """Return a check for each thing that was measured."""
+    checks = []
+    before, size = evidence.size_bytes
+    if size is not None:
+        most = policy.max_engine_bytes
+        checks.append(_budget("size", _megabytes(before), _megabytes(size), size <= most, most, _megabytes(most)))
+    was, latency = evidence.latency_ms
+    if latency is not None:
+        limit = policy.max_latency_ms
+        if was is not None:
+            limit = min(limit, max(was * policy.max_latency_ratio, policy.free_latency_ms))
+        checks.append(_budget("latency of one frame", _ms(was), _ms(latency), latency <= limit, limit, _ms(limit)))
+    if evidence.parity is not None:
+        checks.append(_parity(evidence.parity, policy))
+    return checks
+
+
+def _budget(name: str, before: str, after: str, good: bool, limit: float, most: str) -> Check:
+    said = f"{name} is {after}, {'within' if good else 'over'} the budget of {most}"
+    return Check(
+        name=name,
+        where="engine",
+        role=Role.BUDGET,
+        finding=Finding.HOLDS if good else Finding.FAILS,
+        sentence=said,
+        champion=before,
+        challenger=after,
+        limit=limit,
+        budget=f"at most {most}",
+    )
+
+
+def _parity(parity: Parity, policy: GatePolicy) -> Check:
+    share = parity.flips / parity.n if parity.n else 0.0
+    low, high = clopper_pearson(share, parity.n)
+    finding = Finding.HOLDS if share <= policy.max_parity_flips else Finding.UNDECIDED
+    if low > policy.max_parity_flips:
+        finding = Finding.FAILS
+    return Check(
+        name="verdicts changed by the shipped variant",
+        where="engine",
+        role=Role.GUARD,
+        finding=finding,
+        sentence=f"the shipped variant changes {parity.flips} of {parity.n} verdicts against float; at most "
+        f"{policy.max_parity_flips:.1%} are allowed",
+        challenger=str(Measure(value=share, low=low, high=high, n=parity.n)),
+        limit=policy.max_parity_flips,
+        budget=f"at most {policy.max_parity_flips:.1%}",
+    )
+
+
+def _megabytes(size: int | None) -> str:
+    return "" if size is None else f"{size / 1e6:.2f} MB"
+
+
+def _ms(latency: float | None) -> str:
+    return "" if latency is None else f"{latency:.2f} ms"

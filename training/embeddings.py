@@ -1,0 +1,121 @@
+"""Embeddings on disk, so that a retrain embeds only what is new.
+
+Rules:
+1. An embedding is named by the SHA-256 of the encoded image and the id of the trunk. Neither ever changes meaning.
+2. Written in chunks, each a folder that appears whole by one rename: a process killed half-way leaves nothing.
+3. Two processes may write at once: at worst an embedding is stored twice, with equal values.
+4. A chunk that cannot be read is set aside and computed again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.trunk import Embedded, Trunk
+
+#: Frames embedded before they are written: bounds both memory and what a kill can cost.
+_CHUNK = 512
+
+
+class EmbeddingCache:
+    """A folder of embeddings.
+
+    Args:
+        folder: Where to keep them; one subfolder a trunk.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.computed = 0  # frames embedded by this object, for reports and tests
+
+    def embed(
+        self,
+        trunk: Trunk,
+        image_sha256: Sequence[str],
+        image_of: Callable[[int], bytes],
+        *,
+        threads: int | None = None,
+        patches_of: NDArray[np.bool_] | None = None,
+    ) -> Embedded:
+        """Return embeddings of n images, computing only those that are not on disk.
+
+        Args:
+            trunk: What embeds.
+            image_sha256: n hex digests of the encoded images.
+            image_of: Position in `image_sha256` to the encoded image; called only for new ones.
+            threads: Frames at a time.
+            patches_of: bool [n], the images whose patches are wanted; default all. Patches are five times as large
+                as features: pass zeros where only features are needed.
+
+        Returns:
+            Features float32 [n, D] and patches float16 [wanted, h, w, C], in order.
+
+        Raises:
+            BadImage: An image cannot be decoded.
+            ValueError: An image's bytes are not those of its digest.
+        """
+        known = self._read(trunk)
+        new = {sha: index for index, sha in reversed(list(enumerate(image_sha256))) if sha not in known}
+        todo = sorted(new.items(), key=lambda item: item[1])
+        for start in range(0, len(todo), _CHUNK):
+            part = todo[start : start + _CHUNK]
+            images = [_checked(image_of(index), sha) for sha, index in part]
+            embedded = trunk.run(images, threads=threads)
+            self._write(trunk, [sha for sha, _ in part], embedded)
+            self.computed += len(part)
+            for row, (sha, _) in enumerate(part):
+                known[sha] = (embedded.features, embedded.patches, row)
+        features = np.empty((len(image_sha256), trunk.feature_width), dtype=np.float32)
+        wanted = range(len(image_sha256)) if patches_of is None else np.flatnonzero(patches_of).tolist()
+        patches = np.empty((len(wanted), trunk.grid, trunk.grid, trunk.patch_width), dtype=np.float16)
+        for position, sha in enumerate(image_sha256):
+            chunk_features, _, row = known[sha]
+            features[position] = chunk_features[row]
+        for position, index in enumerate(wanted):
+            _, chunk_patches, row = known[image_sha256[index]]
+            patches[position] = chunk_patches[row]
+        return Embedded(features=features, patches=patches)
+
+    def _read(self, trunk: Trunk) -> dict[str, tuple[NDArray[np.float32], NDArray[np.float16], int]]:
+        known: dict[str, tuple[NDArray[np.float32], NDArray[np.float16], int]] = {}
+        for chunk in sorted((self._folder / trunk.id).glob("chunk-*")):
+            try:
+                names = json.loads((chunk / "images.json").read_text())
+                features = np.load(chunk / "features.npy", mmap_mode="r", allow_pickle=False)
+                patches = np.load(chunk / "patches.npy", mmap_mode="r", allow_pickle=False)
+                if not len(names) == len(features) == len(patches) or features.shape[1] != trunk.feature_width:
+                    raise ValueError(f"{chunk} names {len(names)} images and has {features.shape} features")
+            except (OSError, ValueError):
+                chunk.rename(chunk.with_name(f"broken-{chunk.name}"))
+                continue
+            for row, sha in enumerate(names):
+                known.setdefault(sha, (features, patches, row))
+        return known
+
+    def _write(self, trunk: Trunk, names: list[str], embedded: Embedded) -> None:
+        parent = self._folder / trunk.id
+        parent.mkdir(parents=True, exist_ok=True)
+        target = parent / f"chunk-{hashlib.sha256(''.join(names).encode()).hexdigest()[:32]}"
+        half = Path(tempfile.mkdtemp(dir=parent, prefix=".half-"))
+        (half / "images.json").write_text(json.dumps(names))
+        np.save(half / "features.npy", embedded.features)
+        np.save(half / "patches.npy", embedded.patches)
+        try:
+            half.rename(target)
+        except OSError:  # another process wrote the same chunk first
+            shutil.rmtree(half)
+
+
+def _checked(image: bytes, sha: str) -> bytes:
+    found = hashlib.sha256(image).hexdigest()
+    if found != sha:
+        raise ValueError(f"image with digest {sha} has the bytes of {found}; fetch it again from the lake")
+    return image

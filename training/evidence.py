@@ -1,0 +1,151 @@
+"""What the gate looks at: champion and challenger on the same labelled samples, and what the engines weigh."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_client.contract.decision import defect_probability
+from edge_client.contract.engine_metadata import ClassInfo, Kind
+from edge_client.contract.errors import AndonError
+
+
+class BadEvidence(AndonError):
+    """Evidence that cannot be judged: its columns disagree, or a value is out of range."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PairedSet:
+    """n labelled samples, each seen by both models.
+
+    Attributes:
+        ids: str [n], unique.
+        labels: int [n], index into the classes.
+        champion: float32 [n, K], rows sum to 1; None if there is no champion. A class that the champion does not know
+            has zeros.
+        challenger: float32 [n, K]. For samples that it was trained on: out-of-fold.
+        weight: float [n], 1/inclusion probability; 1 for golden samples. Samples without a probability are no evidence.
+        device: str [n].
+        station: str [n].
+        group: str [n]; near-duplicates share one.
+    """
+
+    ids: NDArray[np.str_]
+    labels: NDArray[np.int64]
+    champion: NDArray[np.float32] | None
+    challenger: NDArray[np.float32]
+    weight: NDArray[np.float64]
+    device: NDArray[np.str_]
+    station: NDArray[np.str_]
+    group: NDArray[np.str_]
+
+    def __post_init__(self) -> None:
+        n = len(self.ids)
+        columns = ("labels", "challenger", "weight", "device", "station", "group")
+        for name in (*columns, "champion"):
+            column = getattr(self, name)
+            if column is not None and len(column) != n:
+                raise BadEvidence(f"evidence has {n} ids and {len(column)} {name}; expected one for each id")
+        if len(np.unique(self.ids)) != n:
+            raise BadEvidence(f"evidence has {n} ids but {len(np.unique(self.ids))} different ones: remove duplicates")
+        weight = np.asarray(self.weight, dtype=np.float64)
+        bad = np.flatnonzero(~(np.isfinite(weight) & (weight > 0)))
+        if bad.size:
+            raise BadEvidence(
+                f"sample {self.ids[bad[0]]} has weight {weight[bad[0]]}: expected 1/probability; "
+                "leave samples without a probability (extras) out of the evidence"
+            )
+        for name in ("champion", "challenger"):
+            table = getattr(self, name)
+            if table is not None and not (table.ndim == 2 and np.isfinite(table).all() and (table >= 0).all()):
+                raise BadEvidence(f"{name}: expected probabilities [n, K], finite and not negative")
+
+    def __len__(self) -> int:
+        """Return n."""
+        return len(self.ids)
+
+    def select(self, mask: NDArray[np.bool_]) -> PairedSet:
+        """Return the rows of a mask."""
+        return PairedSet(
+            ids=self.ids[mask],
+            labels=self.labels[mask],
+            champion=None if self.champion is None else self.champion[mask],
+            challenger=self.challenger[mask],
+            weight=self.weight[mask],
+            device=self.device[mask],
+            station=self.station[mask],
+            group=self.group[mask],
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parity:
+    """The shipped variant of the engine against its float original.
+
+    Attributes:
+        flips: Frames whose verdict differs.
+        n: Frames compared.
+    """
+
+    flips: int
+    n: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Evidence:
+    """Everything that one decision rests on.
+
+    Attributes:
+        classes: The K classes, in the order of the probability columns.
+        field: Labelled field samples: held out, or cross-fitted while they are few. None: there are none.
+        golden: Factory samples that no model was trained on. None: there are none.
+        size_bytes: Of the champion (None without one) and of the challenger.
+        latency_ms: The same, for one frame; None where it was not measured.
+        parity: None where the float engine ships.
+    """
+
+    classes: tuple[ClassInfo, ...]
+    field: PairedSet | None = None
+    golden: PairedSet | None = None
+    size_bytes: tuple[int | None, int | None] = (None, None)
+    latency_ms: tuple[float | None, float | None] = (None, None)
+    parity: Parity | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("field", "golden"):
+            rows: PairedSet | None = getattr(self, name)
+            if rows is None:
+                continue
+            k = len(self.classes)
+            if len(rows) and not (int(rows.labels.min()) >= 0 and int(rows.labels.max()) < k):
+                raise BadEvidence(f"{name} evidence has labels outside 0..{k - 1}; its classes are {self.class_names}")
+            for who, table in (("champion", rows.champion), ("challenger", rows.challenger)):
+                if table is not None and table.shape[1] != k:
+                    raise BadEvidence(f"{name} evidence: {who} has {table.shape[1]} columns for {k} classes")
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the K classes."""
+        return tuple(c.name for c in self.classes)
+
+    @property
+    def is_defect_class(self) -> tuple[bool, ...]:
+        """For each of the K classes, whether it is a defect."""
+        return tuple(c.kind is Kind.DEFECT for c in self.classes)
+
+    @property
+    def has_champion(self) -> bool:
+        """Whether there is a model to be compared with."""
+        seen = any(rows is not None and rows.champion is not None for rows in (self.field, self.golden))
+        return seen or self.size_bytes[0] is not None
+
+    def is_defect(self, labels: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return bool [n]: which labels are of a class of kind defect."""
+        found: NDArray[np.bool_] = np.array(self.is_defect_class, dtype=bool)[labels]
+        return found
+
+    def risk(self, probabilities: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Return float64 [n]: probability of any defect."""
+        return defect_probability(probabilities, self.classes).astype(np.float64)

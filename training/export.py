@@ -1,0 +1,178 @@
+"""An engine: trunk, head, temperature and anomaly bank as one ONNX file.
+
+The trunk is a finished file; everything behind it is added with `onnx.helper`, so that a new head needs no torch and
+takes a second. Outputs are those of the engine contract: probabilities [N, K], anomaly [N], anomaly_map [N, h, w] and
+embedding [N, D]. Only plain `ai.onnx` operators; weights inside; at most one file.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from edge_client.contract.engine_metadata import METADATA_KEY, EngineMetadata
+from training.anomaly import Bank, highest_patches
+from training.calibration import calibrated
+from training.space import ANOMALY_LIMIT, RawHead
+from training.trunk import Trunk
+
+#: Read by every runtime of the last two years; newer ones are refused by older clients.
+_IR_VERSION = 10
+_LEAST_NORM = 1e-12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineHead:
+    """The head as the engine has it: probabilities = softmax(logits / temperature + shift).
+
+    Attributes:
+        raw: Logits from features and anomaly score.
+        temperature: Divides the logits.
+        shift: float32 [K], log of the class shares to come over those trained for; added after the temperature.
+    """
+
+    raw: RawHead
+    temperature: float
+    shift: NDArray[np.float32]
+
+    def probabilities(self, features: NDArray[np.float32], anomaly: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Features [n, D] and anomaly scores [n] to probabilities float32 [n, K], as the engine has them."""
+        score = np.minimum(anomaly, ANOMALY_LIMIT)[:, None]
+        logits = features @ self.raw.weights + score * self.raw.anomaly_weights + self.raw.bias
+        return calibrated(logits.astype(np.float64), self.temperature, self.shift.astype(np.float64))
+
+
+def constant_head(width: int) -> EngineHead:
+    """The head of an inspection with one class: its probability is 1."""
+    zero = np.zeros(1, dtype=np.float32)
+    raw = RawHead(weights=np.zeros((width, 1), dtype=np.float32), anomaly_weights=zero, bias=zero)
+    return EngineHead(raw=raw, temperature=1.0, shift=zero)
+
+
+class _Tail:
+    """Collects nodes and constants behind the trunk, each named after what it is."""
+
+    def __init__(self) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: list[onnx.TensorProto] = []
+
+    def constant(self, name: str, value: NDArray[np.generic] | np.float32) -> str:
+        self.constants.append(numpy_helper.from_array(np.asarray(value, order="C"), f"andon.{name}"))
+        return f"andon.{name}"
+
+    def node(self, kind: str, inputs: list[str], output: str, **attributes: int | float) -> str:
+        self.nodes.append(helper.make_node(kind, inputs, [output], name=f"andon.{output}", **attributes))
+        return output
+
+
+def build_engine(trunk: Trunk, head: EngineHead, bank: Bank, metadata: EngineMetadata) -> bytes:
+    """Compose an engine.
+
+    Args:
+        trunk: The trunk that embedded the training frames.
+        head: Over the trunk's features.
+        bank: Over the trunk's patches.
+        metadata: Stored in the file.
+
+    Returns:
+        The ONNX file.
+
+    Raises:
+        ValueError: Head or metadata do not fit the trunk or one another.
+    """
+    width, classes = head.raw.weights.shape
+    if width != trunk.feature_width or classes != len(metadata.classes):
+        raise ValueError(
+            f"head is [{width}, {classes}]; expected [{trunk.feature_width}, {len(metadata.classes)}] "
+            "for this trunk and these classes"
+        )
+    model = onnx.load_model_from_string(trunk.onnx)
+    tail = _Tail()
+    _anomaly(tail, bank, trunk)
+    _probabilities(tail, head)
+    _embedding(tail, trunk)
+    graph = model.graph
+    graph.node.extend(tail.nodes)
+    graph.initializer.extend(tail.constants)
+    del graph.output[:], graph.value_info[:]
+    grid = trunk.grid
+    for name, shape in (
+        ("probabilities", ["N", classes]),
+        ("anomaly", ["N"]),
+        ("anomaly_map", ["N", grid, grid]),
+        ("embedding", ["N", trunk.embedding_width]),
+    ):
+        graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
+    del graph.input[:]
+    graph.input.append(helper.make_tensor_value_info("image", TensorProto.UINT8, ["N", "H", "W", 3]))
+    graph.name = "andon-engine"
+    plain = [opset for opset in model.opset_import if opset.domain in ("", "ai.onnx")]
+    del model.opset_import[:]
+    model.opset_import.extend(plain)
+    model.ir_version = min(model.ir_version, _IR_VERSION)
+    del model.metadata_props[:]
+    helper.set_model_props(model, {METADATA_KEY: metadata.to_json()})
+    onnx.checker.check_model(model)
+    return bytes(model.SerializeToString(deterministic=True))
+
+
+def _probabilities(tail: _Tail, head: EngineHead) -> None:
+    raw = head.raw
+    seen = tail.node(
+        "Gemm", ["features", tail.constant("weights", raw.weights), tail.constant("bias", raw.bias)], "logits_seen"
+    )
+    limited = tail.node(
+        "Min", ["anomaly", tail.constant("anomaly_limit", np.float32(ANOMALY_LIMIT))], "anomaly_limited"
+    )
+    column = tail.node(
+        "Unsqueeze", [limited, tail.constant("class_axis", np.array([1], dtype=np.int64))], "anomaly_column"
+    )
+    unlike = tail.node("Mul", [column, tail.constant("anomaly_weights", raw.anomaly_weights[None])], "logits_unlike")
+    logits = tail.node("Add", [seen, unlike], "logits")
+    cooled = tail.node("Div", [logits, tail.constant("temperature", np.float32(head.temperature))], "cooled")
+    shifted = tail.node("Add", [cooled, tail.constant("shift", head.shift)], "shifted")
+    tail.node("Softmax", [shifted], "probabilities", axis=1)
+
+
+def _anomaly(tail: _Tail, bank: Bank, trunk: Trunk) -> None:
+    # |p - b|² = |p|² + |b|² - 2 p·b. The bank is kept in half precision and widened once, when the engine loads.
+    wide = tail.node("Cast", [tail.constant("bank", bank.patches.T)], "bank_wide", to=TensorProto.FLOAT)
+    square = np.square(bank.patches.astype(np.float32)).sum(axis=1)
+    centred = tail.node("Sub", ["patches", tail.constant("patch_mean", bank.mean)], "patch_centred")
+    patch = tail.node("Div", [centred, tail.constant("patch_scale", bank.scale)], "patch")
+    product = tail.node("MatMul", [patch, wide], "patch_bank")
+    twice = tail.node("Mul", [product, tail.constant("two", np.float32(2.0))], "patch_bank_twice")
+    unlike = tail.node("Sub", [tail.constant("bank_square", square), twice], "patch_gap")
+    last = tail.constant("last_axis", np.array([3], dtype=np.int64))
+    nearest = tail.node("ReduceMin", [unlike, last], "patch_nearest", keepdims=0)
+    own = tail.node("ReduceSumSquare", [patch, last], "patch_square", keepdims=0)
+    gap = tail.node("Relu", [tail.node("Add", [nearest, own], "patch_distance_square")], "patch_distance_positive")
+    distance = tail.node("Sqrt", [gap], "patch_distance")
+    tail.node("Div", [distance, tail.constant("alarm", np.float32(bank.threshold))], "anomaly_map")
+    patches = trunk.grid * trunk.grid
+    flat = tail.node(
+        "Reshape", ["anomaly_map", tail.constant("flat", np.array([-1, patches], dtype=np.int64))], "anomaly_flat"
+    )
+    count = tail.constant("highest", np.array([highest_patches(patches)], dtype=np.int64))
+    tail.nodes.append(
+        helper.make_node(
+            "TopK", [flat, count], ["anomaly_highest", "anomaly_highest_index"], name="andon.anomaly_highest", axis=1
+        )
+    )
+    axis = tail.constant("patch_axis", np.array([1], dtype=np.int64))
+    tail.node("ReduceMean", ["anomaly_highest", axis], "anomaly", keepdims=0)
+
+
+def _embedding(tail: _Tail, trunk: Trunk) -> None:
+    ends = [
+        tail.constant(f"embedding_{name}", np.array([value], dtype=np.int64))
+        for name, value in (("from", 0), ("to", trunk.embedding_width), ("axis", 1))
+    ]
+    pooled = tail.node("Slice", ["features", *ends], "pooled")
+    norm = tail.node("ReduceL2", [pooled, ends[2]], "pooled_norm", keepdims=1)
+    safe = tail.node("Max", [norm, tail.constant("least_norm", np.float32(_LEAST_NORM))], "pooled_norm_safe")
+    tail.node("Div", [pooled, safe], "embedding")

@@ -1,0 +1,312 @@
+"""The everyday fit: labelled, embedded examples to one judged-to-be engine, in seconds.
+
+Pure and seeded: the same request gives the same bytes. Steps: build the anomaly bank from ok frames and score all
+examples across folds (`anomaly`), choose a plan on folds (`plans`), train its head on everything (`head`,
+`lightning_head`), move to the field's class shares and calibrate (`prior`, `calibration`), choose thresholds
+(`thresholds`), compose the file (`export`), and write the self-test that a device must reproduce.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from sklearn.metrics import average_precision_score
+from threadpoolctl import threadpool_limits
+
+from edge_client.contract.decision import defect_probability
+from edge_client.contract.engine_metadata import ClassInfo, EngineMetadata, Kind, Thresholds
+from edge_client.contract.selftest import SelfTest
+from training.anomaly import LEAST_FRAMES, Bank, Scored, build_bank
+from training.calibration import calibrated, expected_calibration_error, fit_temperature, prior_shift
+from training.examples import BadExamples, Examples
+from training.export import EngineHead, build_engine, constant_head
+from training.frames import Frame, decode
+from training.plans import Chosen, Plan, choose_plan, train_head
+from training.predict import run_engine
+from training.prior import field_weight_of, target_prior
+from training.thresholds import UNSURE_SHARE, choose_thresholds
+from training.trunk import Trunk
+
+#: Largest difference of a probability that a device's arithmetic may make. int8 kernels round differently by CPU.
+TOLERANCE = {"fp32": 0.01, "int8": 0.06}
+SELFTEST_FRAMES = 8
+_SELFTEST_SIDE = 256  # pixels at most: the self-test travels with every release
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FitRequest:
+    """All that a fit depends on.
+
+    Attributes:
+        inspection: Its name.
+        classes: K classes in label order.
+        trunk: What embedded the examples, and what ships.
+        examples: Labelled training data with features; no golden and no held-out rows.
+        patches: float16 [n, h, w, C], the examples' patches (rows of kind defect are not used).
+        selftest_images: Some of the inspection's frames, encoded or as arrays; the first eight are used.
+        unlabelled: float32 [m, D], features of captured field frames without a label.
+        run_id: MLflow run.
+        snapshot_id: Data set snapshot.
+        created_at: ISO 8601, UTC.
+        seed: Of everything that is drawn.
+        plans: Only these plans, instead of the usual candidates.
+        alarm_rate: Share of ok frames whose anomaly score may alarm.
+        unsure_share: Share of frames that people may be asked about.
+    """
+
+    inspection: str
+    classes: tuple[ClassInfo, ...]
+    trunk: Trunk
+    examples: Examples
+    patches: NDArray[np.float16]
+    selftest_images: Sequence[Frame]
+    unlabelled: NDArray[np.float32] | None = None
+    run_id: str = ""
+    snapshot_id: str = ""
+    created_at: str = ""
+    seed: int = 0
+    plans: Sequence[Plan] | None = None
+    alarm_rate: float = 0.01
+    unsure_share: float = UNSURE_SHARE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Challenger:
+    """What a fit gives.
+
+    Attributes:
+        engine: The ONNX file.
+        metadata: As stored in it.
+        selftest: Packed `SelfTest`.
+        plan: The plan, the table it was chosen from; None with one class.
+        oof: float32 [n, K], calibrated out-of-fold probabilities of the examples, in their order.
+        oof_ids: str [n], the examples' ids.
+        metrics: Numbers for the record; out of fold where they are scores.
+        seconds: Where the time went.
+    """
+
+    engine: bytes
+    metadata: EngineMetadata
+    selftest: bytes
+    plan: Chosen | None
+    oof: NDArray[np.float32]
+    oof_ids: NDArray[np.str_]
+    metrics: dict[str, float]
+    seconds: dict[str, float] = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Learnt:
+    """The part of an engine that labels decide."""
+
+    head: EngineHead
+    thresholds: Thresholds
+    prior: NDArray[np.float64]
+    chosen: Chosen | None
+    oof: NDArray[np.float32]
+    metrics: dict[str, float]
+
+
+def fit(request: FitRequest, *, clock: Callable[[], float] = time.perf_counter) -> Challenger:
+    """Fit a challenger.
+
+    Args:
+        request: What to learn from.
+        clock: Seconds, for the record of where time went.
+
+    Raises:
+        BadExamples: A column does not fit the others, or fewer than two classes have an example though K > 1.
+        TooFewOkFrames: There is too little of kind ok for the anomaly score.
+    """
+    _check(request)
+    seconds: dict[str, float] = {}
+    started = clock()
+    with threadpool_limits(1, "blas"):  # sums in one order: the same request gives the same bytes
+        scored = score_examples(request)
+        bank = scored.bank
+        seconds["anomaly"] = clock() - started
+        started = clock()
+        decision = _one_class(request) if len(request.classes) == 1 else learn(request, scored.scores)
+        seconds["head"] = clock() - started
+    started = clock()
+    metadata = EngineMetadata(
+        engine_id=_engine_id(request, decision, bank),
+        inspection=request.inspection,
+        classes=request.classes,
+        thresholds=decision.thresholds,
+        training_prior=tuple(float(p) for p in decision.prior),
+        embedding_id=request.trunk.id,
+        run_id=request.run_id,
+        snapshot_id=request.snapshot_id,
+        variant=request.trunk.variant,
+        created_at=request.created_at,
+    )
+    engine = build_engine(request.trunk, decision.head, bank, metadata)
+    seconds["export"] = clock() - started
+    started = clock()
+    selftest = make_selftest(engine, request.selftest_images, tolerance=TOLERANCE[request.trunk.variant])
+    seconds["selftest"] = clock() - started
+    return Challenger(
+        engine=engine,
+        metadata=metadata,
+        selftest=selftest.pack(),
+        plan=decision.chosen,
+        oof=decision.oof,
+        oof_ids=request.examples.ids,
+        metrics=decision.metrics | {"anomaly_held_out": float(bank.held_out), "engine_bytes": float(len(engine))},
+        seconds=seconds,
+    )
+
+
+def make_selftest(engine: bytes, images: Sequence[Frame], *, tolerance: float) -> SelfTest:
+    """Record what an engine answers on some frames, brought to one size.
+
+    Args:
+        engine: The ONNX file.
+        images: Frames; the first eight are used.
+        tolerance: Largest accepted difference of a probability.
+    """
+    side = min(_SELFTEST_SIDE, *(min(decode(image).shape[:2]) for image in images[:SELFTEST_FRAMES]))
+    frames = np.stack(
+        [
+            np.asarray(Image.fromarray(decode(image)).resize((side, side), Image.Resampling.BILINEAR))
+            for image in images[:SELFTEST_FRAMES]
+        ]
+    )
+    answers = run_engine(engine, list(frames))
+    return SelfTest(frames=frames, probabilities=answers.probabilities, anomaly=answers.anomaly, tolerance=tolerance)
+
+
+def _check(request: FitRequest) -> None:
+    examples, classes = request.examples, len(request.classes)
+    if len(request.patches) != len(examples):
+        raise BadExamples(f"there are {len(examples)} examples and {len(request.patches)} patch grids")
+    if examples.features.shape[1] != request.trunk.feature_width:
+        raise BadExamples(
+            f"features are {examples.features.shape[1]} wide; expected {request.trunk.feature_width}: "
+            "embed with the trunk that ships"
+        )
+    if not len(request.selftest_images):
+        raise BadExamples("no frames for the self-test; expected at least one")
+    if len(examples) and examples.labels.max() >= classes:
+        raise BadExamples(f"label {examples.labels.max()} has no class; expected below {classes}")
+    present = np.unique(examples.labels)
+    if classes > 1 and len(present) < 2:
+        named = [request.classes[c].name for c in present]
+        raise BadExamples(
+            f"only {named} of {classes} classes have examples; expected two or more: "
+            "label some of another class, or make an inspection with one class"
+        )
+
+
+def learn(request: FitRequest, anomaly: NDArray[np.float32]) -> Learnt:
+    """Learn head, calibration and thresholds: `fit` without bank and file.
+
+    Args:
+        request: What to learn from; K > 1.
+        anomaly: float32 [n], the examples' scores from `score_examples`.
+    """
+    examples, k = request.examples, len(request.classes)
+    chosen = choose_plan(
+        examples,
+        request.classes,
+        request.seed,
+        anomaly=anomaly,
+        unlabelled=request.unlabelled,
+        plans=request.plans,
+    )
+    head = train_head(examples, chosen, classes=k, seed=request.seed)
+    prior = target_prior(examples, k)
+    shift = prior_shift(chosen.prior, prior)
+    weight = _population_weight(examples)
+    temperature = fit_temperature(chosen.oof, examples.labels, weight, shift)
+    oof = calibrated(chosen.oof, temperature, shift)
+    is_defect = np.array([c.kind is Kind.DEFECT for c in request.classes])[examples.labels]
+    p = defect_probability(oof, request.classes)
+    metrics = {
+        "temperature": temperature,
+        "oof_calibration_error": expected_calibration_error(p, is_defect, weight),
+        "examples": float(len(examples)),
+        "field_examples": float(examples.field.sum()),
+        "unlabelled": float(0 if request.unlabelled is None else len(request.unlabelled)),
+    }
+    for name, rows in (("all", np.ones(len(examples), dtype=bool)), ("field", examples.field)):
+        if 0 < is_defect[rows].sum() < rows.sum():
+            metrics[f"oof_average_precision_{name}"] = float(average_precision_score(is_defect[rows], p[rows]))
+    return Learnt(
+        head=EngineHead(
+            raw=chosen.space.to_features(head.weights, head.bias),
+            temperature=temperature,
+            shift=shift.astype(np.float32),
+        ),
+        thresholds=choose_thresholds(p, is_defect, weight, unsure_share=request.unsure_share),
+        prior=prior,
+        chosen=chosen,
+        oof=oof,
+        metrics=metrics,
+    )
+
+
+def _population_weight(examples: Examples) -> NDArray[np.float64]:
+    """How much each example says about the frames to come: field and factory half and half once the field is known.
+
+    Field samples weigh by the frames they stand for, extras not at all.
+    """
+    stands_for = field_weight_of(examples)
+    factory = np.where(examples.field, 0.0, 1.0)
+    if not stands_for.any():
+        return np.ones(len(examples))
+    effective = stands_for.sum() ** 2 / np.square(stands_for).sum()
+    known = stands_for * effective / stands_for.sum()
+    # A hundred field samples weigh as much as the whole factory set; more weigh more.
+    if factory.any():
+        factory = factory * min(100.0, factory.sum()) / factory.sum()
+    return np.asarray(known + factory, dtype=np.float64)
+
+
+def _one_class(request: FitRequest) -> Learnt:
+    n = len(request.examples)
+    return Learnt(
+        head=constant_head(request.trunk.feature_width),
+        thresholds=Thresholds(),
+        prior=np.ones(1),
+        chosen=None,
+        oof=np.ones((n, 1), dtype=np.float32),
+        metrics={"examples": float(n), "field_examples": float(request.examples.field.sum())},
+    )
+
+
+def score_examples(request: FitRequest) -> Scored:
+    """Build the anomaly bank and score every example by a bank that has not seen it."""
+    examples = request.examples
+    ok = np.array([c.kind is Kind.OK for c in request.classes])[examples.labels]
+    # With next to no ok frames, or none by definition, the bank says what training has seen at all.
+    if len(request.classes) == 1 or (len(ok) and ok.sum() < LEAST_FRAMES):
+        ok = np.ones(len(examples), dtype=bool)
+    return build_bank(
+        request.patches, examples.groups, ok, examples.field, seed=request.seed, alarm_rate=request.alarm_rate
+    )
+
+
+def _engine_id(request: FitRequest, decision: Learnt, bank: Bank) -> str:
+    content = hashlib.sha256()
+    for part in (
+        request.trunk.id.encode(),
+        request.inspection.encode(),
+        repr([(c.name, c.kind.value) for c in request.classes]).encode(),
+        repr((decision.thresholds, request.run_id, request.snapshot_id)).encode(),
+        decision.head.raw.weights.tobytes(),
+        decision.head.raw.anomaly_weights.tobytes(),
+        decision.head.raw.bias.tobytes(),
+        decision.head.shift.tobytes(),
+        repr((decision.head.temperature, bank.threshold)).encode(),
+        bank.patches.tobytes(),
+    ):
+        content.update(hashlib.sha256(part).digest())
+    return content.hexdigest()[:16]
