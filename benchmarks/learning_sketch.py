@@ -28,6 +28,7 @@ from threadpoolctl import threadpool_limits
 from edge_client.contract.engine_metadata import ClassInfo, Kind
 from training.examples import FACTORY, FIELD, Examples
 from training.fit import FitRequest, learn, score_examples
+from training.plans import DEFAULT
 from training.quantize import CALIBRATION_FRAMES, int8_trunk
 from training.trunk import Trunk, float_trunk
 
@@ -50,11 +51,12 @@ WEIGHTS: dict[str, Callable[[Floats, Floats], Floats] | None] = {
 class Cells:
     """Images, truths and embeddings of the data set."""
 
-    def __init__(self, cache: Path, variant: str) -> None:
+    def __init__(self, cache: Path, variant: str, *, default_plan: bool = False) -> None:
         images, probability, kind = load_dataset()
         self.frames = [np.ascontiguousarray(np.repeat(image[:, :, None], 3, axis=2)) for image in images]
         self.defect = (probability > 0.5).astype(np.int64)
         self.poly = kind == "poly"
+        self.plans = [DEFAULT] if default_plan else None
         cache.mkdir(parents=True, exist_ok=True)
         self.trunk: Trunk = float_trunk(cache)
         if variant == "int8":
@@ -91,6 +93,7 @@ class Cells:
             selftest_images=[self.frames[0]],
             unlabelled=self.features[np.setdiff1d(captured, labelled)],
             seed=seed,
+            plans=self.plans,
         )
 
 
@@ -102,7 +105,7 @@ def play(cells: Cells, weight: str, seed: int, budget: float, rounds: int, captu
     poly = random.permutation(np.flatnonzero(cells.poly))
     holdout, stream = poly[: len(poly) // 3], poly[len(poly) // 3 :]
     labelled, inclusion = np.empty(0, dtype=np.int64), np.empty(0)
-    seen = np.empty(0, dtype=np.int64)
+    seen, streamed = np.empty(0, dtype=np.int64), 0
     story: dict[str, list[float]] = {"average_precision": [], "balanced_accuracy": [], "seconds": [], "cpu": []}
     plans: list[str] = []
     for part in [*np.array_split(stream, rounds), np.empty(0, dtype=np.int64)]:
@@ -124,7 +127,8 @@ def play(cells: Cells, weight: str, seed: int, budget: float, rounds: int, captu
         if not len(part):
             break
         rule = WEIGHTS[weight]
-        n = round(budget * (len(seen) + len(part))) - len(labelled)
+        streamed += len(part)
+        n = round(budget * streamed) - len(labelled)
         w = np.ones(len(part)) if rule is None else rule(p[len(holdout) :], anomaly[len(holdout) :].astype(np.float64))
         w = w + AUDIT / (1 - AUDIT) * w.mean()
         q = w / (1.0 - random.random(len(part)))
@@ -133,13 +137,13 @@ def play(cells: Cells, weight: str, seed: int, budget: float, rounds: int, captu
         threshold = q[order[n]] if n < len(part) else 0.0
         labelled = np.concatenate([labelled, part[order[:n]]])
         inclusion = np.concatenate([inclusion, np.minimum(1.0, w[order[:n]] / threshold) if threshold else np.ones(n)])
-        seen = np.concatenate([seen, part[kept]]) if capture < 1 else np.concatenate([seen, part])
+        seen = np.concatenate([seen, part[kept]])
     return {**story, "plans": plans, "labels": len(labelled), "defects": float(cells.defect[labelled].mean())}
 
 
-def _job(job: tuple[str, str, str, int, float, int, float]) -> dict[str, object]:
-    cache, variant, weight, seed, budget, rounds, capture = job
-    return play(Cells(Path(cache), variant), weight, seed, budget, rounds, capture)
+def _job(job: tuple[str, str, bool, str, int, float, int, float]) -> dict[str, object]:
+    cache, variant, default_plan, weight, seed, budget, rounds, capture = job
+    return play(Cells(Path(cache), variant, default_plan=default_plan), weight, seed, budget, rounds, capture)
 
 
 def main() -> None:
@@ -153,6 +157,7 @@ def main() -> None:
     parser.add_argument("--capture", type=float, default=1.0, help="share of streamed frames that is kept")
     parser.add_argument("--weights", nargs="*", choices=[*WEIGHTS, "all-labels"], default=["random", "edge", "margin"])
     parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--default-plan", action="store_true", help="do not choose plans: a sixth of the time")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     Cells(args.cache, args.variant)  # embeds once, before the processes start
@@ -160,6 +165,7 @@ def main() -> None:
         (
             str(args.cache),
             args.variant,
+            args.default_plan,
             "random" if name == "all-labels" else name,
             seed,
             1.0 if name == "all-labels" else args.budget,

@@ -26,8 +26,11 @@ def main(arguments: list[str] | None = None) -> int:
     except AndonError as error:
         print(f"andon console: {error}", file=sys.stderr)  # noqa: T201, the log of a process
         return 1
-    # open live views end at once when the process is asked to stop
-    uvicorn.run(app, host=given.host, port=given.port, log_level="warning", timeout_graceful_shutdown=2)
+    server = uvicorn.Server(
+        uvicorn.Config(app, host=given.host, port=given.port, log_level="warning", timeout_graceful_shutdown=5)
+    )
+    app.state.live.stopping = lambda: server.should_exit  # open live views end when the process is asked to stop
+    server.run()
     return 0
 
 

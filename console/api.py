@@ -1,28 +1,30 @@
-"""The JSON calls behind the pages."""
+"""The JSON calls behind the pages.
+
+1. An answer names the sample that was shown; the server never guesses which one was meant.
+2. An answer has a unique event id: sent again, it is recorded once (data.labels).
+"""
 
 from __future__ import annotations
 
-import asyncio
-import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
+from console.live import LiveStatus
 from console.overlay import draw_overlay
 from console.samples import Pictures
 from data.inspections import get_inspection, list_inspections
 from data.labels import record_cannot_tell, record_label, record_skip, undo_label
-from data.loop_status import loop_statuses
-from data.queue import QueueItem, next_to_label, queue_size, top_up
+from data.queue import QueueItem, Uniform, next_to_label, queue_size, top_up
 from data.workspace import Workspace
 
-PAGE_ITEMS = 8  # shown and preloaded ahead of the person
-LIVE_SECONDS = 3.0
+PAGE_ITEMS = 12  # shown and preloaded ahead of the person
 _NEVER_CHANGES = {"Cache-Control": "private, max-age=86400, immutable"}
+_PICTURES = frozenset({"image/png", "image/jpeg", "image/webp"})
 
 Clock = Callable[[], datetime]
 SampleId = Annotated[str, Field(min_length=1, max_length=64)]
@@ -36,7 +38,7 @@ class Answer(BaseModel):
     sample_id: SampleId
     event_id: EventId
     who: Who
-    kind: str = Field(default="label", pattern="^(label|skip|cannot_tell)$")
+    kind: Literal["label", "skip", "cannot_tell"] = "label"
     classes: list[str] = Field(default_factory=list, max_length=64)
 
 
@@ -48,7 +50,9 @@ class Undo(BaseModel):
     target: EventId | None = None
 
 
-def make_api(workspace: Workspace, *, random: Any, clock: Clock = lambda: datetime.now(UTC)) -> APIRouter:
+def make_api(
+    workspace: Workspace, live: LiveStatus, *, random: Uniform, clock: Clock = lambda: datetime.now(UTC)
+) -> APIRouter:
     """Make the router; `random` draws samples for labelling when the queue runs low."""
     api = APIRouter(prefix="/api")
     catalog = workspace.catalog()
@@ -61,8 +65,28 @@ def make_api(workspace: Workspace, *, random: Any, clock: Clock = lambda: dateti
             for i in list_inspections(catalog)
         ]
 
-    @api.get("/inspections/{inspection}/next")
-    def upcoming(inspection: str, who: str = Query(min_length=1, max_length=64)) -> dict[str, Any]:
+    @api.get("/loop")
+    def loop() -> list[dict[str, Any]]:
+        return live.now()
+
+    @api.get("/loop/live")
+    async def follow(request: Request) -> StreamingResponse:
+        return StreamingResponse(
+            live.events(request), media_type="text/event-stream", headers={"Cache-Control": "no-store"}
+        )
+
+    @api.get("/image/{sample_id}")
+    def image(sample_id: str) -> Response:
+        data, media_type = pictures.image(sample_id)
+        shown = media_type if media_type in _PICTURES else "application/octet-stream"
+        return Response(data, media_type=shown, headers=_NEVER_CHANGES)
+
+    @api.get("/overlay/{sample_id}.png")
+    def overlay(sample_id: str) -> Response:
+        return Response(draw_overlay(pictures.anomaly_map(sample_id)), media_type="image/png", headers=_NEVER_CHANGES)
+
+    @api.get("/{inspection}/next")
+    def upcoming(inspection: str, who: Annotated[str, Query(min_length=1, max_length=64)]) -> dict[str, Any]:
         get_inspection(catalog, inspection)
         policy = workspace.policy().labelling
         top_up(catalog, inspection, policy, random=random, at=clock())
@@ -79,44 +103,19 @@ def make_api(workspace: Workspace, *, random: Any, clock: Clock = lambda: dateti
 
     @api.post("/labels")
     def answer(said: Answer) -> dict[str, Any]:
-        common = {"sample_id": said.sample_id, "who": said.who, "event_id": said.event_id, "at": clock()}
+        sample_id, who, event_id, at = said.sample_id, said.who, said.event_id, clock()
         if said.kind == "label":
-            event = record_label(catalog, classes=said.classes, **common)  # type: ignore[arg-type]
+            event = record_label(catalog, sample_id=sample_id, classes=said.classes, who=who, event_id=event_id, at=at)
         elif said.kind == "skip":
-            event = record_skip(catalog, **common)  # type: ignore[arg-type]
+            event = record_skip(catalog, sample_id=sample_id, who=who, event_id=event_id, at=at)
         else:
-            event = record_cannot_tell(catalog, **common)  # type: ignore[arg-type]
+            event = record_cannot_tell(catalog, sample_id=sample_id, who=who, event_id=event_id, at=at)
         return {"event_id": event.event_id, "sample_id": event.sample_id, "kind": event.kind.value}
 
     @api.post("/undo")
     def undo(said: Undo) -> dict[str, Any]:
         event = undo_label(catalog, event_id=said.event_id, who=said.who, at=clock(), target=said.target)
         return {"undone": event.undoes if event else None, "sample_id": event.sample_id if event else None}
-
-    @api.get("/samples/{sample_id}/image")
-    def image(sample_id: str) -> Response:
-        data, media_type = pictures.image(sample_id)
-        return Response(data, media_type=media_type, headers=_NEVER_CHANGES)
-
-    @api.get("/samples/{sample_id}/overlay.png")
-    def overlay(sample_id: str) -> Response:
-        return Response(draw_overlay(pictures.anomaly_map(sample_id)), media_type="image/png", headers=_NEVER_CHANGES)
-
-    @api.get("/loop")
-    def loop() -> list[dict[str, Any]]:
-        return [status.to_dict() for status in loop_statuses(catalog)]
-
-    @api.get("/loop/live")
-    async def live(request: Request) -> StreamingResponse:
-        async def changes() -> AsyncIterator[str]:
-            before = ""
-            while not await request.is_disconnected():
-                now = json.dumps(await asyncio.to_thread(loop))
-                yield f"data: {now}\n\n" if now != before else ": nothing new\n\n"
-                before = now
-                await asyncio.sleep(LIVE_SECONDS)
-
-        return StreamingResponse(changes(), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
 
     return api
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 QUIET = {
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_EPHEMERAL_ENABLED": "false",  # never start a hidden server where none is configured
     "PREFECT_CLI_COLORS": "false",
     "PREFECT_LOGGING_COLORS": "false",
     "PREFECT_LOGGING_EXTRA_LOGGERS": "andon",

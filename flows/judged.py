@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from training.gate_report import render
 
 from data.workspace import Workspace
 from edge_client.contract.engine_metadata import Kind
@@ -21,6 +20,7 @@ from flows.tags import Tag
 from flows.training_set import TrainingSet
 from training.fit import Challenger, FitRequest, fit
 from training.gate import Decision, Evidence, GatePolicy, judge
+from training.gate_report import render
 
 #: Columns of the snapshot that MLflow's page of a data set shows.
 _SHOWN = ["sample_id", "image_sha256", "label", "origin", "split", "group", "device", "station", "probability"]

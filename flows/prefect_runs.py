@@ -1,6 +1,7 @@
 """Flow runs at a Prefect server: what the sentinel and the serving process ask of it."""
 
 import hashlib
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -21,7 +22,11 @@ class PrefectUnavailable(AndonError):
 
 
 class PrefectRuns:
-    """The runs of this installation's deployments. The server is the one that ``PREFECT_API_URL`` names."""
+    """The runs of this installation's deployments.
+
+    The server is the one that ``PREFECT_API_URL`` names at the time of each call: Prefect itself reads the variable
+    once, when it is imported.
+    """
 
     def __init__(self, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         """Connect to nothing yet."""
@@ -106,11 +111,21 @@ class PrefectRuns:
 def _client() -> "Iterator[SyncPrefectClient]":
     """A client whose errors are ours."""
     import httpx
-    from prefect.client.orchestration import get_client
+    from prefect.client.base import ServerType
+    from prefect.client.orchestration import SyncPrefectClient
     from prefect.exceptions import PrefectException
 
+    url = os.environ.get("PREFECT_API_URL")
+    if not url:
+        raise PrefectUnavailable("PREFECT_API_URL is not set: no Prefect server is known; run `andon up`")
     try:
-        with get_client(sync_client=True, httpx_settings={"timeout": 10.0}) as client:
+        with SyncPrefectClient(
+            url,
+            auth_string=os.environ.get("PREFECT_API_AUTH_STRING"),
+            api_key=os.environ.get("PREFECT_API_KEY"),
+            httpx_settings={"timeout": 10.0},
+            server_type=ServerType.SERVER,
+        ) as client:
             yield client
     except (httpx.HTTPError, PrefectException, RuntimeError, OSError) as error:
         raise PrefectUnavailable(f"the Prefect server does not answer as it should: {error!r}") from error

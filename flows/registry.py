@@ -103,17 +103,20 @@ class Registry:
         if known:
             return known[-1]
         with self._client() as client:
-            for run in self._runs(client, inspection, key):
+            for run in self._runs(client, inspection, f"tags.`{Tag.IDEMPOTENCY}` = '{key}'"):
                 if run.data.tags.get(Tag.COMPLETE):
                     described = json.loads(self._artifact(f"runs:/{run.info.run_id}/{VERSION_FILE}"))
                     return self._register(client, inspection, run.info.run_id, described)
         return None
 
     def begin(self, inspection: str, key: str, *, name: str, tags: Mapping[str, str]) -> str:
-        """Start the run of a challenger; unfinished runs of the same key are ended as KILLED. Returns the run's id."""
+        """Start the run of a challenger and return its id. One retrain of an inspection runs at a time.
+
+        So runs that are unfinished now were left by one that was killed: they are ended as KILLED.
+        """
         with self._client() as client:
-            for run in self._runs(client, inspection, key):
-                if run.info.status in ("RUNNING", "SCHEDULED"):
+            for run in self._runs(client, inspection, "attributes.status = 'RUNNING'"):
+                if Tag.IDEMPOTENCY in run.data.tags:  # others are people's own
                     client.set_terminated(run.info.run_id, status="KILLED")
             experiment = self._experiment(client, inspection)
             run = client.create_run(experiment, run_name=name, tags={**tags, Tag.IDEMPOTENCY: key})
@@ -236,11 +239,11 @@ class Registry:
             )
         return str(found.experiment_id)
 
-    def _runs(self, client: "MlflowClient", inspection: str, key: str) -> list[Any]:
+    def _runs(self, client: "MlflowClient", inspection: str, wanted: str) -> list[Any]:
         experiment = client.get_experiment_by_name(inspection)
         if experiment is None:
             return []
-        return list(client.search_runs([experiment.experiment_id], f"tags.`{Tag.IDEMPOTENCY}` = '{key}'"))
+        return list(client.search_runs([experiment.experiment_id], wanted))
 
     def _register(
         self, client: "MlflowClient", inspection: str, run_id: str, described: Mapping[str, Any]

@@ -22,14 +22,15 @@ from data.decisions import GateDecision, record_decision
 from data.inspections import get_inspection, list_inspections
 from data.snapshots import Snapshot, take_snapshot
 from data.workspace import Workspace
+from edge_client.contract.errors import AndonError
 from flows.approval import NOT_ENOUGH, PROMOTE
 from flows.code_version import code_version
 from flows.exclusive import only_one
 from flows.idempotency import challenger_key
 from flows.label_count import count_label_events
 from flows.registry import Registry
-from flows.registry_api import ModelVersion
-from flows.retrain_settings import promotes_by_itself
+from flows.registry_api import ModelVersion, RegistryError
+from flows.retrain_settings import may_start_by_itself, promotes_by_itself
 from flows.stack import registry_of
 from flows.tags import Tag
 from flows.wanted import CHALLENGER, CHAMPION, retrain_wanted
@@ -77,8 +78,16 @@ def retrain(inspection: str | None = None, seed: int = 0) -> State[Any]:
     """
     workspace = Workspace.open()
     names = [inspection] if inspection else inspections_with_new_labels(workspace)
-    outcomes = [retrain_once(workspace, name, seed=seed) for name in names]
-    return Completed(message="; ".join(map(str, outcomes)) or "no inspection has enough new labels")
+    outcomes, failed = [], []
+    for name in names:
+        try:
+            outcomes.append(str(retrain_once(workspace, name, seed=seed)))
+        except AndonError as error:  # one inspection's trouble must not hold up the others
+            _log.error("%s: %s", name, error)
+            failed.append(f"{name}: {error}")
+    if failed:
+        raise AndonError("; ".join([*failed, *outcomes]))
+    return Completed(message="; ".join(outcomes) or "no inspection has enough new labels")
 
 
 def retrain_once(
@@ -154,7 +163,10 @@ def train(
         judged = judge_challenger(workspace, ready, challenger, champion, previous_challengers=before)
         return registry.log_challenger(run_id, record_of(workspace, judged, key=key, seed=seed, sabotage=sabotage))
     except Exception as error:
-        registry.fail(run_id, str(error))
+        try:
+            registry.fail(run_id, str(error))
+        except RegistryError as away:  # the next retrain ends the run
+            _log.warning("the run %s could not be marked as failed: %s", run_id, away)
         raise
 
 
@@ -225,8 +237,8 @@ def outcome_of(version: ModelVersion, decision: Mapping[str, Any], *, reused: bo
 
 
 def inspections_with_new_labels(workspace: Workspace) -> list[str]:
-    """Return the inspections for which a retrain is wanted."""
+    """Return the inspections for which a retrain is wanted, as far as they may start by themselves."""
     api, catalog = registry_of(workspace).api, workspace.catalog()
     least = workspace.policy().retrain.min_new_labels
-    names = [inspection.name for inspection in list_inspections(catalog)]
+    names = [inspection.name for inspection in list_inspections(catalog) if may_start_by_itself(inspection)]
     return [n for n in names if retrain_wanted(count_label_events(catalog, n), api.model(n), least)]

@@ -1,0 +1,1 @@
+"""How Andon is run: the process stack of one machine, command line, enrolment of devices, doctor, rehearsals."""

@@ -1,8 +1,11 @@
 """An int8 trunk, by static quantisation with real frames.
 
 Only the convolutions, additions and clips of the network are quantised: resize, pooling and everything after stay
-in float (quantising the tail costs decisions). The first nine nodes stay in float too: they see raw pixels, cost
-little, and keeping them lifts the cosine to the float features from 0.970 to 0.993.
+in float (quantising the tail costs decisions). The first 18 nodes stay in float too: they see raw pixels, cost
+little, and keeping them lifts the median cosine to the float features from 0.980 to 0.991.
+
+Weights use seven bits (`reduce_range`). Processors without VNNI add pairs of 8-bit products in 16 bits and saturate:
+with eight bits the same file gave features of cosine 0.75 there. A device must answer as the cloud does.
 """
 
 from __future__ import annotations
@@ -29,9 +32,9 @@ from training.frames import Frame, decode
 from training.trunk import Trunk, stamp
 
 _QUANTISED = ("Conv", "Add", "Clip")
-_FLOAT_NODES = 9
+_FLOAT_NODES = 18
 #: Rises when the recipe changes, so that a stale cache is not used.
-_RECIPE = 1
+_RECIPE = 2
 #: More frames hardly change the ranges.
 CALIBRATION_FRAMES = 150
 
@@ -77,6 +80,7 @@ def quantize(trunk: Trunk, frames: Sequence[Frame]) -> Trunk:
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
+            reduce_range=True,
             calibrate_method=CalibrationMethod.MinMax,
             op_types_to_quantize=list(_QUANTISED),
             nodes_to_quantize=_nodes(onnx.load(str(ready))),

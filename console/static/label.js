@@ -1,34 +1,67 @@
-// The labelling page: one sample at a time, a key a class. An answer belongs to the sample that was shown when the key went
-// down; the next sample is shown at once, and the answer is sent behind it.
+// The labelling page: one sample at a time, a key a class.
+//
+// 1. An answer belongs to the sample that was on the screen when the key went down. While a picture is not there yet, no
+//    class can be given: nobody labels what they have not seen.
+// 2. The next sample is shown at once; the answer is sent behind it (unsent.js). The pictures ahead are loaded already.
+// 3. Undo goes back through the answers of this browser tab, also after a reload.
 
+import { percent, SampleView } from "./sample_view.js";
 import { Unsent } from "./unsent.js";
 
-const page = document.getElementById("labelling");
-const inspection = page.dataset.inspection;
-const $ = (id) => document.getElementById(id);
-const buttons = [...document.querySelectorAll(".class")];
 const RETRY_MS = 4000;
+const LOW = 8; // with fewer samples ahead, more are fetched
+const REMEMBERED = 100; // answers that can be taken back
 
-let queue = []; // upcoming samples, the first is shown
-let past = []; // answered here, newest last: {item, event}
-let answered = new Set(); // sample ids, so that a refill does not bring one back that is still on its way
+const $ = (id) => document.getElementById(id);
+const page = $("labelling");
+const inspection = page.dataset.inspection;
+const buttons = [...document.querySelectorAll(".class")];
+const pastKey = `andon-past-${inspection}`;
+
+let queue = []; // samples ahead; the first is shown
+let past = JSON.parse(sessionStorage.getItem(pastKey) ?? "[]"); // {item, event, kind, given}, newest last
+let answered = new Set(past.map((p) => p.item.sample_id)); // a refill does not bring back what is still on its way
+let done = 0;
 let waiting = 0;
-let overlay = false;
-let fetching = false;
 let began = 0;
+let fetching = false;
+let timer = 0;
 
 const who = $("who");
 who.value = localStorage.getItem("andon-who") ?? "me";
-who.addEventListener("change", () => localStorage.setItem("andon-who", who.value.trim() || "me"));
+who.addEventListener("change", () => {
+  localStorage.setItem("andon-who", name());
+  queue = []; // what was leased to somebody else is not ours to answer
+  show();
+  refill();
+});
 const name = () => who.value.trim() || "me";
+
+const view = new SampleView({
+  picture: $("picture"),
+  overlay: $("overlay"),
+  ready() {
+    buttons.forEach((button) => (button.disabled = false));
+    page.dataset.ready = "yes";
+  },
+  failed() {
+    complain("this picture cannot be fetched; trying again, or press s to skip it");
+  },
+});
 
 const unsent = new Unsent({
   told(count, trouble) {
-    $("unsent").hidden = count === 0 || (count < 3 && !trouble);
-    $("unsent").textContent = `${count} answer${count === 1 ? "" : "s"} not sent yet${trouble ? `: ${trouble}; trying again` : ""}`;
+    $("unsent").hidden = !trouble;
+    $("unsent").textContent = trouble ? `${count} answer${count === 1 ? "" : "s"} kept in this browser, not sent yet: ${trouble}. Go on; they are sent when the console is back.` : "";
+    page.dataset.unsent = String(count);
   },
   refused(entry, text) {
     complain(text);
+    if (entry.path !== "/api/labels") return;
+    if (entry.body.kind !== "skip") done = Math.max(0, done - 1);
+    answered.delete(entry.body.sample_id);
+    remember(past.filter((p) => p.event !== entry.body.event_id));
+    refill();
   },
 });
 
@@ -40,74 +73,69 @@ function complain(text) {
 async function refill() {
   if (fetching) return;
   fetching = true;
+  clearTimeout(timer);
+  const asked = name();
   try {
-    const answer = await fetch(`/api/inspections/${inspection}/next?who=${encodeURIComponent(name())}`, { signal: AbortSignal.timeout(10000) });
+    const answer = await fetch(`/api/${encodeURIComponent(inspection)}/next?who=${encodeURIComponent(asked)}`, { signal: AbortSignal.timeout(10000) });
     const body = await answer.json();
     if (!answer.ok) throw new Error(body.error);
-    const known = new Set(queue.map((item) => item.sample_id));
-    const fresh = body.items.filter((item) => !known.has(item.sample_id) && !answered.has(item.sample_id));
-    queue.push(...fresh);
-    fresh.forEach(preload);
-    waiting = Math.max(queue.length, body.waiting);
-    complain("");
-    if (fresh.length && queue.length === fresh.length) show();
-    else progress();
-    if (!queue.length) setTimeout(refill, RETRY_MS);
+    if (asked === name()) {
+      const known = new Set(queue.map((item) => item.sample_id));
+      const fresh = body.items.filter((item) => !known.has(item.sample_id) && !answered.has(item.sample_id));
+      fresh.forEach((item) => view.preload(item));
+      const idle = !queue.length;
+      queue.push(...fresh);
+      waiting = Math.max(queue.length, body.waiting - (page.dataset.unsent | 0));
+      if (idle) show();
+      else progress();
+    }
   } catch (error) {
-    complain(`the next samples cannot be fetched: ${error.message}; trying again`);
-    setTimeout(refill, RETRY_MS);
+    if (!queue.length) complain(`the next samples cannot be fetched: ${error.message}; trying again`);
   } finally {
     fetching = false;
-    if (!queue.length) show();
+    if (!queue.length) timer = setTimeout(refill, RETRY_MS);
   }
 }
-
-function preload(item) {
-  const image = new Image();
-  image.src = imageOf(item);
-}
-
-const imageOf = (item) => `/api/samples/${item.sample_id}/image`;
 
 function show(given) {
   const item = queue[0];
-  const image = $("image");
-  image.hidden = !item;
-  $("nothing").hidden = Boolean(item);
+  page.dataset.sample = item?.sample_id ?? "";
+  delete page.dataset.ready;
   buttons.forEach((button) => {
-    button.disabled = !item;
-    button.classList.toggle("given", given === button.dataset.class);
     const opinion = item?.opinion.find((o) => o.name === button.dataset.class);
+    button.disabled = true;
+    button.classList.toggle("given", given === button.dataset.class);
     button.querySelector("i").textContent = opinion ? percent(opinion.probability) : "";
+    button.querySelector(".p").style.width = `${100 * (opinion?.probability ?? 0)}%`;
   });
-  if (!item) {
-    $("nothing").textContent = "Nothing waits to be labelled. New samples appear here by themselves.";
-    $("where").textContent = "";
-    $("opinion").replaceChildren();
-    $("overlay").hidden = true;
-    delete page.dataset.sample;
-    progress();
-    return;
-  }
-  image.src = imageOf(item);
-  image.alt = `sample from ${item.station ?? "an unknown station"}`;
-  page.dataset.sample = item.sample_id;
-  $("where").textContent = [item.part_id && `part ${item.part_id}`, item.station, item.device, new Date(item.captured_at).toLocaleString()].filter(Boolean).join(" · ");
+  $("nothing").hidden = Boolean(item);
+  $("nothing").textContent = item ? "" : done ? "All done. New samples appear here by themselves." : "Nothing waits to be labelled. New samples appear here by themselves.";
+  view.show(item);
   describe(item);
-  drawOverlay();
   progress();
 }
 
+const WHY = { uncertain: "the model was unsure", anomalous: "it looks unlike the training images", rare: "it may be of a rare class", disagree: "a newer model disagrees", requested: "a campaign asks for such frames", audit: "by chance, to keep the estimates honest" };
+
 function describe(item) {
+  const verdict = $("verdict");
+  verdict.hidden = !item?.verdict;
+  verdict.className = `verdict ${item?.verdict ?? ""}`;
+  verdict.textContent = item?.verdict ? `the model says ${item.verdict}` : "";
   const rows = [];
-  if (item.verdict) rows.push(["model says", item.verdict]);
-  if (item.anomaly !== null) rows.push(["anomaly", `${item.anomaly.toFixed(2)} (alarm at 1.00)`]);
-  const reasons = Object.entries(item.reasons).sort((a, b) => b[1] - a[1]).slice(0, 3).map(([what]) => what);
-  if (item.why === "flag") rows.push(["flagged", item.reason || "by the operator"]);
-  else if (reasons.length) rows.push(["captured as", reasons.join(", ")]);
-  if (item.why === "second") rows.push(["asked for", "a second opinion"]);
-  for (const [key, value] of Object.entries(item.context)) rows.push([key, String(value)]);
+  if (item) {
+    const reasons = Object.entries(item.reasons).sort((a, b) => b[1] - a[1]);
+    const total = reasons.reduce((sum, [, part]) => sum + part, 0) || 1;
+    const main = reasons.filter(([, part]) => part / total >= 0.2).map(([what]) => WHY[what] ?? what);
+    if (item.why === "flag") rows.push(["captured", `flagged by the operator${item.reason ? `: ${item.reason}` : ""}`]);
+    else if (main.length) rows.push(["captured", main.join("; ")]);
+    if (item.why === "second") rows.push(["asked for", "a second opinion"]);
+    if (item.anomaly !== null) rows.push(["anomaly", `${item.anomaly.toFixed(2)} (alarm at 1.00)`]);
+    if (item.part_id) rows.push(["part", item.part_id]);
+    for (const [key, value] of Object.entries(item.context)) rows.push([key, String(value)]);
+  }
   $("opinion").replaceChildren(...rows.flatMap(([term, text]) => [element("dt", term), element("dd", text)]));
+  $("where").textContent = item ? [item.station, item.device, new Date(item.captured_at).toLocaleString()].filter(Boolean).join(" · ") : "";
 }
 
 function element(tag, text) {
@@ -116,65 +144,51 @@ function element(tag, text) {
   return made;
 }
 
-function drawOverlay() {
-  const image = $("image");
-  const layer = $("overlay");
-  layer.hidden = !overlay || !queue.length;
-  document.querySelector('[data-command="overlay"]').setAttribute("aria-pressed", String(overlay));
-  if (layer.hidden) return;
-  layer.src = `/api/samples/${queue[0].sample_id}/overlay.png`;
-  const fit = () => {
-    // the frame is letterboxed: the overlay covers exactly the part that the picture covers
-    const box = image.parentElement.getBoundingClientRect();
-    const scale = Math.min(box.width / image.naturalWidth, box.height / image.naturalHeight);
-    const width = image.naturalWidth * scale;
-    const height = image.naturalHeight * scale;
-    layer.style.cssText = `inset:auto;width:${width}px;height:${height}px;left:${(box.width - width) / 2}px;top:${(box.height - height) / 2}px`;
-  };
-  if (image.complete && image.naturalWidth) fit();
-  else image.addEventListener("load", fit, { once: true });
-}
-window.addEventListener("resize", drawOverlay);
-$("overlay").addEventListener("error", () => ($("overlay").hidden = true));
-
 function progress() {
-  const done = past.length;
-  const rate = done > 2 ? ` · ${Math.round((done / (Date.now() - began)) * 60000)} a minute` : "";
-  $("progress").textContent = `${done} labelled here, ${Math.max(waiting, queue.length)} to go${rate}`;
+  const rate = done > 4 ? `, ${Math.round((done / (Date.now() - began)) * 60000)} a minute` : "";
+  const left = Math.max(waiting, queue.length);
+  $("progress").textContent = `${done} labelled here, ${left} to go${rate}`;
+  $("bar").style.width = `${done + left ? (100 * done) / (done + left) : 0}%`;
 }
 
 function answer(kind, classes) {
-  const item = queue.shift();
-  if (!item) return;
+  const item = queue[0];
+  if (!item || (kind === "label" && page.dataset.ready !== "yes")) return;
+  queue.shift();
   began ||= Date.now();
   const event = crypto.randomUUID();
   answered.add(item.sample_id);
-  past.push({ item, event, given: classes[0] });
+  remember([...past, { item, event, kind, given: classes[0] }]);
+  if (kind !== "skip") done += 1;
   waiting = Math.max(0, waiting - 1);
-  show();
   complain("");
+  show();
   unsent.put("/api/labels", { sample_id: item.sample_id, event_id: event, who: name(), kind, classes });
-  if (queue.length < 4) refill();
+  if (queue.length < LOW) refill();
 }
 
 function undo() {
-  const last = past.pop();
-  if (!last) return complain("nothing of yours to undo on this page");
-  answered.delete(last.item.sample_id);
-  queue.unshift(last.item);
+  const last = past.at(-1);
+  if (!last) return complain("there is nothing to undo on this page");
+  remember(past.slice(0, -1));
+  if (last.kind !== "skip") done = Math.max(0, done - 1);
+  queue = [last.item, ...queue.filter((item) => item.sample_id !== last.item.sample_id)];
   waiting += 1;
+  complain("");
   show(last.given);
   unsent.put("/api/undo", { event_id: crypto.randomUUID(), who: name(), target: last.event });
+}
+
+function remember(answers) {
+  past = answers.slice(-REMEMBERED);
+  sessionStorage.setItem(pastKey, JSON.stringify(past));
 }
 
 const commands = {
   undo,
   skip: () => answer("skip", []),
   cannot_tell: () => answer("cannot_tell", []),
-  overlay: () => {
-    overlay = !overlay;
-    drawOverlay();
-  },
+  overlay: () => document.querySelector('[data-command="overlay"]').setAttribute("aria-pressed", String(view.toggleOverlay())),
 };
 const keys = { u: "undo", s: "skip", c: "cannot_tell", " ": "overlay" };
 
@@ -187,10 +201,14 @@ document.addEventListener("keydown", (event) => {
   if (button) answer("label", [button.dataset.class]);
   else commands[keys[key]]();
 });
-buttons.forEach((button) => button.addEventListener("click", () => answer("label", [button.dataset.class])));
-document.querySelectorAll("[data-command]").forEach((button) => button.addEventListener("click", () => commands[button.dataset.command]()));
-
-const percent = (value) => `${Math.round(100 * value)} %`;
+// A click leaves the focus on its button; a later space must still mean the overlay, so the button gives it up.
+const clicked = (button, act) =>
+  button.addEventListener("click", () => {
+    button.blur();
+    act();
+  });
+buttons.forEach((button) => clicked(button, () => answer("label", [button.dataset.class])));
+document.querySelectorAll("[data-command]").forEach((button) => clicked(button, commands[button.dataset.command]));
 
 unsent.send();
 refill();

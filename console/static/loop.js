@@ -56,7 +56,7 @@ function devices(status) {
       node("td", {}, `${device.site} / ${device.station}`),
       node("td", {}, device.revoked_at ? node("span", { class: "bad" }, "revoked") : ago(received_at)),
       node("td", {}, beat ? coloured(beat.health) : ""),
-      node("td", {}, beat ? `${beat.engine_id} (${beat.slot})` : ""),
+      node("td", {}, beat ? engine(status, beat) : ""),
       node("td", {}, beat && beat.rollout.outcome !== "none" ? coloured(beat.rollout.outcome) : "", beat?.rollout.reason ? `: ${beat.rollout.reason}` : ""),
       node("td", {}, channel),
       node("td", {}, number(frames)),
@@ -68,15 +68,36 @@ function devices(status) {
   return table(["device", "site / station", "heard of", "health", "engine (slot)", "rollout", "channel", "frames", "captured", "sent", "in spool"], rows);
 }
 
+function engine(status, beat) {
+  const version = status.versions[beat.engine_id];
+  return [version ? versionLink(status, version) : beat.engine_id.slice(0, 16), node("span", { class: "soft" }, ` slot ${beat.slot}`)];
+}
+
+function versionLink(status, version) {
+  const text = `version ${version}`;
+  return mlflow ? node("a", { href: `${mlflow}/#/models/${encodeURIComponent(status.inspection)}/versions/${encodeURIComponent(version)}`, rel: "noreferrer" }, text) : text;
+}
+
+// The first reason matters most; the others unfold. Which ones are open outlives the next drawing.
+const unfolded = new Set();
+function because(decision) {
+  const [first, ...others] = decision.reasons;
+  if (!others.length) return first ?? "";
+  const made = node("details", {}, node("summary", {}, `${first} `, node("span", { class: "soft" }, `and ${others.length} more`)), others.map((text) => node("p", {}, text)));
+  made.open = unfolded.has(decision.run_id);
+  made.addEventListener("toggle", () => (made.open ? unfolded.add(decision.run_id) : unfolded.delete(decision.run_id)));
+  return made;
+}
+
 function decisions(status) {
   const rows = status.decisions.map((d) =>
     node(
       "tr",
       {},
-      node("td", {}, mlflow ? node("a", { href: `${mlflow}/#/models/${status.inspection}/versions/${d.version}`, rel: "noreferrer" }, `v${d.version}`) : `v${d.version}`),
+      node("td", {}, versionLink(status, d.version)),
       node("td", {}, ago(d.at)),
       node("td", {}, coloured(d.answer)),
-      node("td", { class: "text" }, d.reasons.join("; ")),
+      node("td", { class: "text" }, because(d)),
       node("td", {}, Object.entries(d.label_more).map(([name, n]) => `${n} of ${name}`).join(", ")),
       node("td", {}, d.champion_version ? `v${d.champion_version}` : "first"),
     ),
@@ -100,7 +121,7 @@ function section(title, count, content, nothing) {
 
 function inspection(status) {
   const labels = status.labelled.field;
-  const classes = Object.entries(status.labels_by_class).map(([name, n]) => `${n} ${name}`).join(", ");
+  const classes = Object.entries(status.labels_by_class).filter(([, n]) => n).map(([name, n]) => `${n} ${name}`).join(", ");
   return node(
     "section",
     { class: "inspection", "aria-label": status.inspection },
@@ -112,7 +133,7 @@ function inspection(status) {
       tile(number(status.captured), status.frames ? `captured, ${share(status.captured / status.frames)} of frames` : "captured", `${bytes(status.uploaded_bytes)} sent`),
       tile(number(labels), status.frames ? `field labels, ${share(labels / status.frames)} of frames` : "field labels", classes || "none yet"),
       tile(estimate(status.defect_rate), "defect rate, estimated", between(status.defect_rate)),
-      tile(estimate(status.miss_rate), "defects that passed, of all frames", status.miss_rate.n ? status.miss_statement : "no label yet"),
+      tile(estimate(status.miss_rate), "defects that passed, of all frames", ...(status.miss_rate.n ? [between(status.miss_rate), status.miss_statement] : ["no label yet"])),
       tile(number(status.quarantine), "in quarantine", status.missing ? `${plural(status.missing, "promised sample")} missing` : "nothing missing"),
     ),
     section("Devices", status.devices.length, () => devices(status), "none enrolled; run: andon enroll NAME"),
@@ -133,6 +154,7 @@ draw();
 setInterval(draw, 20000); // the ages
 const source = new EventSource("/api/loop/live");
 source.onopen = () => (live.textContent = "live");
+source.addEventListener("problem", (event) => (live.textContent = JSON.parse(event.data)));
 source.onerror = () => (live.textContent = "connection lost, trying again…");
 source.onmessage = (event) => {
   newest = JSON.parse(event.data);

@@ -29,35 +29,49 @@ export class Unsent {
     this.told = told;
     this.refused = refused;
     this.database = open();
+    this.database.catch(() => {});
+    this.memory = [];
     this.sending = false;
     this.wait = FIRST_WAIT;
     window.addEventListener("online", () => this.send());
   }
 
   async put(path, body) {
-    await within(await this.database, "readwrite", (store) => store.add({ path, body }));
+    try {
+      await within(await this.database, "readwrite", (store) => store.add({ path, body }));
+    } catch {
+      this.memory.push({ path, body }); // a browser that keeps nothing (private mode): at least while the page is open
+    }
     this.send();
+  }
+
+  async all() {
+    const kept = await this.database.then((database) => within(database, "readonly", (store) => store.getAll())).catch(() => []);
+    return [...kept, ...this.memory];
+  }
+
+  async drop(entry) {
+    if (entry.order === undefined) this.memory = this.memory.filter((other) => other !== entry);
+    else await within(await this.database, "readwrite", (store) => store.delete(entry.order));
   }
 
   async send() {
     if (this.sending) return;
     this.sending = true;
     try {
-      const database = await this.database;
       for (;;) {
-        const entries = await within(database, "readonly", (store) => store.getAll());
+        const entries = await this.all();
         this.told(entries.length, "");
         if (!entries.length) break;
         const [entry] = entries;
         const answer = await post(entry.path, entry.body);
-        if (answer.status >= 500 || answer.status === 408 || answer.status === 429) throw new Error(`the server answered ${answer.status}`);
-        if (!answer.ok) this.refused(entry, (await answer.json().catch(() => ({}))).error ?? `the server answered ${answer.status}`);
-        await within(database, "readwrite", (store) => store.delete(entry.order));
+        if (answer.status >= 500 || answer.status === 408 || answer.status === 429) throw new Error(`the console answered ${answer.status}`);
+        await this.drop(entry);
+        if (!answer.ok) this.refused(entry, (await answer.json().catch(() => ({}))).error ?? `the console answered ${answer.status}`);
         this.wait = FIRST_WAIT;
       }
     } catch (error) {
-      const entries = await within(await this.database, "readonly", (store) => store.getAll()).catch(() => []);
-      this.told(entries.length, error.message);
+      this.told((await this.all()).length, error instanceof TypeError ? "the console does not answer" : error.message);
       setTimeout(() => this.send(), this.wait * (0.5 + Math.random()));
       this.wait = Math.min(LONGEST_WAIT, this.wait * 2);
     } finally {

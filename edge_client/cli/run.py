@@ -16,7 +16,6 @@ from edge_client.cli.frames import Folder, FolderFrame, read_frame, reference_fr
 from edge_client.client import Client
 from edge_client.contract.errors import BadEngine, BadImage
 
-_IDLE_FPS = 5.0  # reference parts a second when no --fps says otherwise: the line stands, the machine is spared
 _LOOK_SECONDS = 0.1  # between looks into a followed folder
 
 
@@ -53,8 +52,10 @@ def add_parser(sub: Any) -> None:
         "--reference",
         type=Path,
         metavar="DIR",
-        help="while no new file waits, go on inspecting the images of DIR without capturing them (5 a second unless "
-        "--fps is given)",
+        help="while no new file waits, go on inspecting the images of DIR without capturing them",
+    )
+    parser.add_argument(
+        "--reference-fps", type=float, default=5.0, metavar="N", help="reference parts a second (default: 5)"
     )
     parser.add_argument(
         "--flush-seconds", type=float, default=20.0, metavar="S", help="time for uploading at the end (default: 20)"
@@ -69,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
     source = Folder(args.source, consume=args.consume)
     reference = reference_frames(args.reference) if args.reference else None
     with_client = Client.from_config(args.config)
-    line = _Line(with_client, source, reference, stop, fps=args.fps)
+    line = _Line(with_client, source, reference, stop, fps=args.fps, reference_fps=args.reference_fps)
     try:
         line.work(follow=args.follow, loop=args.loop)
     finally:
@@ -97,12 +98,14 @@ class _Line:
         stop: threading.Event,
         *,
         fps: float,
+        reference_fps: float,
     ) -> None:
         self._client = client
         self._source = source
         self._reference = reference
         self._stop = stop
         self._fps = fps
+        self._reference_fps = reference_fps
         self._next_at = time.monotonic()
         self._told_at = 0.0
         self._waiting = 0
@@ -155,7 +158,7 @@ class _Line:
             self._stop.wait(_LOOK_SECONDS)
             return
         frame = next(self._reference)
-        self._pace(self._fps or _IDLE_FPS)
+        self._pace(self._reference_fps)
         try:
             self._client.predict(frame.image, part_id=frame.part_id, capture=False)
         except (BadImage, BadEngine) as error:

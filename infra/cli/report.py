@@ -45,14 +45,14 @@ def lines_of(loop: LoopStatus) -> list[str]:
     """One inspection in lines."""
     share = f" ({loop.captured / loop.frames:.1%} of the frames)" if loop.frames else ""
     labelled = ", ".join(f"{count:,} {origin}" for origin, count in sorted(loop.labelled.items())) or "none"
-    classes = ", ".join(f"{name} {count}" for name, count in loop.labels_by_class.items())
+    classes = ", ".join(f"{name} {count}" for name, count in loop.labels_by_class.items() if count)
     lines = [
         f"{loop.inspection}: {', '.join(f'{name} ({kind})' for name, kind in loop.classes)}",
         f"  seen       {loop.frames:,} frames in {loop.windows:,} windows",
         f"  captured   {loop.captured:,} samples{share}, {loop.uploaded_bytes:,} bytes; {loop.missing} missing",
         f"  labelled   {labelled}{f' (field: {classes})' if classes else ''}; {loop.waiting:,} wait, "
         f"{loop.new_labels:,} are new",
-        f"  defects    {in_words(loop.defect_rate)} of the frames",
+        f"  defective  {in_words(loop.defect_rate)}",
         f"  missed     {loop.miss_statement}",
     ]
     if loop.disagreements or loop.cannot_tell or loop.quarantine:
@@ -77,12 +77,13 @@ def lines_of(loop: LoopStatus) -> list[str]:
 
 
 def in_words(estimate: Estimate) -> str:
-    """A rate with its interval and n.
+    """A rate among the frames seen, with its interval and n.
 
     >>> from data.intervals import Estimate
     >>> in_words(Estimate(value=0.1234, low=0.1, high=0.15, n=40))
-    '12.3 % (10.0 to 15.0 %, n = 40)'
+    '12.3 % of the frames (10.0 to 15.0 %, n = 40)'
     """
     if not estimate.n or math.isnan(estimate.value):
         return "not known: nothing is labelled yet"
-    return f"{estimate.value * 100:.1f} % ({estimate.low * 100:.1f} to {estimate.high * 100:.1f} %, n = {estimate.n})"
+    span = f"{estimate.low * 100:.1f} to {estimate.high * 100:.1f} %"
+    return f"{estimate.value * 100:.1f} % of the frames ({span}, n = {estimate.n})"

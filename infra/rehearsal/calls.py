@@ -3,8 +3,7 @@
 1. A run that crashed, was cancelled (another run of the flow was under way) or failed is asked for again, up to a
    deadline: every flow is safe to run twice.
 2. A server that does not answer is waited for: its supervisor starts it again.
-3. A run whose process was killed never says so. When nothing of the run's flow is heard of for `silent_seconds` past
-   its usual length it is asked for again; Prefect's own concurrency slot still lets only one run at a time.
+3. A run whose process was killed is ended by the serving process when that starts again: it is seen as crashed then.
 """
 
 from __future__ import annotations
@@ -21,7 +20,6 @@ from flows.prefect_runs import PrefectRuns
 from flows.sentinel import Ended, Run, Wish
 
 POLL_SECONDS = 0.5
-SILENT_SECONDS = 150.0  # a head-tier retrain takes half a minute; a killed one is asked for anew after this
 DEADLINE_SECONDS = 900.0
 
 
@@ -61,7 +59,7 @@ class FlowCalls:
         end = self._now() + deadline_seconds
         attempt, wait, came_to = 0, 1.0, "nothing yet"
         while self._now() < end:
-            run = self._see_through(wish, f"{wish.key} #{attempt}", min(end, self._now() + SILENT_SECONDS))
+            run = self._see_through(wish, f"{wish.key} #{attempt}", end)
             if run is not None and run.ended is Ended.WELL:
                 return
             came_to = "no answer" if run is None else run.ended.value

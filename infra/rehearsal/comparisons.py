@@ -145,9 +145,7 @@ def _mean(scores: Sequence[HoldoutScore]) -> HoldoutScore:
     """Average scores; the interval is the mean interval, since all are measured on the same holdout."""
 
     def mean(figures: Sequence[Figure]) -> Figure:
-        value, low, high = (
-            float(np.mean([getattr(f, name) for f in figures])) for name in ("value", "low", "high")
-        )
+        value, low, high = (float(np.mean([getattr(f, name) for f in figures])) for name in ("value", "low", "high"))
         return Figure(value=value, low=low, high=high, n=figures[0].n)
 
     return HoldoutScore(

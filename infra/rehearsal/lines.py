@@ -27,6 +27,7 @@ from edge_client.contract.errors import AndonError
 from infra.rehearsal.plan import Frame, LineDevice
 
 FRAMES_PER_SECOND = 12.0  # three devices, two cores, and the flows beside them
+REFERENCE_PER_SECOND = 4.0  # a line at rest leaves the processor to the flows
 STOP_SECONDS = 30.0
 
 
@@ -77,6 +78,7 @@ class Line:
             *_edge("run"),
             *("--config", str(self.config), "--source", str(self.incoming), "--follow", "--consume"),
             *("--reference", str(self.reference), "--fps", str(FRAMES_PER_SECOND)),
+            *("--reference-fps", str(REFERENCE_PER_SECOND)),
         ]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         with self.log.open("ab") as log:

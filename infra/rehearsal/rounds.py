@@ -205,8 +205,8 @@ def windows_of(catalog: Catalog, draw_id: str) -> list[tuple[str, int, int]]:
 
 def uploaded(line: Line) -> bool:
     """Tell whether a device has nothing left to upload."""
-    spool = line.ask("status")["spool"]
-    return bool(spool) and spool["waiting_windows"] == 0 and spool["frames_open"] == 0
+    capture = line.run_state().get("capture") or {}
+    return bool(capture) and not any(capture[key] for key in ("waiting_candidates", "frames_open", "waiting_windows"))
 
 
 def confirmed(line: Line, engine_id: str) -> bool:

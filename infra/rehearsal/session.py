@@ -260,7 +260,7 @@ def byte_budget(plan: Plan, given: float) -> int:
 
 
 def _audited(workspace: Workspace, lines: Sequence[Line]) -> dict[str, Any]:
-    ledgers = {line.name: parse_ledger(line.ask("ledger")) for line in lines}
+    ledgers = {line.name: parse_ledger(line.ask("ledger")["entries"]) for line in lines}
     found = audit(workspace.catalog(), ledgers, bucket=workspace.bucket())
     return {
         "acknowledged": found.acknowledged,

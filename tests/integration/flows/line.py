@@ -1,4 +1,4 @@
-"""A small production line for tests of retrain: drawn parts, some scratched; a factory set, and devices that capture."""
+"""A small production line for tests of retrain: drawn parts, some scratched; a factory set and a device."""
 
 from __future__ import annotations
 

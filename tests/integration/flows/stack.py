@@ -24,7 +24,7 @@ from edge_client.contract.sealing import generate_identity
 ROOT = Path(__file__).parents[3]
 BIN = Path(sys.executable).parent
 ACCESS_KEY, SECRET_KEY = "flows-tests", "flows-tests-secret"
-STARTING_SECONDS = 120  # MLflow's server takes 10 s on an idle machine
+PATIENCE_SECONDS = 300  # MLflow's server takes 10 s on an idle machine; a busy one must not fail a test
 
 
 def free_port() -> int:
@@ -83,17 +83,17 @@ class Stack:
                 *f"{BIN}/weed -logtostderr=true server -dir={home}/bucket -ip=127.0.0.1 -ip.bind=127.0.0.1".split(),
                 *f"-master.port={self._with_grpc()} -volume.port={self._with_grpc()}".split(),
                 *f"-filer -filer.port={self._with_grpc()} -s3 -s3.port={port} -s3.port.grpc={free_port()}".split(),
-                *"-s3.iam.readOnly=false -s3.port.iceberg=0 -s3.port.lance=0 -master.volumeSizeLimitMB=64".split(),
-                *"-volume.max=20 -volume.preStopSeconds=0 -disableHttp -master.electionTimeout=1s".split(),
+                *["-s3.iam.readOnly=false", "-s3.port.iceberg=0", "-s3.port.lance=0", "-master.volumeSizeLimitMB=64"],
+                *["-volume.max=20", "-volume.preStopSeconds=0", "-disableHttp", "-master.electionTimeout=1s"],
                 "-master.telemetry=false",
             ],
             "mlflow": [
                 *f"{sys.executable} -m mlflow server --backend-store-uri sqlite:///{home}/mlflow.db".split(),
-                *"--artifacts-destination s3://andon/mlflow --serve-artifacts --workers 1".split(),
+                *["--artifacts-destination", "s3://andon/mlflow", "--serve-artifacts", "--workers", "1"],
                 *f"--host 127.0.0.1 --port {port}".split(),
             ],
             "prefect": f"{sys.executable} -m prefect server start --host 127.0.0.1 --port {port}".split(),
-            "serving": f"{sys.executable} -m flows.serving --home {home} --every 15".split(),
+            "serving": f"{sys.executable} -m flows.serving --home {home} --every 20".split(),
         }[name]
 
     def start(self, name: str, extra: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
@@ -173,7 +173,7 @@ class Stack:
                 return port
 
 
-def wait_until(holds: Callable[[], object], what: str, seconds: float = STARTING_SECONDS) -> None:
+def wait_until(holds: Callable[[], object], what: str, seconds: float = PATIENCE_SECONDS) -> None:
     """Poll until something holds: servers in other processes tell nobody when they are ready."""
     deadline = time.monotonic() + seconds
     while not holds():

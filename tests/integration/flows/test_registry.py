@@ -72,7 +72,7 @@ def test_a_run_that_was_killed_while_training_is_marked_and_begun_anew(registry:
     lost = registry.begin(name, "key", name="e1", tags={})
     assert registry.find(name, "key") is None
 
-    again = registry.begin(name, "key", name="e1", tags={})
+    again = registry.begin(name, "another key: labels came in", name="e2", tags={})
 
     client = MlflowClient(registry.api.url)
     assert again != lost

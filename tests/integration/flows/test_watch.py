@@ -6,7 +6,6 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from data.catalog.models import LabelEventRow, SampleRow
 from data.devices import device_statuses
 from data.workspace import Workspace
 from edge_client.contract.heartbeat import Quarantined, Rollout
@@ -17,6 +16,7 @@ from flows.tags import Tag
 from flows.watch import watch_once
 from tests.integration.flows.challengers import register
 from tests.integration.flows.fleet import Device
+from tests.integration.flows.samples import add_labelled_samples
 from tests.integration.flows.stack import free_port
 
 
@@ -69,7 +69,7 @@ def test_timestamp_and_snapshot_are_signed_anew_when_they_end_soon(
 def test_what_is_wanted_is_said(workspace: Workspace, registry: Registry, name: str) -> None:
     register(registry, name, "e1")
     registry.api.set_alias(name, "champion", "1")
-    label(workspace, name, workspace.policy().retrain.min_new_labels)
+    add_labelled_samples(workspace, name, workspace.policy().retrain.min_new_labels)
 
     outcome = watch_once(workspace)
 
@@ -89,25 +89,3 @@ def test_a_server_that_is_away_does_not_keep_the_rest_from_being_done(
 
     assert outcome.heartbeats == 1
     assert any(name in failure and "MLflow" in failure for failure in outcome.failed)
-
-
-def label(workspace: Workspace, inspection: str, count: int) -> None:
-    """Put labelled samples into the catalog."""
-    now = datetime.now(UTC)
-    with workspace.catalog().session() as session:
-        for i in range(count):
-            sample = f"{inspection}-{i}"
-            session.add(
-                SampleRow(
-                    sample_id=sample, inspection=inspection, origin="factory", image_sha256="0" * 64, lake_path="x",
-                    lake_row=i, media_type="image/png", image_bytes=1, reasons={}, group=sample, split="train",
-                    captured_at=now, ingested_at=now, classes=[], probabilities=[], context={},
-                )
-            )  # fmt: skip
-            session.flush()
-            session.add(
-                LabelEventRow(
-                    event_id=sample, sample_id=sample, inspection=inspection, kind="label", classes=["ok"], who="a",
-                    at=now, source="test",
-                )
-            )  # fmt: skip

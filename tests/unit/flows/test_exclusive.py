@@ -13,15 +13,16 @@ def test_a_second_one_is_told_who_is_at_it(tmp_path: Path) -> None:
     with (
         only_one(tmp_path, "ingest", wait_seconds=0),
         pytest.raises(Busy, match=r"ingest: another process \(pid \d+\)"),
+        only_one(tmp_path, "ingest", wait_seconds=0.3),
     ):
-        with only_one(tmp_path, "ingest", wait_seconds=0.3):
-            pass
+        pass
 
 
 def test_the_lock_ends_with_the_process_that_was_killed(tmp_path: Path) -> None:
     code = (
         "import sys, pathlib; from flows.exclusive import only_one\n"
-        "with only_one(pathlib.Path(sys.argv[1]), 'retrain', wait_seconds=0): print('held', flush=True); sys.stdin.read()"
+        "with only_one(pathlib.Path(sys.argv[1]), 'retrain', wait_seconds=0):\n"
+        "    print('held', flush=True); sys.stdin.read()"
     )
     holder = subprocess.Popen(
         [sys.executable, "-c", code, str(tmp_path)],
@@ -29,7 +30,8 @@ def test_the_lock_ends_with_the_process_that_was_killed(tmp_path: Path) -> None:
         stdout=subprocess.PIPE,
         cwd=Path(__file__).parents[3],
     )
-    assert holder.stdout is not None and holder.stdout.readline() == b"held\n"
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == b"held\n"
     with pytest.raises(Busy, match=str(holder.pid)), only_one(tmp_path, "retrain", wait_seconds=0):
         pass
     holder.kill()

@@ -9,7 +9,7 @@ import pytest
 
 from edge_client.contract.engine_metadata import ClassInfo, Kind
 from tests.unit.gate.two_models import THREE, TWO, drawn, paired, risk, seen
-from training.gate import Answer, BadEvidence, Evidence, Finding, GatePolicy, Parity, Role, judge
+from training.gate import Answer, BadEvidence, Evidence, Finding, GatePolicy, PairedSet, Parity, Role, judge
 
 POLICY = GatePolicy(resamples=300)
 
@@ -137,6 +137,18 @@ def test_weights_decide_whom_the_evidence_speaks_for() -> None:
     for many, expected in ((rare, Answer.PROMOTE), (~rare, Answer.REJECT)):
         field = paired(labels, champion, challenger, weight=np.where(many, 20.0, 1.0))
         assert judge(Evidence(classes=TWO, field=field), POLICY).answer is expected
+
+
+def test_unequal_weights_widen_the_bounds() -> None:
+    rows = drawn(np.random.default_rng(9), 200, 0.8, 1.6)
+    heavy = replace(rows, weight=np.where(np.arange(200) % 10 == 0, 30.0, 1.0))
+
+    def width(field: PairedSet) -> float:
+        difference = judge(Evidence(classes=TWO, field=field), POLICY).checks[1].difference  # log score: no floor
+        assert difference is not None
+        return difference.high - difference.low
+
+    assert width(heavy) > 1.5 * width(rows)
 
 
 def test_groups_of_near_duplicates_do_not_count_as_many() -> None:

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from edge_client.contract.engine_metadata import ClassInfo, Kind
 from training.examples import FACTORY, FIELD, Examples
-from training.fit import FitRequest
+from training.fit import Challenger, FitRequest, fit
+from training.plans import DEFAULT
 from training.torch_export import export_trunk
 from training.trunk import Trunk
 
@@ -111,4 +112,10 @@ def make_request(trunk: Trunk) -> Callable[..., FitRequest]:
 
 @pytest.fixture(scope="session")
 def request_of_two_classes(make_request: Callable[..., FitRequest]) -> FitRequest:
-    return make_request([0, 0, 0, 1] * 20, field=24)
+    # One plan, not sixteen: what is tested here is what becomes of the winner.
+    return make_request([0, 0, 0, 1] * 20, field=24, plans=[DEFAULT])
+
+
+@pytest.fixture(scope="session")
+def challenger(request_of_two_classes: FitRequest) -> Challenger:
+    return fit(request_of_two_classes)

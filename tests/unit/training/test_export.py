@@ -11,13 +11,16 @@ import pytest
 
 from edge_client.contract.engine_metadata import EngineMetadata
 from edge_client.contract.onnx_check import check_onnx
+from training.anomaly import Scored
 from training.export import build_engine
-from training.fit import Challenger, FitRequest, fit, learn, score_examples
+from training.fit import Challenger, FitRequest, Learnt, learn, score_examples
+from training.trunk import Trunk
 
 
 @pytest.fixture(scope="module")
-def challenger(request_of_two_classes: FitRequest) -> Challenger:
-    return fit(request_of_two_classes)
+def learnt(request_of_two_classes: FitRequest) -> tuple[Scored, Learnt]:
+    scored = score_examples(request_of_two_classes)
+    return scored, learn(request_of_two_classes, scored.scores)
 
 
 def test_the_outputs_are_those_of_the_engine_contract(challenger: Challenger) -> None:
@@ -41,18 +44,17 @@ def test_the_client_accepts_the_engine(challenger: Challenger) -> None:
     check_onnx(challenger.engine)
 
 
-def test_head_and_bank_in_the_file_answer_as_they_do_in_numpy(request_of_two_classes: FitRequest) -> None:
-    request = request_of_two_classes
-    scored = score_examples(request)
-    learnt = learn(request, scored.scores)
-    challenger = fit(request)
+def test_head_and_bank_in_the_file_answer_as_they_do_in_numpy(
+    challenger: Challenger, learnt: tuple[Scored, Learnt], trunk: Trunk
+) -> None:
+    scored, parts = learnt
     session = onnxruntime.InferenceSession(challenger.engine, providers=["CPUExecutionProvider"])
     frames = np.random.default_rng(1).integers(0, 256, (6, 50, 50, 3), dtype=np.uint8)
-    embedded = request.trunk.run(list(frames))
+    embedded = trunk.run(list(frames))
     anomaly = scored.bank.score(embedded.patches)
     got_probabilities, got_anomaly = session.run(["probabilities", "anomaly"], {"image": frames})
     np.testing.assert_allclose(got_anomaly, anomaly, rtol=5e-3)  # patches were kept in half precision
-    np.testing.assert_allclose(got_probabilities, learnt.head.probabilities(embedded.features, got_anomaly), atol=1e-4)
+    np.testing.assert_allclose(got_probabilities, parts.head.probabilities(embedded.features, got_anomaly), atol=1e-4)
 
 
 def test_the_file_says_what_it_is(challenger: Challenger) -> None:
@@ -79,13 +81,13 @@ def test_it_is_one_file_that_onnxruntime_alone_can_run(challenger: Challenger, t
     assert [path.name for path in tmp_path.iterdir()] == ["engine.onnx"]
 
 
-def test_a_head_of_another_width_is_refused_by_name(challenger: Challenger, request_of_two_classes: FitRequest) -> None:
-    request = request_of_two_classes
-    scored = score_examples(request)
-    head = learn(request, scored.scores).head
-    narrow = replace(head, raw=replace(head.raw, weights=head.raw.weights[:5]))
+def test_a_head_of_another_width_is_refused_by_name(
+    challenger: Challenger, learnt: tuple[Scored, Learnt], trunk: Trunk
+) -> None:
+    scored, parts = learnt
+    narrow = replace(parts.head, raw=replace(parts.head.raw, weights=parts.head.raw.weights[:5]))
     with pytest.raises(ValueError, match=r"head is \[5, 2\]; expected \[16, 2\]"):
-        build_engine(request.trunk, narrow, scored.bank, challenger.metadata)
+        build_engine(trunk, narrow, scored.bank, challenger.metadata)
 
 
 def test_importing_the_fit_does_not_import_torch() -> None:

@@ -10,7 +10,7 @@ from edge_client.contract.onnx_check import check_onnx
 from edge_client.contract.selftest import SelfTest
 from training.anomaly import TooFewOkFrames
 from training.examples import BadExamples
-from training.fit import FitRequest, fit
+from training.fit import Challenger, FitRequest, fit
 from training.plans import DEFAULT, Plan
 from training.predict import run_engine
 from training.rebalance import Rebalance
@@ -24,8 +24,8 @@ ONLY_OK = (ClassInfo(name="ok", kind=Kind.OK),)
 Picture = Callable[..., np.ndarray]
 
 
-def test_the_same_request_gives_the_same_bytes(request_of_two_classes: FitRequest) -> None:
-    one, two = fit(request_of_two_classes), fit(request_of_two_classes)
+def test_the_same_request_gives_the_same_bytes(request_of_two_classes: FitRequest, challenger: Challenger) -> None:
+    one, two = challenger, fit(request_of_two_classes)
     assert one.engine == two.engine
     assert one.selftest == two.selftest
     assert one.oof.tobytes() == two.oof.tobytes()
@@ -35,9 +35,8 @@ def test_the_same_request_gives_the_same_bytes(request_of_two_classes: FitReques
 
 
 def test_the_engine_tells_spots_from_none_and_says_so_out_of_fold_too(
-    request_of_two_classes: FitRequest, make_picture: Picture
+    request_of_two_classes: FitRequest, challenger: Challenger, make_picture: Picture
 ) -> None:
-    challenger = fit(request_of_two_classes)
     answers = run_engine(challenger.engine, [make_picture(5000 + i, i % 2) for i in range(40)])
     verdicts = decide(answers.probabilities, answers.anomaly, challenger.metadata)
     spots, clean = verdicts[1::2], verdicts[::2]
@@ -48,8 +47,7 @@ def test_the_engine_tells_spots_from_none_and_says_so_out_of_fold_too(
     assert challenger.metrics["oof_average_precision_all"] > 0.9
 
 
-def test_the_self_test_is_what_the_engine_answers(request_of_two_classes: FitRequest) -> None:
-    challenger = fit(request_of_two_classes)
+def test_the_self_test_is_what_the_engine_answers(challenger: Challenger) -> None:
     selftest = SelfTest.unpack(challenger.selftest)
     answers = run_engine(challenger.engine, list(selftest.frames))
     assert answers.probabilities.tobytes() == selftest.probabilities.tobytes()
@@ -103,12 +101,13 @@ def test_field_examples_alone_are_enough(make_request: Callable[..., FitRequest]
     assert challenger.metrics["field_examples"] == 36
 
 
-def test_shuffled_labels_are_no_better_than_chance_out_of_fold(request_of_two_classes: FitRequest) -> None:
+def test_shuffled_labels_are_no_better_than_chance_out_of_fold(
+    request_of_two_classes: FitRequest, challenger: Challenger
+) -> None:
     examples = request_of_two_classes.examples
     shuffled = replace(examples, labels=np.random.default_rng(0).permutation(examples.labels))
-    honest = fit(replace(request_of_two_classes, plans=[DEFAULT]))
     sabotaged = fit(replace(request_of_two_classes, examples=shuffled, plans=[DEFAULT]))
-    assert sabotaged.metrics["oof_average_precision_all"] < 0.5 < honest.metrics["oof_average_precision_all"]
+    assert sabotaged.metrics["oof_average_precision_all"] < 0.5 < challenger.metrics["oof_average_precision_all"]
 
 
 def test_requests_that_cannot_be_fitted_say_why(

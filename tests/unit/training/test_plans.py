@@ -79,8 +79,14 @@ def test_no_example_is_predicted_by_a_head_that_saw_its_group() -> None:
 
 
 def test_the_default_stays_unless_another_plan_is_clearly_better() -> None:
-    data = examples(120, separation=8.0)  # everything finds everything
-    assert choose_plan(data, CLASSES, 0, anomaly=nothing(data)).plan == DEFAULT
+    same = [replace(DEFAULT, field_weight=w) for w in (1.0, 3.0, 8.0)]  # no field examples: no difference
+    clear = examples(120)
+    assert choose_plan(clear, CLASSES, 0, anomaly=nothing(clear), plans=same).plan == DEFAULT
+    # One strong direction among noise that a head this shy cannot turn to.
+    hard = examples(400, separation=2.0)
+    timid = [DEFAULT, replace(DEFAULT, regularisation=1e-7)]
+    chosen = choose_plan(hard, CLASSES, 0, anomaly=nothing(hard), plans=timid)
+    assert chosen.plan == max(chosen.table, key=lambda row: row.score).plan
 
 
 def test_captured_frames_without_labels_set_the_scale_after_a_product_change() -> None:
