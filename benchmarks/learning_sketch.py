@@ -111,7 +111,7 @@ def play(cells: Cells, weight: str, seed: int, budget: float, rounds: int, captu
     for part in [*np.array_split(stream, rounds), np.empty(0, dtype=np.int64)]:
         request = cells.request(factory, labelled, inclusion, seen, seed)
         started, cpu = time.perf_counter(), time.process_time()
-        with threadpool_limits(1, "blas"):
+        with threadpool_limits(1):
             scored = score_examples(request)
             learnt = learn(request, scored.scores)
         story["seconds"].append(time.perf_counter() - started)

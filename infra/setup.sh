@@ -26,5 +26,7 @@ install() { .venv/bin/python -m pip --disable-pip-version-check install --quiet 
 echo "set-up: Python packages into .venv (2 GB, a few minutes)"
 install torch==2.13.0 # first: any looser requirement pulls gigabytes of CUDA
 install --constraint constraints.txt --editable '.[demo,dev]'
+echo "set-up: the backbone is exported to ONNX, once"
+.venv/bin/python -W ignore -c 'from training.trunk import float_trunk, prepared_trunks as p; p().mkdir(parents=True, exist_ok=True); float_trunk(p())' >/dev/null
 echo "$(($(date +%s) - started))" >.venv/.setup-seconds
 echo "set-up: done in $(cat .venv/.setup-seconds) s"

@@ -127,7 +127,8 @@ def fit(request: FitRequest, *, clock: Callable[[], float] = time.perf_counter) 
     _check(request)
     seconds: dict[str, float] = {}
     started = clock()
-    with threadpool_limits(1, "blas"):  # sums in one order: the same request gives the same bytes
+    # One thread: sums in one order, so the same request gives the same bytes; and such small problems are faster so.
+    with threadpool_limits(1):
         scored = score_examples(request)
         bank = scored.bank
         seconds["anomaly"] = clock() - started

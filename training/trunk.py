@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -148,6 +149,11 @@ def stamp(model: onnx.ModelProto, facts: dict[str, str | int]) -> bytes:
     return bytes(model.SerializeToString(deterministic=True))
 
 
+def prepared_trunks() -> Path:
+    """Return the folder of this environment where set-up exports the trunk once, for every home directory."""
+    return Path(sys.prefix) / "share" / "andon" / "trunks"
+
+
 def float_trunk(cache_dir: Path, *, input_size: int = 224) -> Trunk:
     """The float trunk of the default backbone, exported on first use (about 15 s) and read from disk afterwards.
 
@@ -155,7 +161,10 @@ def float_trunk(cache_dir: Path, *, input_size: int = 224) -> Trunk:
         cache_dir: Folder that keeps the file.
         input_size: Side in pixels of the square that frames are resized to; a multiple of 32.
     """
-    path = cache_dir / f"efficientnet-lite0-{input_size}-r{_RECIPE}.onnx"
+    name = f"efficientnet-lite0-{input_size}-r{_RECIPE}.onnx"
+    path = cache_dir / name
+    if not path.exists() and (prepared_trunks() / name).exists():
+        path = prepared_trunks() / name
     if not path.exists():
         from training.lite0 import Lite0  # torch takes seconds to import and is needed only here
         from training.torch_export import export_trunk

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import signal
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -71,6 +73,7 @@ def add_parser(sub: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Rehearse."""
     began = time.monotonic()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # devices are ended then too
     from data.workspace import Workspace, home_directory
     from infra.rehearsal.archive import read_archive, write_demo_index
     from infra.rehearsal.session import Options, rehearse
@@ -148,8 +151,6 @@ def _share(value: float, option: str, *, most: float) -> float:
 
 def _setup_seconds() -> float:
     """Return how long the environment's set-up took, where it noted that."""
-    import sys
-
     try:
         return float((Path(sys.prefix) / ".setup-seconds").read_text())
     except (OSError, ValueError):

@@ -1,11 +1,12 @@
 """A real but small trunk, exported by the real exporter once, and frames with and without a spot."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
 from edge_client.contract.engine_metadata import ClassInfo, Kind
@@ -40,6 +41,13 @@ class TinyBackbone(nn.Module):
         x = torch.clamp(self.first(image / 128.0 - 1.0), 0, 6)
         x = torch.clamp(self.second(x), 0, 6)
         return torch.cat([x.mean((2, 3)), x.amax((2, 3))], dim=1), x.permute(0, 2, 3, 1)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread() -> Iterator[None]:
+    """Small problems: threads would only wait for one another."""
+    with threadpool_limits(1):
+        yield
 
 
 @pytest.fixture(scope="session")
