@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from data.inspections import get_inspection
 from data.workspace import Workspace
 from edge_client.contract.engine_metadata import Kind
 from flows.champion import Champion
 from flows.code_version import code_version
 from flows.evidence import gather
 from flows.registry import ChallengerRecord, OutOfFold
+from flows.retrain_settings import gate_of
 from flows.tags import Tag
 from flows.training_set import TrainingSet
 from training.fit import Challenger, FitRequest, fit
@@ -71,7 +73,9 @@ def judge_challenger(
 ) -> Judged:
     """Collect evidence, ask the gate, write its report."""
     evidence = gather(ready, challenger, champion)
-    policy = GatePolicy.from_dict(workspace.policy().gate)
+    policy = GatePolicy.from_dict(
+        gate_of(get_inspection(workspace.catalog(), ready.snapshot.inspection), workspace.policy())
+    )
     decision = judge(evidence, policy, previous_challengers=previous_challengers)
     return Judged(
         ready=ready,

@@ -19,7 +19,7 @@ from flows import environment
 from flows.prefect_runs import PrefectRuns
 from flows.sentinel import Ended, Run, Wish
 
-POLL_SECONDS = 0.5
+POLL_SECONDS = 1.5
 DEADLINE_SECONDS = 900.0
 
 

@@ -111,6 +111,7 @@ class Line:
             self._process.kill()
             self._process.wait(STOP_SECONDS)
         self._keep_counts()
+        self._process = None
 
     def check(self) -> None:
         """Raise if the process ended by itself.

@@ -193,7 +193,11 @@ def _set_up_inspection(
         catalog,
         options.inspection,
         [(c.name, c.kind) for c in plan.classes],
-        {"auto_promote": True, "auto_retrain": False},  # the rehearsal says when; the gate alone decides
+        {
+            "auto_promote": True,  # the gate alone decides
+            "auto_retrain": False,  # the rehearsal says when
+            "gate": {"require_better": False},  # a round's few labels can't prove a gain over the round before
+        },
     )
     say(f"{len(plan.factory)} factory frames are imported")
     report = import_samples(catalog, workspace.lake(), options.inspection, (_as_sample(f) for f in plan.factory))
