@@ -1,9 +1,9 @@
 """What a frame is worth: reasons → the sampling weight w (the FRAME rule).
 
-1. Reasons, each in [0, 1]: *uncertain* (small calibrated margin), *anomalous*, *rare* (probability of classes that
-   are rare on this device), *disagree* (a shadow challenger differs), *requested* (a campaign's query matches). Their
-   sum is multiplied by a novelty factor in [0.5, 2]: the distance to the nearest embedding seen lately against the
-   usual one.
+1. Reasons, each in [0, 1]: *uncertain* (calibrated margin m: (1 - m)²), *anomalous*, *rare* (probability of classes
+   that are rare on this device), *disagree* (a shadow challenger differs), *requested* (a campaign's query matches).
+   Their sum is multiplied by a novelty factor in [0.5, 2]: the distance to the nearest embedding seen lately against
+   the usual one.
 2. w = reasons / k + a, for the k-th near-duplicate of a run.
 3. a = φ/(1-φ) · running mean of the reasons over frames SEEN: the audit share φ. a > 0 always, so every frame can be
    drawn.
@@ -81,7 +81,7 @@ class Weigher:
         """
         margin = _margin(probabilities, anomaly, metadata)
         parts = {
-            "uncertain": 1.0 - margin,
+            "uncertain": (1.0 - margin) ** 2,
             "anomalous": _clip((anomaly / max(metadata.thresholds.anomaly, 1e-6) - 0.7) / 0.6),
             "rare": self._rare(probabilities, metadata),
             "disagree": _clip(disagree),

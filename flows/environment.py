@@ -21,7 +21,7 @@ QUIET = {
     "PREFECT_LOGGING_COLORS": "false",
     "PREFECT_LOGGING_EXTRA_LOGGERS": "andon",
     "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
-    "PREFECT_RUNNER_POLL_FREQUENCY": "3",  # seconds between an event and its flow run, at most
+    "PREFECT_RUNNER_POLL_FREQUENCY": "2",  # seconds between an event and its flow run, at most
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",

@@ -177,6 +177,11 @@ class Registry:
         """Return a version's self-test."""
         return self._artifact(f"runs:/{version.run_id}/{SELFTEST_FILE}")
 
+    def params_of(self, version: ModelVersion) -> dict[str, str]:
+        """Return the parameters of the run that made a version."""
+        with self._client() as client:
+            return dict(client.get_run(version.run_id).data.params)
+
     def gate_report(self, version: ModelVersion) -> str:
         """Return a version's gate report, HTML."""
         return self._artifact(f"runs:/{version.run_id}/{GATE_REPORT_FILE}").decode()

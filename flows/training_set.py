@@ -119,7 +119,12 @@ def make_ready(workspace: Workspace, snapshot: Snapshot) -> TrainingSet:
     train, held_out = rows.select(training), rows.select(~training)
     embedded = cache.embed(trunk, train.image_sha256, lambda i: lake.image(*train.location[i])[0])
     unlabelled = unlabelled_frames(workspace, snapshot)
-    features = cache.embed(trunk, [sha for sha, _ in unlabelled], lambda i: lake.image(*unlabelled[i][1])[0]).features
+    features = cache.embed(
+        trunk,
+        [sha for sha, _ in unlabelled],
+        lambda i: lake.image(*unlabelled[i][1])[0],
+        patches_of=np.zeros(len(unlabelled), dtype=bool),
+    ).features
     return TrainingSet(
         snapshot=snapshot,
         classes=snapshot.classes,

@@ -17,14 +17,18 @@ from numpy.typing import NDArray
 
 from data.snapshots import take_snapshot
 from data.workspace import Workspace
+from flows.stack import registry_of
 from flows.training_set import TrainingSet, make_ready
+from infra.rehearsal import plan as rehearsal_plan
 from infra.rehearsal.measures import HoldoutMeasure
-from infra.rehearsal.plan import Frame, Plan
+from infra.rehearsal.plan import Frame
 from infra.rehearsal.results import Comparison, Figure, HoldoutScore
 from training.embeddings import EmbeddingCache
 from training.examples import FACTORY, FIELD, Examples
 from training.fit import FitRequest, fit
+from training.plans import Plan
 from training.predict import run_engine
+from training.rebalance import Rebalance
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,9 +43,10 @@ class _Stream:
 def compare(
     workspace: Workspace,
     inspection: str,
-    plan: Plan,
+    plan: rehearsal_plan.Plan,
     measure: HoldoutMeasure,
     *,
+    version: str,
     labels: int,
     captured: int,
     draws: int,
@@ -54,6 +59,7 @@ def compare(
         inspection: Its name.
         plan: Whose stream is labelled.
         measure: The holdout.
+        version: The loop's last champion: both yardsticks train by its plan.
         labels: How many labels the loop spent; none gives no random comparison.
         captured: How many frames the loop captured: the random comparison sees as many without a label.
         draws: How many independent random draws to average.
@@ -66,15 +72,26 @@ def compare(
         workspace.catalog(), workspace.lake(), inspection, at=datetime.now(UTC), policy=workspace.policy()
     )
     ready = make_ready(workspace, snapshot)
+    plans = _plan_of(workspace, inspection, version)
     stream = _embedded(workspace, ready, plan.streamed())
     everything = list(range(len(stream.frames)))
     rng = random.Random(f"comparison {seed}")
     scores = []
     for draw in range(draws if labels else 0):
         seen = rng.sample(everything, max(labels, min(captured, len(everything))))
-        scores.append(_score(ready, stream, seen[:labels], seen[labels:], measure, seed + draw))
-    full = Comparison(labels=len(everything), score=_score(ready, stream, everything, [], measure, seed))
+        scores.append(_score(ready, stream, seen[:labels], seen[labels:], plans, measure, seed + draw))
+    full = Comparison(labels=len(everything), score=_score(ready, stream, everything, [], plans, measure, seed))
     return (Comparison(labels=labels, score=_mean(scores), draws=draws) if scores else None), full
+
+
+def _plan_of(workspace: Workspace, inspection: str, version: str) -> list[Plan] | None:
+    """Return the plan that a version was trained by; None where there was none to choose (one class)."""
+    registry = registry_of(workspace)
+    params = registry.params_of(registry.api.version(inspection, version))
+    if "plan" not in params:
+        return None
+    how = Rebalance(params["rebalance"])
+    return [Plan(rebalance=how, regularisation=float(params["C"]), field_weight=float(params["field_weight"]))]
 
 
 def _embedded(workspace: Workspace, ready: TrainingSet, frames: tuple[Frame, ...]) -> _Stream:
@@ -89,6 +106,7 @@ def _score(
     stream: _Stream,
     labelled: Sequence[int],
     unlabelled: Sequence[int],
+    plans: Sequence[Plan] | None,
     measure: HoldoutMeasure,
     seed: int,
 ) -> HoldoutScore:
@@ -105,6 +123,7 @@ def _score(
             patches=np.concatenate([ready.patches[factory], stream.patches[chosen]]),
             selftest_images=ready.selftest_images(),
             unlabelled=stream.features[np.array(sorted(unlabelled), dtype=np.int64)] if unlabelled else None,
+            plans=plans,
             seed=seed,
         )
     )

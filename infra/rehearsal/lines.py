@@ -26,7 +26,7 @@ from typing import Any
 from edge_client.contract.errors import AndonError
 from infra.rehearsal.plan import Frame, LineDevice
 
-FRAMES_PER_SECOND = 12.0  # three devices, two cores, and the flows beside them
+FRAMES_PER_SECOND = 20.0  # three devices, two cores, and the flows beside them
 REFERENCE_PER_SECOND = 4.0  # a line at rest leaves the processor to the flows
 STOP_SECONDS = 30.0
 

@@ -36,6 +36,9 @@ WINDOW_SECONDS = 3600.0  # a window ends when its round's frames have passed, no
 IDLE_CLOSE_SECONDS = 2.0
 POLL_SECONDS = 2.0  # devices look for releases so often: a rehearsal is faster than life
 PROBATION_FRAMES = 40
+#: A round brings some twenty labels: no gain over the round before can be proved with them, and no loss below 0.15
+ruled
+out. GATE = {"require_better": False, "field_margin": 0.15}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +72,7 @@ class Options:
             "byte_budget": self.byte_budget,
             "label_budget": self.label_budget,
             "faults": list(self.faults),
+            "gate": dict(GATE),
         }
 
 
@@ -142,6 +146,7 @@ def rehearse(workspace: Workspace, frames: Sequence[Frame], options: Options, be
             options.inspection,
             plan,
             measure,
+            version=rehearsal.champion_version(),
             labels=rehearsal.labels,
             captured=loop_status(workspace.catalog(), options.inspection).captured,
             draws=options.random_draws,
@@ -196,7 +201,7 @@ def _set_up_inspection(
         {
             "auto_promote": True,  # the gate alone decides
             "auto_retrain": False,  # the rehearsal says when
-            "gate": {"require_better": False},  # a round's few labels can't prove a gain over the round before
+            "gate": dict(GATE),
         },
     )
     say(f"{len(plan.factory)} factory frames are imported")
