@@ -36,9 +36,8 @@ WINDOW_SECONDS = 3600.0  # a window ends when its round's frames have passed, no
 IDLE_CLOSE_SECONDS = 2.0
 POLL_SECONDS = 2.0  # devices look for releases so often: a rehearsal is faster than life
 PROBATION_FRAMES = 40
-#: A round brings some twenty labels: no gain over the round before can be proved with them, and no loss below 0.15
-ruled
-out. GATE = {"require_better": False, "field_margin": 0.15}
+#: A round brings some twenty labels: they cannot prove a gain over the round before, nor rule out a loss below 0.15.
+GATE = {"require_better": False, "field_margin": 0.15}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
