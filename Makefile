@@ -7,7 +7,7 @@ export PYTHONDONTWRITEBYTECODE ?=
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := 1
 
-.PHONY: help setup system demo test check unit bench wheel clean
+.PHONY: help setup demo test check unit bench wheel clean lane-flows lane-parts
 help:
 	@echo "make demo    the whole loop on real images: a model breaks, and heals (about 8 minutes after set-up)"
 	@echo "make test    every check and test (at most 15 minutes on 2 cores)"
@@ -33,8 +33,16 @@ check: setup
 unit: setup
 	$(BIN)/python -m pytest tests/unit -q -n 2
 
+# Two lanes side by side: most of their time is waiting for servers. The whole loop comes last, alone.
 test: check
-	$(BIN)/python -m pytest tests/integration tests/acceptance -q
+	@$(MAKE) --no-print-directory -j2 -O lane-flows lane-parts
+	$(BIN)/python -m pytest tests/acceptance -q
+
+FLOWS := tests/integration/flows tests/integration/training tests/integration/gate
+lane-flows:
+	$(BIN)/python -m pytest $(FLOWS) -q
+lane-parts:
+	$(BIN)/python -m pytest tests/integration $(FLOWS:%=--ignore=%) -q
 
 bench: setup
 	$(BIN)/python -m benchmarks

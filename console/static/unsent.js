@@ -31,17 +31,29 @@ export class Unsent {
     this.database = open();
     this.database.catch(() => {});
     this.memory = [];
+    this.stored = 0; // as last counted
+    this.storing = 0; // on their way into the database
+    this.trouble = "";
     this.sending = false;
+    this.again = false; // something came while sending
     this.wait = FIRST_WAIT;
     window.addEventListener("online", () => this.send());
   }
 
+  tell() {
+    this.told(this.stored + this.storing, this.trouble);
+  }
+
   async put(path, body) {
+    this.storing += 1;
+    this.tell(); // at once: nobody may think that all is sent
     try {
       await within(await this.database, "readwrite", (store) => store.add({ path, body }));
     } catch {
       this.memory.push({ path, body }); // a browser that keeps nothing (private mode): at least while the page is open
     }
+    this.storing -= 1;
+    this.stored += 1;
     this.send();
   }
 
@@ -56,12 +68,17 @@ export class Unsent {
   }
 
   async send() {
+    this.again = true;
     if (this.sending) return;
     this.sending = true;
     try {
       for (;;) {
+        this.again = false;
         const entries = await this.all();
-        this.told(entries.length, "");
+        if (this.again) continue; // one was stored since: count anew
+        this.stored = entries.length;
+        if (!entries.length) this.trouble = "";
+        this.tell();
         if (!entries.length) break;
         const [entry] = entries;
         const answer = await post(entry.path, entry.body);
@@ -69,9 +86,12 @@ export class Unsent {
         await this.drop(entry);
         if (!answer.ok) this.refused(entry, (await answer.json().catch(() => ({}))).error ?? `the console answered ${answer.status}`);
         this.wait = FIRST_WAIT;
+        this.trouble = "";
       }
     } catch (error) {
-      this.told((await this.all()).length, error instanceof TypeError ? "the console does not answer" : error.message);
+      this.stored = (await this.all()).length;
+      this.trouble = error instanceof TypeError ? "the console does not answer" : error.message;
+      this.tell();
       setTimeout(() => this.send(), this.wait * (0.5 + Math.random()));
       this.wait = Math.min(LONGEST_WAIT, this.wait * 2);
     } finally {

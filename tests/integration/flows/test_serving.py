@@ -9,6 +9,7 @@ import pytest
 from mlflow import MlflowClient
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.sorting import FlowRunSort
 from prefect.states import Running
 
 from data.workspace import Workspace
@@ -38,7 +39,8 @@ def prefect_client() -> SyncPrefectClient:
 
 def runs_of(flow: str) -> list[FlowRun]:
     with prefect_client() as client:
-        found = client.read_flow_runs(limit=200)
+        # the earliest first: hundreds are scheduled ahead
+        found = client.read_flow_runs(limit=200, sort=FlowRunSort.EXPECTED_START_TIME_ASC)
         names = {f.id: f.name for f in client.read_flows()}
     return [run for run in found if names.get(run.flow_id) == flow]
 

@@ -5,7 +5,7 @@ in five rounds, one third is never streamed and measures. After each round a sha
 by priority sampling with a weight from the engine of the round before, and the whole everyday fit runs: plan choice,
 calibration, anomaly bank. Beside it: the same budget at random, and everything labelled.
 
-    python benchmarks/learning_sketch.py --cache DIR --seeds 3
+    python benchmarks/learning.py --cache DIR --seeds 3
 """
 
 from __future__ import annotations
