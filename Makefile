@@ -9,7 +9,7 @@ export DO_NOT_TRACK := 1
 
 .PHONY: help setup demo test check unit bench wheel clean lane-flows lane-parts
 help:
-	@echo "make demo    the whole loop on real images: a model breaks, and heals (about 8 minutes after set-up)"
+	@echo "make demo    the whole loop on real images: a model breaks, and heals (some minutes after set-up)"
 	@echo "make test    every check and test (at most 15 minutes on 2 cores)"
 	@echo "make check   lint, types, import directions, unit tests (under 90 seconds)"
 	@echo "make bench   every figure the project claims, beside its peers"

@@ -24,7 +24,7 @@ def learning_curve(
     levels = [p.low for p in points] + [p.high for p in points]
     levels += [c.score.average_precision.value for _, c in yardsticks]
     low = max(0.0, min(levels) - 0.03)
-    high = min(1.0, max(levels) + 0.03)
+    high = max(levels) + 0.03  # room for the figures above the points
 
     def x(i: int) -> float:
         return _LEFT + (_WIDTH - _LEFT - _RIGHT) * (i + 0.5) / len(points)
@@ -35,7 +35,7 @@ def learning_curve(
     parts = [f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(measure)} by round">']
     step = 0.1 if high - low > 0.25 else 0.05
     tick = step * -(-low // step)
-    while tick <= high:
+    while tick <= min(1.0 + 1e-9, high):
         parts.append(
             f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y(tick):.1f}" y2="{y(tick):.1f}"/>'
             f'<text class="axis" x="{_LEFT - 8}" y="{y(tick) + 4:.1f}" text-anchor="end">{tick:.2f}</text>'

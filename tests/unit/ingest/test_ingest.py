@@ -86,7 +86,7 @@ def test_an_upload_signed_by_another_device_is_quarantined_and_its_bytes_are_kep
     put(cloud.bucket, forged)
     put(cloud.bucket, cloud.other.window(1))
     report = cloud.ingest()
-    (key, reason), = report.quarantined
+    ((key, reason),) = report.quarantined
     assert key == record_key("line-1", 1, 1)
     assert "another device" in reason
     assert report.windows == 1  # the other device's own window is not held up
@@ -111,7 +111,7 @@ def test_a_record_moved_to_another_window_is_quarantined(cloud: Cloud) -> None:
 def test_an_unregistered_devices_window_is_quarantined_and_can_be_restored_after_enrolment(cloud: Cloud) -> None:
     late = Uploader("line-9", cloud.line.recipient)
     put(cloud.bucket, late.window(3))
-    (key, reason), = cloud.ingest().quarantined
+    ((key, reason),) = cloud.ingest().quarantined
     assert "not registered" in reason
     assert cloud.inbox() == []
     register_device(cloud.catalog, "line-9", "site-1", "s", [INSPECTION], public_hex(late.key), at=NOW)
@@ -175,7 +175,7 @@ def test_a_bad_image_is_quarantined_alone(cloud: Cloud, name: str) -> None:
     put(cloud.bucket, upload)
     report = cloud.ingest()
     assert (report.samples, report.missing) == (3, 1)
-    (key, reason), = report.quarantined
+    ((key, reason),) = report.quarantined
     assert key.endswith(f"/{bad}.age")
     assert words in reason
     assert cloud.bucket.head(f"lake/quarantine/members/{key}") is not None

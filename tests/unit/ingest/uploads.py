@@ -53,9 +53,7 @@ def set_up(catalog: Catalog, *devices: Uploader) -> None:
     """One inspection, with these devices enrolled."""
     create_inspection(catalog, INSPECTION, [("ok", "ok"), ("crack", "defect")], at=NOW)
     for device in devices:
-        register_device(
-            catalog, device.name, "site-1", "station-1", [INSPECTION], public_hex(device.key), at=NOW
-        )
+        register_device(catalog, device.name, "site-1", "station-1", [INSPECTION], public_hex(device.key), at=NOW)
 
 
 @dataclass(frozen=True)
