@@ -56,13 +56,10 @@ def label_round(
     labelled = 0
     while page := next_to_label(catalog, inspection, WHO, min(_PAGE, budget - labelled), at=at):
         for item in page:
-            label = answers[item.part_id] if item.part_id else None
-            if label is None:
-                continue
             record_label(
                 catalog,
                 sample_id=item.sample_id,
-                classes=[label],
+                classes=[answers[item.part_id or ""]],
                 who=WHO,
                 event_id=str(uuid5(_EVENTS, item.sample_id)),
                 at=at,
