@@ -202,9 +202,7 @@ class _Writer:
             if checked.sample_id in known:
                 _note_twin(self.report, checked.source, known[checked.sample_id])
         at = self.clock()
-        rows = [
-            LakeRow(sample_id=c.sample_id, image=c.source.image, media_type=c.source.media_type) for c in fresh
-        ]
+        rows = [LakeRow(sample_id=c.sample_id, image=c.source.image, media_type=c.source.media_type) for c in fresh]
         locations = self.lake.append(self.inspection.name, at.date(), rows)
         try:
             added = self._add(fresh, locations, at)

@@ -45,6 +45,10 @@ class PrefectRuns:
         """Return whether a run of the flow's deployment is pending or running."""
         return bool(self._runs(flow, ("PENDING", "RUNNING", "CANCELLING")))
 
+    def running(self, flow: str) -> bool:
+        """Return whether a run of the flow's deployment is at work."""
+        return bool(self._runs(flow, ("RUNNING",)))
+
     def ask_for(self, wish: Wish, key: str) -> Run:
         """Return the run with that idempotency key, created now if there is none."""
         with _client() as client:

@@ -26,7 +26,7 @@ from flows.retrain_settings import may_start_by_itself
 from flows.wanted import releases_wanted, retrain_wanted
 
 _log = logging.getLogger("andon.sentinel")
-POLL_SECONDS = 5.0
+POLL_SECONDS = 2.0
 MOST_SECONDS = 60.0
 MOST_FAILURES = 3
 MOST_ATTEMPTS = 50  # at ten minutes each this is a working day of crashes

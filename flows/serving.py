@@ -29,6 +29,7 @@ FLOWS = ("ingest", "watch", "release", "retrain")
 EVERY_SECONDS = 60
 RELEASE_SECONDS = 300
 RETRAIN_CRON = "15 3 * * *"  # at night: the machine may be the plant's own
+FIRST_WAIT_SECONDS = 0.3
 MOST_WAIT_SECONDS = 60.0
 SLOT_GRACE_SECONDS = 60  # the least that Prefect takes; a killed run's slot is free again after it
 
@@ -86,8 +87,7 @@ def serve_for_ever(
     while True:
         began = time.monotonic()
         try:
-            if not runs.reachable():
-                raise AndonError(f"Prefect at {workspace.prefect_url} does not answer")
+            _await(runs, workspace.prefect_url, sleep)
             _tidy(runs)
             if first:
                 watcher.start()
@@ -102,6 +102,17 @@ def serve_for_ever(
             _log.warning("serving again in %.0f s: %s", wait, error)
             sleep(wait)
             wait = min(MOST_WAIT_SECONDS, wait * 2)
+
+
+def _await(runs: Any, url: str | None, sleep: Callable[[float], None]) -> None:
+    """Rule 2: wait until Prefect answers."""
+    wait, told = FIRST_WAIT_SECONDS, False
+    while not runs.reachable():
+        if not told:
+            _log.info("waiting for Prefect at %s", url)
+            told = True
+        sleep(wait)
+        wait = min(MOST_WAIT_SECONDS, wait * 1.3)
 
 
 def _tidy(runs: Any) -> None:

@@ -124,17 +124,8 @@ def fit(request: FitRequest, *, clock: Callable[[], float] = time.perf_counter) 
         BadExamples: A column does not fit the others, or fewer than two classes have an example though K > 1.
         TooFewOkFrames: There is too little of kind ok for the anomaly score.
     """
-    _check(request)
     seconds: dict[str, float] = {}
-    started = clock()
-    # One thread: sums in one order, so the same request gives the same bytes; and such small problems are faster so.
-    with threadpool_limits(1):
-        scored = score_examples(request)
-        bank = scored.bank
-        seconds["anomaly"] = clock() - started
-        started = clock()
-        decision = _one_class(request) if len(request.classes) == 1 else learn(request, scored.scores)
-        seconds["head"] = clock() - started
+    decision, bank = decide(request, seconds, clock)
     started = clock()
     metadata = EngineMetadata(
         engine_id=_engine_id(request, decision, bank),
@@ -163,6 +154,32 @@ def fit(request: FitRequest, *, clock: Callable[[], float] = time.perf_counter) 
         metrics=decision.metrics | {"anomaly_held_out": float(bank.held_out), "engine_bytes": float(len(engine))},
         seconds=seconds,
     )
+
+
+def decide(
+    request: FitRequest, seconds: dict[str, float], clock: Callable[[], float] = time.perf_counter
+) -> tuple[Learnt, Bank]:
+    """Learn all that an engine answers by, without composing its file.
+
+    Args:
+        request: What to learn from.
+        seconds: Is told where the time went.
+        clock: Seconds.
+
+    Raises:
+        BadExamples: As `fit` does.
+        TooFewOkFrames: As `fit` does.
+    """
+    _check(request)
+    started = clock()
+    # One thread: sums in one order, so the same request gives the same bytes; and such small problems are faster so.
+    with threadpool_limits(1):
+        scored = score_examples(request)
+        seconds["anomaly"] = clock() - started
+        started = clock()
+        learnt = _one_class(request) if len(request.classes) == 1 else learn(request, scored.scores)
+        seconds["head"] = clock() - started
+    return learnt, scored.bank
 
 
 def make_selftest(engine: bytes, images: Sequence[Frame], *, tolerance: float) -> SelfTest:

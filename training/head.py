@@ -1,4 +1,9 @@
-"""The linear head, by scikit-learn where its loss will do (every rebalancing but logit adjustment)."""
+"""The linear head by scikit-learn.
+
+Its loss takes no offset, and needs none: the intercept is not penalised, so a constant added to a class's logits while
+training only moves that class's intercept by as much. Subtracting it afterwards gives the minimum of the loss with the
+offset (Menon et al. 2021, §4: for a linear head, adjusting in the loss and afterwards are one).
+"""
 
 from __future__ import annotations
 
@@ -39,12 +44,10 @@ def fit_head(data: Balanced, *, regularisation: float, classes: int) -> LinearHe
     """Fit an L2-penalised logistic regression.
 
     Args:
-        data: Rebalanced examples; offsets must be zero (scikit-learn's loss has none).
+        data: Rebalanced examples.
         regularisation: C, the weight of the loss against the penalty; smaller is stronger.
         classes: K.
     """
-    if data.offset.any():
-        raise ValueError("scikit-learn's loss takes no offset; use training.lightning_head for logit adjustment")
     width = data.coordinates.shape[1]
     weights, bias = np.zeros((width, classes)), np.full(classes, ABSENT)
     present = np.unique(data.labels)
@@ -62,4 +65,5 @@ def fit_head(data: Balanced, *, regularisation: float, classes: int) -> LinearHe
     else:
         weights[:, present] = model.coef_.T
         bias[present] = model.intercept_
+    bias[present] -= data.offset[present]
     return LinearHead(weights=weights, bias=bias)

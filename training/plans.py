@@ -127,7 +127,7 @@ def choose_plan(
             for c in REGULARISATIONS
         ]
         found = attempt([DEFAULT, *grid])
-        plans = [replace(found, rebalance=how) for how in Rebalance]
+        plans = [replace(found, rebalance=how) for how in Rebalance if how in distinct(len(classes))]
     plan = attempt(plans)
     table = sorted((score for score, _ in results.values()), key=lambda row: -row.score)
     return Chosen(
@@ -141,17 +141,25 @@ def choose_plan(
     )
 
 
+def distinct(classes: int) -> tuple[Rebalance, ...]:
+    """Return the rebalancings that can rank frames differently with K classes.
+
+    With two, logit adjustment only moves the intercept: `none` ranks the same, and after the move to the field's class
+    shares both say the same.
+    """
+    return tuple(how for how in Rebalance if classes > 2 or how is not Rebalance.LOGIT_ADJUSTMENT)
+
+
 def train_head(examples: Examples, chosen: Chosen, *, classes: int, seed: int) -> LinearHead:
     """Train the chosen plan on all examples; the head is over `chosen.space`."""
     coordinates = chosen.space.project(examples.features, chosen.anomaly)
     plan = chosen.plan
     data = rebalance(plan.rebalance, coordinates, examples.labels, _weight(examples, plan), classes=classes, seed=seed)
     if plan.rebalance is Rebalance.LOGIT_ADJUSTMENT:
-        from training.lightning_head import fit_heads  # Lightning takes seconds to import
+        # The same minimum by the loss itself; folds take the short way, since Lightning takes seconds to import.
+        from training.lightning_head import fit_lightning_head
 
-        return fit_heads(
-            data.coordinates, data.labels, data.weight[None], data.offset[None], regularisation=plan.regularisation
-        )[0]
+        return fit_lightning_head(data, regularisation=plan.regularisation, classes=classes)
     return fit_head(data, regularisation=plan.regularisation, classes=classes)
 
 
@@ -202,26 +210,8 @@ class _Trial:
         parts = [folds == fold for fold in range(folds.max() + 1)]
         if len(parts) < 2:  # one group: nothing can be held out, so nothing is known
             return logits
-        if plan.rebalance is Rebalance.LOGIT_ADJUSTMENT:
-            from training.lightning_head import fit_heads  # Lightning takes seconds to import
-
-            data = [self.balanced(plan, ~held) for held in parts]
-            weight = np.zeros((len(parts), len(folds)))
-            for row, held in enumerate(parts):
-                weight[row, ~held] = data[row].weight
-            heads = fit_heads(
-                self._coordinates,
-                self._examples.labels,
-                weight,
-                np.stack([part.offset for part in data]),
-                regularisation=plan.regularisation,
-            )
-        else:
-            heads = [
-                fit_head(self.balanced(plan, ~held), regularisation=plan.regularisation, classes=self._classes)
-                for held in parts
-            ]
-        for held, head in zip(parts, heads, strict=True):
+        for held in parts:
+            head = fit_head(self.balanced(plan, ~held), regularisation=plan.regularisation, classes=self._classes)
             logits[held] = head.logits(self._coordinates[held])
         return logits
 

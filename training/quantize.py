@@ -36,7 +36,7 @@ _FLOAT_NODES = 18
 #: Rises when the recipe changes, so that a stale cache is not used.
 _RECIPE = 2
 #: More frames hardly change the ranges.
-CALIBRATION_FRAMES = 150
+CALIBRATION_FRAMES = 64
 
 
 class _Reader(CalibrationDataReader):  # type: ignore[misc]
@@ -61,7 +61,7 @@ def quantize(trunk: Trunk, frames: Sequence[Frame]) -> Trunk:
 
     Args:
         trunk: The float trunk.
-        frames: Real frames of the inspection that set the ranges; 150 are enough.
+        frames: Real frames of the inspection that set the ranges; 64 are enough.
 
     Returns:
         The int8 trunk.

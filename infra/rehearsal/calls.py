@@ -1,4 +1,5 @@
-"""Asking for flow runs at the real Prefect server, and seeing them through.
+"""Asking for flow runs at the real Prefect server, and seeing them through; releases come by themselves and are waited
+for.
 
 1. A run that crashed, was cancelled (another run of the flow was under way) or failed is asked for again, up to a
    deadline: every flow is safe to run twice.
@@ -17,10 +18,13 @@ from data.workspace import Workspace
 from edge_client.contract.errors import AndonError
 from flows import environment
 from flows.prefect_runs import PrefectRuns
+from flows.registry_api import RegistryApi
 from flows.sentinel import Ended, Run, Wish
+from flows.wanted import releases_wanted
 
-POLL_SECONDS = 1.5
+POLL_SECONDS = 1.0
 DEADLINE_SECONDS = 900.0
+RELEASE_SECONDS = 240.0
 
 
 class FlowFailed(AndonError):
@@ -46,7 +50,8 @@ class FlowCalls:
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         environment.point_at(workspace)
-        self._runs = PrefectRuns()
+        self.runs = PrefectRuns()
+        self._registry = RegistryApi(workspace.mlflow_url or "")
         self._say, self._tick, self._sleep, self._now = say, tick, sleep, now
 
     def run(self, flow: str, parameters: Mapping[str, Any], *, deadline_seconds: float = DEADLINE_SECONDS) -> None:
@@ -59,6 +64,7 @@ class FlowCalls:
         end = self._now() + deadline_seconds
         attempt, wait, came_to = 0, 1.0, "nothing yet"
         while self._now() < end:
+            self._await_turn(flow, end)
             run = self._see_through(wish, f"{wish.key} #{attempt}", end)
             if run is not None and run.ended is Ended.WELL:
                 return
@@ -73,12 +79,42 @@ class FlowCalls:
             f"the last: {came_to}); look at its runs in Prefect's UI"
         )
 
+    def await_release(self, inspection: str) -> None:
+        """Wait until the signed channels carry what the aliases name: the moved alias itself starts the release.
+
+        Raises:
+            FlowFailed: They did not by the deadline.
+        """
+        end = self._now() + RELEASE_SECONDS
+        while self._now() < end:
+            try:
+                model = self._registry.model(inspection)
+                if model is not None and not releases_wanted(model):
+                    return
+            except AndonError:
+                pass  # the server is away: its supervisor starts it again
+            self._pause(POLL_SECONDS)
+        raise FlowFailed(
+            f"{inspection}: no signed release of what its aliases name within {RELEASE_SECONDS:.0f} s; look at the "
+            "runs of the flow release in Prefect's UI"
+        )
+
+    def _await_turn(self, flow: str, until: float) -> None:
+        """Wait until no run of the flow is under way: a second one would be cancelled."""
+        while self._now() < until:
+            try:
+                if not self.runs.under_way(flow):
+                    return
+            except AndonError:
+                pass
+            self._pause(POLL_SECONDS / 2)
+
     def _see_through(self, wish: Wish, key: str, until: float) -> Run | None:
         """Ask for a run and wait until it ends; None when nothing is known of it by then."""
         run: Run | None = None
         while self._now() < until:
             try:
-                run = self._runs.ask_for(wish, key)  # the same key: the same run, as it stands now
+                run = self.runs.ask_for(wish, key)  # the same key: the same run, as it stands now
             except AndonError:
                 self._pause(2.0)  # the server is away: its supervisor starts it again
                 continue

@@ -25,15 +25,14 @@ from infra.rehearsal.plan import Frame
 from infra.rehearsal.results import Comparison, Figure, HoldoutScore
 from training.embeddings import EmbeddingCache
 from training.examples import FACTORY, FIELD, Examples
-from training.fit import FitRequest, fit
+from training.fit import FitRequest, decide
 from training.plans import Plan
-from training.predict import run_engine
 from training.rebalance import Rebalance
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Stream:
-    """The streamed frames, embedded; `features` and `patches` are in their order."""
+class _Embedded:
+    """Frames, embedded; `features` and `patches` are in their order."""
 
     frames: tuple[Frame, ...]
     features: NDArray[np.float32]
@@ -73,15 +72,16 @@ def compare(
     )
     ready = make_ready(workspace, snapshot)
     plans = _plan_of(workspace, inspection, version)
-    stream = _embedded(workspace, ready, plan.streamed())
+    stream, holdout = (_embedded(workspace, ready, frames) for frames in (plan.streamed(), measure.frames))
     everything = list(range(len(stream.frames)))
     rng = random.Random(f"comparison {seed}")
     scores = []
     for draw in range(draws if labels else 0):
         seen = rng.sample(everything, max(labels, min(captured, len(everything))))
-        scores.append(_score(ready, stream, seen[:labels], seen[labels:], plans, measure, seed + draw))
-    full = Comparison(labels=len(everything), score=_score(ready, stream, everything, [], plans, measure, seed))
-    return (Comparison(labels=labels, score=_mean(scores), draws=draws) if scores else None), full
+        scores.append(_score(ready, stream, holdout, measure, seen[:labels], seen[labels:], plans, seed + draw))
+    full = _score(ready, stream, holdout, measure, everything, [], plans, seed)
+    at_random = Comparison(labels=labels, score=_mean(scores), draws=draws) if scores else None
+    return at_random, Comparison(labels=len(everything), score=full)
 
 
 def _plan_of(workspace: Workspace, inspection: str, version: str) -> list[Plan] | None:
@@ -94,44 +94,42 @@ def _plan_of(workspace: Workspace, inspection: str, version: str) -> list[Plan] 
     return [Plan(rebalance=how, regularisation=float(params["C"]), field_weight=float(params["field_weight"]))]
 
 
-def _embedded(workspace: Workspace, ready: TrainingSet, frames: tuple[Frame, ...]) -> _Stream:
+def _embedded(workspace: Workspace, ready: TrainingSet, frames: tuple[Frame, ...]) -> _Embedded:
     images = [frame.path.read_bytes() for frame in frames]
     digests = [hashlib.sha256(image).hexdigest() for image in images]
     found = EmbeddingCache(workspace.cache / "embeddings").embed(ready.trunk, digests, lambda i: images[i])
-    return _Stream(frames=frames, features=found.features, patches=found.patches)
+    return _Embedded(frames=frames, features=found.features, patches=found.patches)
 
 
 def _score(
     ready: TrainingSet,
-    stream: _Stream,
+    stream: _Embedded,
+    holdout: _Embedded,
+    measure: HoldoutMeasure,
     labelled: Sequence[int],
     unlabelled: Sequence[int],
     plans: Sequence[Plan] | None,
-    measure: HoldoutMeasure,
     seed: int,
 ) -> HoldoutScore:
-    """Fit the recipe on the factory's samples and some labelled frames of the stream, and score it on the holdout."""
+    """Learn from the factory's samples and some labelled frames of the stream, and score that on the holdout."""
     factory = ready.examples.origin == FACTORY
     chosen = np.array(sorted(labelled), dtype=np.int64)
-    field = _examples(ready, stream, chosen)
-    challenger = fit(
-        FitRequest(
-            inspection=ready.snapshot.inspection,
-            classes=ready.classes,
-            trunk=ready.trunk,
-            examples=_joined(ready.examples.select(factory), field),
-            patches=np.concatenate([ready.patches[factory], stream.patches[chosen]]),
-            selftest_images=ready.selftest_images(),
-            unlabelled=stream.features[np.array(sorted(unlabelled), dtype=np.int64)] if unlabelled else None,
-            plans=plans,
-            seed=seed,
-        )
+    request = FitRequest(
+        inspection=ready.snapshot.inspection,
+        classes=ready.classes,
+        trunk=ready.trunk,
+        examples=_joined(ready.examples.select(factory), _examples(ready, stream, chosen)),
+        patches=np.concatenate([ready.patches[factory], stream.patches[chosen]]),
+        selftest_images=ready.selftest_images(),
+        unlabelled=stream.features[np.array(sorted(unlabelled), dtype=np.int64)] if unlabelled else None,
+        plans=plans,
+        seed=seed,
     )
-    images = (frame.path.read_bytes() for frame in measure.frames)
-    return measure.of_probabilities(run_engine(challenger.engine, images).probabilities)
+    learnt, bank = decide(request, {})
+    return measure.of_probabilities(learnt.head.probabilities(holdout.features, bank.score(holdout.patches)))
 
 
-def _examples(ready: TrainingSet, stream: _Stream, chosen: NDArray[np.int64]) -> Examples:
+def _examples(ready: TrainingSet, stream: _Embedded, chosen: NDArray[np.int64]) -> Examples:
     index = {c.name: i for i, c in enumerate(ready.classes)}
     frames = [stream.frames[int(i)] for i in chosen]
     n = len(frames)

@@ -19,16 +19,17 @@ from pathlib import Path
 
 import psutil
 
-from edge_client.contract.errors import ConfigError
+from edge_client.contract.errors import AndonError, ConfigError
+from flows.prefect_runs import PrefectRuns
 from infra.rehearsal.lines import Line
 
 #: Server that is killed → the step in whose middle that happens.
 SERVER_STEPS = {"bucket": "ingest", "prefect": "retrain", "mlflow": "retrain", "console": "ingest"}
 SERVING_STEPS = {"serving-ingest": "ingest", "serving-retrain": "retrain", "serving-release": "release"}
 KINDS = ("sabotage", "bucket-away", "device", *SERVER_STEPS, *SERVING_STEPS)
-#: Seconds from the flow run's first process to the kill: past its imports, in the middle of its work.
-_INTO = {"ingest": 2.5, "retrain": 10.0, "release": 3.0}
-_STARTS_WITHIN = 60.0
+#: Seconds from when Prefect calls the flow run running to the kill: in the middle of its work.
+_INTO = {"ingest": 0.5, "retrain": 6.0, "release": 0.5}
+_STARTS_WITHIN = 120.0
 
 
 def parse_faults(texts: Sequence[str], rounds: int) -> dict[str, set[int]]:
@@ -56,12 +57,14 @@ class Faults:
         planned: Kind → rounds, counted from 0.
         stack_file: stack.json, which names the processes.
         lines: The devices.
+        runs: The flow runs.
         say: Told about every fault.
     """
 
     planned: Mapping[str, set[int]]
     stack_file: Path
     lines: Sequence[Line]
+    runs: PrefectRuns
     say: Callable[[str], None]
     _done: dict[int, list[str]] = field(default_factory=dict)
     _stopped: list[psutil.Process] = field(default_factory=list)
@@ -115,7 +118,7 @@ class Faults:
                 each.resume()
 
     def during(self, step: str, number: int) -> None:
-        """Kill what is due in the middle of a step that is about to be asked for."""
+        """Kill what is due in the middle of the next flow run of a step; call it before that can start."""
         for kind, its_step in SERVING_STEPS.items():
             if its_step == step and self._due(kind, number):
                 self._in_background(lambda: self._kill_serving(step, number))
@@ -130,7 +133,7 @@ class Faults:
 
     def _kill_serving(self, step: str, number: int) -> None:
         serving = self._process("serving")
-        run = self._flow_run(serving, step)
+        run = self._running(step)
         victims = [serving, *serving.children(recursive=True)]
         for victim in victims:
             _kill(victim)
@@ -139,20 +142,22 @@ class Faults:
 
     def _kill_server(self, server: str, step: str, number: int) -> None:
         process = self._process(server)
-        self._flow_run(self._process("serving"), step)
+        self._running(step)
         for victim in [process, *process.children(recursive=True)]:
             _kill(victim)
         self._note(number, f"{server} was killed (SIGKILL) in the middle of {step}")
 
-    def _flow_run(self, serving: psutil.Process, step: str) -> bool:
-        """Wait until the flow run's process exists and has got some way into its work."""
-        known = {child.pid for child in serving.children(recursive=True)}
+    def _running(self, step: str) -> bool:
+        """Wait until a run of the step's flow has got some way into its work; False where none was seen."""
         end = time.monotonic() + _STARTS_WITHIN
         while time.monotonic() < end:
-            if any(child.pid not in known for child in serving.children(recursive=True)):
-                time.sleep(_INTO[step])
-                return True
-            time.sleep(0.1)
+            try:
+                if self.runs.running(step):
+                    time.sleep(_INTO[step])
+                    return True
+            except AndonError:  # Prefect is away: another fault's doing
+                pass
+            time.sleep(0.2)
         return False
 
     def _process(self, name: str) -> psutil.Process:

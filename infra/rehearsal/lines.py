@@ -26,8 +26,8 @@ from typing import Any
 from edge_client.contract.errors import AndonError
 from infra.rehearsal.plan import Frame, LineDevice
 
-FRAMES_PER_SECOND = 20.0  # three devices, two cores, and the flows beside them
-REFERENCE_PER_SECOND = 4.0  # a line at rest leaves the processor to the flows
+FRAMES_PER_SECOND = 30.0  # three devices, two cores, and the flows beside them
+REFERENCE_PER_SECOND = 8.0  # a line at rest leaves the processor to the flows
 STOP_SECONDS = 30.0
 
 

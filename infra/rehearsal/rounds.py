@@ -70,10 +70,12 @@ class Rehearsal:
         if self.faults.sabotages(number):
             self._refuse_sabotaged(told)
         self.faults.during("retrain", number)
+        self.faults.during("release", number)
         decision = self._retrain()
         self.say(f"{told}: challenger v{decision.version}: {decision.answer}")
-        waited = self._release(decision, number) if decision.answer == "promote" else None
-        score = self._score()
+        decided = time.monotonic()
+        score = self._score()  # while the release goes its way
+        waited = self._await_devices(decision, decided) if decision.answer == "promote" else None
         self.say(
             f"{told}: average precision on the holdout {score.average_precision}, engine v{self.champion_version()}"
         )
@@ -137,9 +139,11 @@ class Rehearsal:
         answers = {part_id(frame): frame.label for frame in self.plan.streamed(number + 1)}
         done = label_round(
             catalog,
+            self.workspace.lake(),
             self.inspection,
             answers,
             budget,
+            coverage_share=self.workspace.policy().labelling.coverage_share,
             rng=random.Random(f"{self.seed} {number}"),
             at=datetime.now(UTC),
         )
@@ -174,11 +178,8 @@ class Rehearsal:
         self.refused_engines[version] = engine_id
         self.refused.append(Refusal(version=version, sabotaged=sabotaged, reasons=reasons, ran_on=()))
 
-    def _release(self, decision: GateDecision, number: int) -> float:
-        """Publish the promoted engine and wait until every device runs and confirmed it; returns the seconds."""
-        started = time.monotonic()
-        self.faults.during("release", number)
-        self.calls.run("release", {"inspection": self.inspection})
+    def _await_devices(self, decision: GateDecision, decided: float) -> float:
+        """Wait until every device runs the promoted engine and confirmed it; returns the seconds since the decision."""
         wait_for(
             self.lines,
             lambda line: confirmed(line, decision.engine_id or ""),
@@ -187,7 +188,7 @@ class Rehearsal:
             tick=self.note_engines,
         )
         self.note_engines()
-        return time.monotonic() - started
+        return time.monotonic() - decided
 
     def _score(self) -> HoldoutScore:
         return self.measure.of_version(self.champion_version())

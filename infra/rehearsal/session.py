@@ -17,7 +17,9 @@ from data.sources.sample import SourceSample, media_type_of
 from data.workspace import Workspace
 from edge_client.contract.engine_metadata import Kind
 from edge_client.contract.errors import ConfigError
+from flows.ingest import ingest_once
 from flows.registry_api import RegistryApi
+from flows.watch import watch_once
 from infra.enrolment import enroll
 from infra.rehearsal.calls import FlowCalls
 from infra.rehearsal.comparisons import compare
@@ -33,9 +35,9 @@ from infra.rehearsal.rounds import Rehearsal
 SITE = "rehearsal"
 REFERENCE_PARTS = 8
 WINDOW_SECONDS = 3600.0  # a window ends when its round's frames have passed, not by the clock
-IDLE_CLOSE_SECONDS = 2.0
+IDLE_CLOSE_SECONDS = 1.0
 POLL_SECONDS = 2.0  # devices look for releases so often: a rehearsal is faster than life
-PROBATION_FRAMES = 40
+PROBATION_FRAMES = 20
 #: A round brings some twenty labels: they cannot prove a gain over the round before, nor rule out a loss below 0.15.
 GATE = {"require_better": False, "field_margin": 0.15}
 
@@ -115,7 +117,13 @@ def rehearse(workspace: Workspace, frames: Sequence[Frame], options: Options, be
     calls = FlowCalls(workspace, say=told.say, tick=check_lines)
     first_version = _set_up_inspection(workspace, plan, options, calls, told.say)
     lines += _set_up_lines(workspace, plan, options, folder)
-    faults = Faults(planned=faults_planned, stack_file=workspace.home / "stack.json", lines=lines, say=told.say)
+    faults = Faults(
+        planned=faults_planned,
+        stack_file=workspace.home / "stack.json",
+        lines=lines,
+        runs=calls.runs,
+        say=told.say,
+    )
     measure = HoldoutMeasure(workspace, options.inspection, plan.classes, plan.holdout, options.seed)
     rehearsal = Rehearsal(
         workspace=workspace,
@@ -138,26 +146,26 @@ def rehearse(workspace: Workspace, frames: Sequence[Frame], options: Options, be
         for number in range(plan.rounds):
             rehearsal.play(number)
         faults.wait()
-        calls.run("watch", {})  # the registry's tags tell the end of the last rollout too
-        told.say("comparisons: the same budget at random, and every frame labelled")
-        random, everything = compare(
-            workspace,
-            options.inspection,
-            plan,
-            measure,
-            version=rehearsal.champion_version(),
-            labels=rehearsal.labels,
-            captured=loop_status(workspace.catalog(), options.inspection).captured,
-            draws=options.random_draws,
-            seed=options.seed,
-        )
         rehearsal.note_engines()
     finally:
         faults.give_back()
         for line in lines:
             line.stop()
+    told.say("comparisons: the same budget at random, and every frame labelled")
+    random, everything = compare(
+        workspace,
+        options.inspection,
+        plan,
+        measure,
+        version=rehearsal.champion_version(),
+        labels=rehearsal.labels,
+        captured=loop_status(workspace.catalog(), options.inspection).captured,
+        draws=options.random_draws,
+        seed=options.seed,
+    )
     told.say("audit: what devices acknowledged, against the catalog")
-    calls.run("ingest", {})  # what the devices flushed at their end
+    ingest_once(workspace)  # what the devices flushed at their end
+    watch_once(workspace)  # the registry's tags tell the end of the last rollout too
     counts = _summed([line.counts() for line in lines])
     report = Report(
         name=options.name,
@@ -209,7 +217,7 @@ def _set_up_inspection(
         say(f"left out: {problem.path}: {problem.reason}")
     say("the factory's model is trained")
     calls.run("retrain", {"inspection": options.inspection, "seed": options.seed})
-    calls.run("release", {"inspection": options.inspection})
+    calls.await_release(options.inspection)
     model = RegistryApi(workspace.mlflow_url or "").model(options.inspection)
     if model is None or "champion" not in model.aliases:
         raise ConfigError(

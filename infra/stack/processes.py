@@ -4,7 +4,7 @@
     foundation  one task: release repository, catalog (needs the bucket; ends)
     mlflow      tracking server and registry, artifacts in the bucket under mlflow/
     prefect     server and UI
-    serving     the flows with their schedules (needs prefect and the foundation)
+    serving     the flows with their schedules (needs the foundation; waits for prefect by itself)
     console     the web page
 
 1. Everything listens on 127.0.0.1 alone. The bucket's inner ports answer nobody but the bucket: HTTP is off or asks
@@ -154,7 +154,7 @@ def process_specs(
             name=SERVING,
             command=(*python, "flows.serving", "--home", str(home.path)),
             environment=ours,
-            needs=(FOUNDATION, PREFECT),
+            needs=(FOUNDATION,),
             probe=lambda since: serving_probe(urls["prefect"], since),
             stop_group=False,
         ),
