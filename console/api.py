@@ -89,7 +89,7 @@ def make_api(
     def upcoming(inspection: str, who: Annotated[str, Query(min_length=1, max_length=64)]) -> dict[str, Any]:
         get_inspection(catalog, inspection)
         policy = workspace.policy().labelling
-        top_up(catalog, workspace.lake(), inspection, policy, random=random, at=clock())
+        top_up(catalog, inspection, policy, random=random, at=clock())
         items = next_to_label(
             catalog,
             inspection,

@@ -256,11 +256,6 @@ def _lock(session: Session, inspection: str) -> None:
 def _score(row: SampleRow, weights: Mapping[str, float] | None) -> float:
     if weights is not None and row.sample_id in weights:
         return float(weights[row.sample_id])
-    return default_score(row)
-
-
-def default_score(row: SampleRow) -> float:
-    """Return the score of rule 2."""
     return max((row.weight or 0.0) / (row.p1 or 1.0), _LEAST_SCORE)
 
 

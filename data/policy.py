@@ -36,9 +36,6 @@ class LabellingPolicy:
 
     draw_size: int = _value(50, "samples drawn for labelling at a time", least=1)
     budget_share: float = _value(1.0, "labels asked for, at most, as a share of all frames seen", least=0.0, most=1.0)
-    coverage_share: float = _value(
-        0.6, "share of a draw for samples unlike any labelled one; the rest by the sampling weight", least=0.0, most=1.0
-    )
     lease_seconds: float = _value(120.0, "how long a sample shown to one person is kept from others", least=1)
     second_labeller: bool = _value(False, "ask a second person for samples on the holdout side of the split")
 

@@ -21,11 +21,9 @@ from sqlalchemy.orm import Session, aliased
 
 from data.catalog import Catalog
 from data.catalog.models import DrawItemRow, DrawRow, EventRow, LabelEventRow, LeaseRow, SampleRow
-from data.covering_draw import draw_covering
 from data.draws import Draw, DrawItem, Uniform, budget_left, draw, draw_extra, draw_items, not_offered
 from data.inspections import inspection_in
 from data.labels import LabelKind
-from data.lake import Lake
 from data.policy import LabellingPolicy
 from data.sample_conditions import SETTLED, drawn, flagged, said, settled
 from data.split import Split
@@ -85,17 +83,13 @@ class QueueSize:
     not_offered: int
 
 
-def top_up(
-    catalog: Catalog, lake: Lake, inspection: str, policy: LabellingPolicy, *, random: Uniform, at: datetime
-) -> Draw | None:
+def top_up(catalog: Catalog, inspection: str, policy: LabellingPolicy, *, random: Uniform, at: datetime) -> Draw | None:
     """Draw as policy says if fewer than half a draw waits and there is something new; else None."""
     size = queue_size(catalog, inspection)
     if size.not_offered == 0 or size.waiting * 2 > policy.draw_size:
         return None
     n = min(policy.draw_size, budget_left(catalog, inspection, policy.budget_share))
-    if n < 1:
-        return None
-    return draw_covering(catalog, lake, inspection, n, share=policy.coverage_share, random=random, at=at)
+    return draw(catalog, inspection, n, random=random, at=at) if n > 0 else None
 
 
 def queue_size(catalog: Catalog, inspection: str) -> QueueSize:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("andon.serving")
 FLOWS = ("ingest", "watch", "release", "retrain")
 EVERY_SECONDS = 60
+WATCH_ROUNDS = 2  # watch runs every second time: a run costs seconds of a small machine's processor
 RELEASE_SECONDS = 300
 RETRAIN_CRON = "15 3 * * *"  # at night: the machine may be the plant's own
 FIRST_WAIT_SECONDS = 0.3
@@ -35,7 +36,7 @@ SLOT_GRACE_SECONDS = 60  # the least that Prefect takes; a killed run's slot is 
 
 
 def deployments(*, seconds: int = EVERY_SECONDS) -> "list[RunnerDeployment]":
-    """Return the four deployments, as they are written to Prefect; ingest and watch run every `seconds`."""
+    """Return the four deployments, as they are written to Prefect; ingest runs every `seconds`, watch half as often."""
     from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
     from prefect.types.entrypoint import EntrypointType
 
@@ -64,7 +65,7 @@ def deployments(*, seconds: int = EVERY_SECONDS) -> "list[RunnerDeployment]":
 
     return [
         served(ingest, [f"every {seconds} s"], interval=seconds),
-        served(watch, [f"every {seconds} s"], interval=seconds),
+        served(watch, [f"every {WATCH_ROUNDS * seconds} s"], interval=WATCH_ROUNDS * seconds),
         served(release, ["every 5 minutes", "when an alias moves"], interval=RELEASE_SECONDS),
         served(retrain, ["every night", "when labels come in"], cron=RETRAIN_CRON),
     ]
@@ -128,7 +129,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m flows.serving", description=__doc__)
     parser.add_argument("--home", type=Path, default=None, help="home directory; default $ANDON_HOME, else ./.andon")
     parser.add_argument(
-        "--every", type=int, default=EVERY_SECONDS, metavar="SECONDS", help="between runs of ingest, and of watch"
+        "--every", type=int, default=EVERY_SECONDS, metavar="SECONDS", help="between runs of ingest (watch: twice that)"
     )
     given = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")

@@ -13,10 +13,8 @@ from datetime import datetime
 from uuid import UUID, uuid5
 
 from data.catalog import Catalog
-from data.covering_draw import draw_covering
 from data.labels import record_label
-from data.lake import Lake
-from data.queue import draw_extra, next_to_label
+from data.queue import draw, draw_extra, next_to_label
 
 WHO = "rehearsal"
 _EVENTS = UUID("6f0d2f6e-6c8b-4f0e-9a2c-0d4f4d3c3b11")  # a name space: the same sample always gets the same event id
@@ -33,12 +31,10 @@ class Labelled:
 
 def label_round(
     catalog: Catalog,
-    lake: Lake,
     inspection: str,
     answers: Mapping[str, str],
     budget: int,
     *,
-    coverage_share: float,
     rng: random.Random,
     at: datetime,
 ) -> Labelled:
@@ -46,17 +42,15 @@ def label_round(
 
     Args:
         catalog: The catalog.
-        lake: Its images' embeddings.
         inspection: Its name.
         answers: Part id → class, the archive's own labels.
         budget: Most labels to spend.
-        coverage_share: Share of the draw for samples unlike any labelled one.
         rng: Of the draw.
         at: Now.
     """
     if budget < 1:
         return Labelled(labels=0, draw_id=None)
-    drawn = draw_covering(catalog, lake, inspection, budget, share=coverage_share, random=rng, at=at)
+    drawn = draw(catalog, inspection, budget, random=rng, at=at)
     if len(drawn.sample_ids) < budget:  # fewer captured than may be labelled: leftovers still teach
         draw_extra(catalog, inspection, budget - len(drawn.sample_ids), random=rng, at=at)
     labelled = 0

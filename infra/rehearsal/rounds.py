@@ -139,11 +139,9 @@ class Rehearsal:
         answers = {part_id(frame): frame.label for frame in self.plan.streamed(number + 1)}
         done = label_round(
             catalog,
-            self.workspace.lake(),
             self.inspection,
             answers,
             budget,
-            coverage_share=self.workspace.policy().labelling.coverage_share,
             rng=random.Random(f"{self.seed} {number}"),
             at=datetime.now(UTC),
         )

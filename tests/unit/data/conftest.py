@@ -8,8 +8,6 @@ import numpy as np
 import pytest
 
 from data.catalog import Catalog
-from data.lake import Lake
-from edge_client.contract.bucket import DirectoryBucket
 from tests.unit.data.captured_line import Line, new_catalog, sqlite_url
 
 
@@ -32,8 +30,3 @@ def catalog(tmp_path: Path, first_catalog: Path) -> Iterator[Catalog]:
 @pytest.fixture
 def line(catalog: Catalog) -> Line:
     return Line(catalog, np.random.default_rng(7))
-
-
-@pytest.fixture
-def lake(tmp_path: Path) -> Lake:
-    return Lake(DirectoryBucket(tmp_path / "bucket"), tmp_path / "cache")

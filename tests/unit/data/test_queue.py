@@ -8,7 +8,6 @@ import numpy as np
 from data.catalog import Catalog
 from data.catalog.models import EventRow, SampleRow
 from data.labels import record_cannot_tell, record_skip, undo_label
-from data.lake import Lake
 from data.policy import LabellingPolicy
 from data.queue import draw, next_to_label, queue_size, release_leases, top_up
 from tests.unit.data.captured_line import INSPECTION, T0, Line
@@ -91,19 +90,17 @@ def test_a_holdout_sample_is_asked_of_a_second_person_once(catalog: Catalog, lin
     assert ask(catalog, "cid", second=True) == []
 
 
-def test_the_queue_is_topped_up_within_the_budget_and_not_while_it_is_full(
-    catalog: Catalog, line: Line, lake: Lake
-) -> None:
+def test_the_queue_is_topped_up_within_the_budget_and_not_while_it_is_full(catalog: Catalog, line: Line) -> None:
     policy = LabellingPolicy(draw_size=6, budget_share=0.1)
-    assert top_up(catalog, lake, INSPECTION, policy, random=random.Random(1), at=T0) is None
+    assert top_up(catalog, INSPECTION, policy, random=random.Random(1), at=T0) is None
     line.stream(["ok"] * 80, np.ones(80), keep=20)
-    first = top_up(catalog, lake, INSPECTION, policy, random=random.Random(1), at=T0)
+    first = top_up(catalog, INSPECTION, policy, random=random.Random(1), at=T0)
     assert first is not None
     assert len(first.items) == 6
     line.stream(["ok"] * 20, np.ones(20), keep=20)
-    assert top_up(catalog, lake, INSPECTION, policy, random=random.Random(1), at=T0) is None  # six still wait
+    assert top_up(catalog, INSPECTION, policy, random=random.Random(1), at=T0) is None  # six still wait
     for sample in first.sample_ids:
         line.label(sample)
-    second = top_up(catalog, lake, INSPECTION, policy, random=random.Random(1), at=T0)
+    second = top_up(catalog, INSPECTION, policy, random=random.Random(1), at=T0)
     assert second is not None
     assert len(second.items) == 4  # 10 % of 100 frames, 6 are spent

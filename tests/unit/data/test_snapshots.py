@@ -19,6 +19,11 @@ from edge_client.contract.bucket import DirectoryBucket
 from tests.unit.data.captured_line import INSPECTION, T0, Line, factory_sample, new_catalog, sqlite_url
 
 
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    return Lake(DirectoryBucket(tmp_path / "bucket"), tmp_path / "cache")
+
+
 def say(catalog: Catalog, sample: str, *classes: str, event: str = "") -> None:
     record_label(
         catalog, sample_id=sample, classes=classes, who="ann", event_id=event or f"{sample}:{classes}", at=T0

@@ -7,7 +7,7 @@ import pytest
 from edge_client.contract.engine_metadata import ClassInfo, Kind
 from training.examples import BadExamples, Examples
 from training.fit import FitRequest
-from training.plans import DEFAULT, Plan, choose_plan, train_head
+from training.plans import DEFAULT, Plan, choose_plan, distinct, train_head
 from training.prior import target_prior
 from training.rebalance import Rebalance
 
@@ -41,10 +41,22 @@ def nothing(data: Examples) -> np.ndarray:
 def test_every_rebalancing_is_tried_and_the_table_says_by_what_measure() -> None:
     data = examples(120, field=60)
     chosen = choose_plan(data, CLASSES, 0, anomaly=nothing(data))
-    assert {row.plan.rebalance for row in chosen.table} == set(Rebalance)
+    assert {row.plan.rebalance for row in chosen.table} == set(Rebalance) - {Rebalance.LOGIT_ADJUSTMENT}
     assert [row.score for row in chosen.table] == sorted((row.score for row in chosen.table), reverse=True)
     assert chosen.measure == "mean defect average precision, out of fold, on 60 field examples"
     assert chosen.oof.shape == (120, 2)
+
+
+def test_logit_adjustment_is_tried_where_it_can_rank_otherwise_than_none() -> None:
+    assert Rebalance.LOGIT_ADJUSTMENT not in distinct(2)
+    assert set(distinct(3)) == set(Rebalance)
+    data = examples(120, field=60)
+    tried = {
+        how: choose_plan(data, CLASSES, 0, anomaly=nothing(data), plans=[replace(DEFAULT, rebalance=how)]).oof
+        for how in (Rebalance.NONE, Rebalance.LOGIT_ADJUSTMENT)
+    }
+    margins = [oof[:, 1] - oof[:, 0] for oof in tried.values()]
+    assert np.corrcoef(*margins)[0, 1] > 0.999
 
 
 def test_out_of_fold_answers_line_up_with_the_examples() -> None:
