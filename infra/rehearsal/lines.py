@@ -27,7 +27,7 @@ from edge_client.contract.errors import AndonError
 from infra.rehearsal.plan import Frame, LineDevice
 
 FRAMES_PER_SECOND = 30.0  # three devices, two cores, and the flows beside them
-REFERENCE_PER_SECOND = 8.0  # a line at rest leaves the processor to the flows
+REFERENCE_PER_SECOND = 4.0  # a line at rest leaves the processor to the flows
 STOP_SECONDS = 30.0
 
 

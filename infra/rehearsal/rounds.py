@@ -129,7 +129,7 @@ class Rehearsal:
     def _await_upload(self) -> None:
         """Wait until every window is closed and its record is in the bucket."""
         wait_for(
-            self.lines, uploaded, "captured samples to be uploaded", deadline_seconds=DRAIN_SECONDS, poll_seconds=1.0
+            self.lines, uploaded, "captured samples to be uploaded", deadline_seconds=DRAIN_SECONDS, poll_seconds=0.5
         )
 
     def _label(self, number: int, frames: Sequence[Frame]) -> tuple[int, RateEstimate | None]:

@@ -1,4 +1,9 @@
-"""A small archive of made-up parts: plates, some with a scratch; the stream's plates are of another, darker steel."""
+"""A small archive of made-up parts: plates, some with a scratch.
+
+The factory's plates are bright and brushed crosswise, a scratch is brighter. The stream's are of another steel: dark,
+brushed lengthwise with bright lines that look like the factory's scratches, and a scratch is darker. A model of the
+first must fail on the second.
+"""
 
 import csv
 from pathlib import Path
@@ -9,17 +14,19 @@ from PIL import Image
 SIDE = 96
 
 
-def plate(rng: np.random.Generator, *, scratched: bool, dark: bool) -> Image.Image:
-    """Draw one plate: brushed metal, with a bright scratch if it is a defect."""
-    level = 90 if dark else 150
-    grain = rng.normal(0, 14 if dark else 6, (SIDE, 1)) + rng.normal(0, 4, (SIDE, SIDE))
-    frame = level + grain
+def plate(rng: np.random.Generator, *, scratched: bool, other_steel: bool) -> Image.Image:
+    """Draw one plate."""
+    if other_steel:
+        frame = 110 + rng.normal(0, 22, (1, SIDE)) + rng.normal(0, 6, (SIDE, SIDE))
+        for x in rng.integers(5, SIDE - 5, 4):
+            frame[rng.integers(0, 30) : rng.integers(60, SIDE), x : x + 2] += 60
+    else:
+        frame = 150 + rng.normal(0, 6, (SIDE, 1)) + rng.normal(0, 4, (SIDE, SIDE))
     if scratched:
         x, y = rng.integers(10, SIDE - 40, 2)
         for step in range(30):
-            frame[y + step, x + step // 2 : x + step // 2 + 3] += 70
+            frame[y + step, x + step // 2 : x + step // 2 + 3] += -90 if other_steel else 70
     return Image.fromarray(np.clip(frame, 0, 255).astype(np.uint8)).convert("RGB")
-
 
 def write_archive(folder: Path, *, factory: int, stream: int, holdout: int, seed: int = 0) -> Path:
     """Write images and their index; every fourth plate is scratched."""
@@ -32,6 +39,6 @@ def write_archive(folder: Path, *, factory: int, stream: int, holdout: int, seed
             for i in range(n):
                 scratched = i % 4 == 0
                 name = f"{stage}-{i:04d}.png"
-                plate(rng, scratched=scratched, dark=stage != "factory").save(folder / name)
+                plate(rng, scratched=scratched, other_steel=stage != "factory").save(folder / name)
                 writer.writerow([name, "scratched" if scratched else "ok", stage])
     return folder / "index.csv"
