@@ -122,6 +122,8 @@ def process_specs(
                 *python,
                 "mlflow",
                 "server",
+                "--app-name",
+                "andon",  # see infra.stack.mlflow_app
                 "--host",
                 LOOPBACK,
                 "--port",

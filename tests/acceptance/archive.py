@@ -28,6 +28,7 @@ def plate(rng: np.random.Generator, *, scratched: bool, other_steel: bool) -> Im
             frame[y + step, x + step // 2 : x + step // 2 + 3] += -90 if other_steel else 70
     return Image.fromarray(np.clip(frame, 0, 255).astype(np.uint8)).convert("RGB")
 
+
 def write_archive(folder: Path, *, factory: int, stream: int, holdout: int, seed: int = 0) -> Path:
     """Write images and their index; every fourth plate is scratched."""
     rng = np.random.default_rng(seed)

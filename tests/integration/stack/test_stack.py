@@ -6,7 +6,13 @@ import json
 import os
 import signal
 import socket
+import subprocess
+import sys
+import threading
 import tomllib
+import urllib.error
+import urllib.request
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,6 +37,43 @@ from infra.stack.processes import SERVERS
 from infra.stack.readiness import call
 from infra.stack.state import Phase, load_state
 from tests.tiny_engine import tiny_engine
+
+#: MLflow loads tables for each of them when it is first asked.
+MLFLOW_QUESTIONS = {"runs/search": b'{"experiment_ids": ["0"]}', "registered-models/search?max_results=1": None}
+
+
+def mlflow_answers(url: str, question: str) -> int:
+    try:
+        request = urllib.request.Request(
+            f"{url}/api/2.0/mlflow/{question}",
+            MLFLOW_QUESTIONS[question],
+            {"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+@contextmanager
+def asked_without_pause(url: str):
+    """Eight threads ask MLflow, as the sentinel, flows and people do while it starts again."""
+    stop = threading.Event()
+
+    def ask(question: str) -> None:
+        while not stop.wait(0.01):
+            with suppress(OSError):
+                mlflow_answers(url, question)
+
+    threads = [threading.Thread(target=ask, args=(q,)) for q in MLFLOW_QUESTIONS for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +119,13 @@ def test_a_second_up_changes_nothing(stack):
     assert again.returncode == 0
     assert json.loads(again.stdout)["already_running"]
     assert {n: p.identity for n, p in stack.processes().items()} == {n: p.identity for n, p in before.items()}
+
+
+def test_mlflow_knows_all_its_tables_before_it_answers():
+    """A table that a request defines while another configures them breaks the server until its next restart."""
+    asked = "import sys, infra.stack.mlflow_app; print('mlflow.server.auth.db.models' in sys.modules)"
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", asked], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "True"
 
 
 def test_the_pages_answer(stack):
@@ -326,7 +376,9 @@ def test_killed_processes_are_started_again_and_nothing_stored_is_lost(stack, wo
     below = [identity for name in SERVERS for identity in descendants(before[name].identity.pid)]
     for name in SERVERS:
         os.kill(before[name].identity.pid, signal.SIGKILL)
-    after = stack.until(lambda p: all(p[n].phase is Phase.READY and p[n].restarts == 1 for n in SERVERS))
+    with asked_without_pause(workspace.mlflow_url):
+        after = stack.until(lambda p: all(p[n].phase is Phase.READY and p[n].restarts == 1 for n in SERVERS))
+    assert {mlflow_answers(workspace.mlflow_url, question) for question in MLFLOW_QUESTIONS} == {200}
     for name in SERVERS:
         assert after[name].identity != before[name].identity
         assert not before[name].identity.alive()
