@@ -37,7 +37,8 @@ def media_type_of(data: bytes) -> str:
         return "image/jpeg"
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "image/webp"
-    raise BadImage(f"encoded image begins with {data[:8].hex()}: expected PNG, JPEG or WebP")
+    found = f"begins with {data[:8].hex()}" if data else "is empty"
+    raise BadImage(f"encoded image {found}: expected PNG, JPEG or WebP")
 
 
 def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:

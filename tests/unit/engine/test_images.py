@@ -73,6 +73,11 @@ def test_another_format_is_refused(format_: str) -> None:
         decode_image(encoded(format_))
 
 
+def test_nothing_at_all_is_refused() -> None:
+    with pytest.raises(BadImage, match="is empty"):
+        decode_image(b"")
+
+
 def test_sixteen_bits_and_animations_are_refused() -> None:
     buffer = io.BytesIO()
     Image.fromarray(np.zeros((4, 4), np.uint16)).save(buffer, "PNG")
