@@ -48,6 +48,13 @@ def test_every_round_was_played(report: dict[str, Any]) -> None:
     assert report["rounds"][-1]["frames_seen"] == report["archive"]["streamed"] == 120
 
 
+def test_the_broken_model_is_healed_and_devices_swap_under_load(report: dict[str, Any]) -> None:
+    before, after = (place["average_precision"]["value"] for place in (report["before"], report["rounds"][-1]))
+    assert before < 0.6
+    assert after > before + 0.25
+    assert report["swaps"] >= 2  # both devices
+
+
 def test_no_request_was_lost_while_processes_died(report: dict[str, Any]) -> None:
     assert report["requests"] >= 120
     assert report["requests_lost"] == 0
