@@ -124,8 +124,9 @@ def fit(request: FitRequest, *, clock: Callable[[], float] = time.perf_counter) 
         BadExamples: A column does not fit the others, or fewer than two classes have an example though K > 1.
         TooFewOkFrames: There is too little of kind ok for the anomaly score.
     """
-    seconds: dict[str, float] = {}
-    decision, bank = decide(request, seconds, clock)
+    if not len(request.selftest_images):
+        raise BadExamples("no frames for the self-test; expected at least one")
+    decision, bank, seconds = learn_with_bank(request, clock=clock)
     started = clock()
     metadata = EngineMetadata(
         engine_id=_engine_id(request, decision, bank),
@@ -156,21 +157,24 @@ def fit(request: FitRequest, *, clock: Callable[[], float] = time.perf_counter) 
     )
 
 
-def decide(
-    request: FitRequest, seconds: dict[str, float], clock: Callable[[], float] = time.perf_counter
-) -> tuple[Learnt, Bank]:
-    """Learn all that an engine answers by, without composing its file.
+def learn_with_bank(
+    request: FitRequest, *, clock: Callable[[], float] = time.perf_counter
+) -> tuple[Learnt, Bank, dict[str, float]]:
+    """Learn all that an engine answers by, without composing its file; frames for its self-test are not needed.
 
     Args:
         request: What to learn from.
-        seconds: Is told where the time went.
         clock: Seconds.
+
+    Returns:
+        Head and all that goes with it, the anomaly bank, and where the time went.
 
     Raises:
         BadExamples: As `fit` does.
         TooFewOkFrames: As `fit` does.
     """
     _check(request)
+    seconds: dict[str, float] = {}
     started = clock()
     # One thread: sums in one order, so the same request gives the same bytes; and such small problems are faster so.
     with threadpool_limits(1):
@@ -179,7 +183,7 @@ def decide(
         started = clock()
         learnt = _one_class(request) if len(request.classes) == 1 else learn(request, scored.scores)
         seconds["head"] = clock() - started
-    return learnt, scored.bank
+    return learnt, scored.bank, seconds
 
 
 def make_selftest(engine: bytes, images: Sequence[Frame], *, tolerance: float) -> SelfTest:
@@ -210,8 +214,6 @@ def _check(request: FitRequest) -> None:
             f"features are {examples.features.shape[1]} wide; expected {request.trunk.feature_width}: "
             "embed with the trunk that ships"
         )
-    if not len(request.selftest_images):
-        raise BadExamples("no frames for the self-test; expected at least one")
     if len(examples) and examples.labels.max() >= classes:
         raise BadExamples(f"label {examples.labels.max()} has no class; expected below {classes}")
     present = np.unique(examples.labels)

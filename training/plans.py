@@ -6,7 +6,7 @@
 3. First regularisation and field weight are chosen with class weights, then the other rebalancings are tried at that
    point. The whole grid would cost four times as much; regularisation matters more than anything else at few labels.
 4. A plan must beat the default by `MARGIN` to replace it: with a hundred field labels, differences below are noise of
-   the folds, and following them made models worse, not better.
+   the folds.
 """
 
 from __future__ import annotations

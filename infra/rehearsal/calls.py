@@ -11,20 +11,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 from uuid import uuid4
 
 from data.workspace import Workspace
 from edge_client.contract.errors import AndonError
 from flows import environment
 from flows.prefect_runs import PrefectRuns
-from flows.registry_api import RegistryApi
+from flows.registry_api import RegisteredModel, RegistryApi
 from flows.sentinel import Ended, Run, Wish
 from flows.wanted import releases_wanted
 
 POLL_SECONDS = 1.0
 DEADLINE_SECONDS = 900.0
 RELEASE_SECONDS = 240.0
+_T = TypeVar("_T")
 
 
 class FlowFailed(AndonError):
@@ -79,21 +80,23 @@ class FlowCalls:
             f"the last: {came_to}); look at its runs in Prefect's UI"
         )
 
-    def await_release(self, inspection: str) -> None:
+    def await_release(self, inspection: str) -> RegisteredModel:
         """Wait until the signed channels carry what the aliases name: the moved alias itself starts the release.
+
+        Returns:
+            The model as it stands then.
 
         Raises:
             FlowFailed: They did not by the deadline.
         """
-        end = self._now() + RELEASE_SECONDS
-        while self._now() < end:
-            try:
-                model = self._registry.model(inspection)
-                if model is not None and not releases_wanted(model):
-                    return
-            except AndonError:
-                pass  # the server is away: its supervisor starts it again
-            self._pause(POLL_SECONDS)
+
+        def released() -> RegisteredModel | None:
+            model = self._registry.model(inspection)
+            return None if model is None or releases_wanted(model) else model
+
+        model = self._until(released, self._now() + RELEASE_SECONDS)
+        if model is not None:
+            return model
         raise FlowFailed(
             f"{inspection}: no signed release of what its aliases name within {RELEASE_SECONDS:.0f} s; look at the "
             "runs of the flow release in Prefect's UI"
@@ -101,13 +104,18 @@ class FlowCalls:
 
     def _await_turn(self, flow: str, until: float) -> None:
         """Wait until no run of the flow is under way: a second one would be cancelled."""
-        while self._now() < until:
+        self._until(lambda: not self.runs.under_way(flow) or None, until)
+
+    def _until(self, look: Callable[[], _T | None], end: float) -> _T | None:
+        """Look until something is there; None when nothing is by `end`. A server that is away is waited for."""
+        while self._now() < end:
             try:
-                if not self.runs.under_way(flow):
-                    return
+                if (found := look()) is not None:
+                    return found
             except AndonError:
-                pass
-            self._pause(POLL_SECONDS / 2)
+                pass  # its supervisor starts it again
+            self._pause(POLL_SECONDS)
+        return None
 
     def _see_through(self, wish: Wish, key: str, until: float) -> Run | None:
         """Ask for a run and wait until it ends; None when nothing is known of it by then."""

@@ -25,7 +25,7 @@ from infra.rehearsal.plan import Frame
 from infra.rehearsal.results import Comparison, Figure, HoldoutScore
 from training.embeddings import EmbeddingCache
 from training.examples import FACTORY, FIELD, Examples
-from training.fit import FitRequest, decide
+from training.fit import FitRequest, learn_with_bank
 from training.plans import Plan
 from training.rebalance import Rebalance
 
@@ -120,12 +120,12 @@ def _score(
         trunk=ready.trunk,
         examples=_joined(ready.examples.select(factory), _examples(ready, stream, chosen)),
         patches=np.concatenate([ready.patches[factory], stream.patches[chosen]]),
-        selftest_images=ready.selftest_images(),
+        selftest_images=(),  # no file is composed
         unlabelled=stream.features[np.array(sorted(unlabelled), dtype=np.int64)] if unlabelled else None,
         plans=plans,
         seed=seed,
     )
-    learnt, bank = decide(request, {})
+    learnt, bank, _ = learn_with_bank(request)
     return measure.of_probabilities(learnt.head.probabilities(holdout.features, bank.score(holdout.patches)))
 
 

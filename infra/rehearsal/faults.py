@@ -153,11 +153,11 @@ class Faults:
         while time.monotonic() < end:
             try:
                 if self.runs.running(step):
-                    time.sleep(_INTO[step])
+                    time.sleep(_INTO[step])  # the kill must hit it at work, not at its start
                     return True
             except AndonError:  # Prefect is away: another fault's doing
                 pass
-            time.sleep(0.2)
+            time.sleep(0.2)  # between two looks: Prefect tells nobody by itself
         return False
 
     def _process(self, name: str) -> psutil.Process:

@@ -18,7 +18,6 @@ from data.workspace import Workspace
 from edge_client.contract.engine_metadata import Kind
 from edge_client.contract.errors import ConfigError
 from flows.ingest import ingest_once
-from flows.registry_api import RegistryApi
 from flows.watch import watch_once
 from infra.enrolment import enroll
 from infra.rehearsal.calls import FlowCalls
@@ -217,9 +216,8 @@ def _set_up_inspection(
         say(f"left out: {problem.path}: {problem.reason}")
     say("the factory's model is trained")
     calls.run("retrain", {"inspection": options.inspection, "seed": options.seed})
-    calls.await_release(options.inspection)
-    model = RegistryApi(workspace.mlflow_url or "").model(options.inspection)
-    if model is None or "champion" not in model.aliases:
+    model = calls.await_release(options.inspection)
+    if "champion" not in model.aliases:
         raise ConfigError(
             f"the gate let no first model of {options.inspection} pass: look at its report in MLflow; the factory "
             "part of the archive may be too small"

@@ -10,8 +10,6 @@ import subprocess
 import sys
 import threading
 import tomllib
-import urllib.error
-import urllib.request
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -34,25 +32,20 @@ from infra.enrolment import Bundle, EnrolmentError, enroll, revoke
 from infra.stack.ports import LOOPBACK
 from infra.stack.process_identity import ProcessIdentity, descendants
 from infra.stack.processes import SERVERS
-from infra.stack.readiness import call
+from infra.stack.readiness import NotReady, call
 from infra.stack.state import Phase, load_state
 from tests.tiny_engine import tiny_engine
 
 #: MLflow loads tables for each of them when it is first asked.
-MLFLOW_QUESTIONS = {"runs/search": b'{"experiment_ids": ["0"]}', "registered-models/search?max_results=1": None}
+MLFLOW_QUESTIONS = (
+    ("POST", "runs/search", {"experiment_ids": ["0"]}),
+    ("GET", "registered-models/search?max_results=1", None),
+)
 
 
-def mlflow_answers(url: str, question: str) -> int:
-    try:
-        request = urllib.request.Request(
-            f"{url}/api/2.0/mlflow/{question}",
-            MLFLOW_QUESTIONS[question],
-            {"Content-Type": "application/json"},
-        )
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            return answer.status
-    except urllib.error.HTTPError as error:
-        return error.code
+def ask_mlflow(url: str, question: tuple[str, str, dict[str, list[str]] | None]) -> dict[str, object]:
+    method, path, body = question
+    return call(method, f"{url}/api/2.0/mlflow/{path}", body)
 
 
 @contextmanager
@@ -60,10 +53,10 @@ def asked_without_pause(url: str):
     """Eight threads ask MLflow, as the sentinel, flows and people do while it starts again."""
     stop = threading.Event()
 
-    def ask(question: str) -> None:
+    def ask(question) -> None:
         while not stop.wait(0.01):
-            with suppress(OSError):
-                mlflow_answers(url, question)
+            with suppress(NotReady):
+                ask_mlflow(url, question)
 
     threads = [threading.Thread(target=ask, args=(q,)) for q in MLFLOW_QUESTIONS for _ in range(4)]
     for thread in threads:
@@ -378,7 +371,8 @@ def test_killed_processes_are_started_again_and_nothing_stored_is_lost(stack, wo
         os.kill(before[name].identity.pid, signal.SIGKILL)
     with asked_without_pause(workspace.mlflow_url):
         after = stack.until(lambda p: all(p[n].phase is Phase.READY and p[n].restarts == 1 for n in SERVERS))
-    assert {mlflow_answers(workspace.mlflow_url, question) for question in MLFLOW_QUESTIONS} == {200}
+    for question in MLFLOW_QUESTIONS:
+        assert isinstance(ask_mlflow(workspace.mlflow_url, question), dict)  # anything but a JSON answer of 2xx raises
     for name in SERVERS:
         assert after[name].identity != before[name].identity
         assert not before[name].identity.alive()

@@ -15,7 +15,7 @@ def rows(counts: list[int]) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize("counts", [[60, 20], [50, 20, 10]])
-@pytest.mark.parametrize("how", [Rebalance.NONE, Rebalance.CLASS_WEIGHTS, Rebalance.LOGIT_ADJUSTMENT])
+@pytest.mark.parametrize("how", [Rebalance.NONE, Rebalance.LOGIT_ADJUSTMENT])
 def test_lightning_and_scikit_learn_find_the_same_head(how: Rebalance, counts: list[int]) -> None:
     coordinates, labels = rows(counts)
     data = rebalance(how, coordinates, labels, np.ones(len(labels)), classes=len(counts), seed=0)
@@ -25,7 +25,7 @@ def test_lightning_and_scikit_learn_find_the_same_head(how: Rebalance, counts: l
     def relative(logits: np.ndarray) -> np.ndarray:
         return logits - logits.mean(axis=1, keepdims=True)
 
-    np.testing.assert_allclose(relative(ours.logits(coordinates)), relative(theirs.logits(coordinates)), atol=0.05)
+    np.testing.assert_allclose(relative(ours.logits(coordinates)), relative(theirs.logits(coordinates)), atol=0.02)
 
 
 @pytest.mark.parametrize("fit", [fit_head, fit_lightning_head])
