@@ -18,10 +18,9 @@ def add_parser(sub: Any) -> None:
         "export",
         help="write all that waits in the spool to a folder, such as a USB stick",
         description="Writes the windows that wait for upload to DIR, sealed and signed as they would go to the "
-        "bucket, and counts "
-        "them as uploaded once they are durably written there. Copy DIR/inbox into the bucket to ingest them. The "
-        "running "
-        "client must be stopped first, since a spool has one owner.",
+        "bucket, and counts them as uploaded once they are durably written there. Copy DIR/inbox into the bucket that "
+        "this device uploads to: it has the shards of a window whose upload was under way. The running client must be "
+        "stopped first, since a spool has one owner.",
     )
     common(parser)
     parser.add_argument("directory", type=Path, metavar="DIR", help="an existing folder")

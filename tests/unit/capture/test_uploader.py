@@ -1,6 +1,7 @@
 """The upload side: order, repetition, outages. Numbers in the docstrings are those of `outbox` and `uploader`."""
 
 import hashlib
+import shutil
 from pathlib import Path
 
 import pytest
@@ -142,6 +143,22 @@ def test_whenever_the_line_breaks_the_same_objects_are_put_again(sending: Sendin
         contents.setdefault(key, set()).add(digest)
     assert all(len(digests) == 1 for digests in contents.values())
     assert sending.bucket.puts[-1][0].endswith("window.json")
+    assert set(sending.stored(sending.records()[0])) == set(range(1, 9))
+
+
+@pytest.mark.parametrize("good_calls", [0, 1, 2, 3])
+def test_the_rest_of_a_window_can_go_by_stick(sending: Sending, good_calls):
+    """A stick copied into the bucket completes a window whose upload was cut at any call."""
+    sending.fill(1, range(1, 9))
+    sending.bucket.trouble, sending.bucket.good_calls = Unavailable("the line is cut"), good_calls
+    with pytest.raises(Unavailable):
+        sending.send_all()
+    sending.restart()
+    stick = sending.folder / "stick"
+    sending.uploader = Uploader(sending.outbox, DirectoryBucket(stick), clock=CLOCK)
+    sending.send_all()
+    assert len(list(stick.rglob("*.tar"))) == 3 - good_calls
+    shutil.copytree(stick, sending.folder / "bucket", dirs_exist_ok=True)
     assert set(sending.stored(sending.records()[0])) == set(range(1, 9))
 
 
