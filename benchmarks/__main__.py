@@ -13,7 +13,7 @@ def main() -> int:
         print(f"== {name}", flush=True)
         with tempfile.TemporaryDirectory(prefix="andon-bench-") as cache:
             code = subprocess.run(
-                [sys.executable, "-m", f"benchmarks.{name}", "--cache", cache, "--seeds", "3"], check=False
+                [sys.executable, "-m", f"benchmarks.{name}", "--cache", cache], check=False
             ).returncode
         if code:
             return code

@@ -1,22 +1,25 @@
 """How much a labelling budget brings after a product change, without devices and bucket: the learning part alone.
 
 The factory set is three quarters of ELPV's monocrystalline cells. Two thirds of the polycrystalline cells stream past
-in five rounds, one third is never streamed and measures. After each round a share of what streamed is labelled, drawn
-by priority sampling with a weight from the engine of the round before, and the whole everyday fit runs: plan choice,
-calibration, anomaly bank. Beside it: the same budget at random, and everything labelled.
+in five rounds, one third is never streamed and measures. After each round three tenths of what streamed are captured
+and a tenth is labelled, both drawn by priority sampling with a weight from the engine of the round before, and the
+everyday fit runs. Strategies are compared on the same splits, so a difference is paired. `--defect-share 0.05` leaves
+away defects of the stream (never of the holdout), as on a line whose defects are rare.
 
-    python benchmarks/learning.py --cache DIR --seeds 3
+    python -m benchmarks.learning --strategies random edge all --splits 4 --draws 3 --defect-share 0.05
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import hashlib
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -25,38 +28,40 @@ from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, balanced_accuracy_score
 from threadpoolctl import threadpool_limits
 
-from edge_client.contract.engine_metadata import ClassInfo, Kind
+from edge_client.contract.engine_metadata import ClassInfo, EngineMetadata, Kind
+from edge_client.weights import Weigher
+from training.anomaly import Bank
 from training.examples import FACTORY, FIELD, Examples
-from training.fit import FitRequest, learn, score_examples
-from training.plans import DEFAULT
+from training.fit import FitRequest, Learnt, learn, score_examples
+from training.plans import DEFAULT, Plan
 from training.quantize import CALIBRATION_FRAMES, int8_trunk
 from training.trunk import Trunk, float_trunk
 
 CLASSES = (ClassInfo(name="ok", kind=Kind.OK), ClassInfo(name="defect", kind=Kind.DEFECT))
 AUDIT = 0.3
+CAPTURED = 0.3  # share of the streamed frames that is kept; labels are drawn from these
 Floats = NDArray[np.float64]
-#: Weight of a frame from its defect probability and anomaly score; None is uniform.
-WEIGHTS: dict[str, Callable[[Floats, Floats], Floats] | None] = {
-    "random": None,
-    # What the edge does: margin, anomaly from 0.7 to 1.3, probability of the rarer class.
-    "edge": lambda p, a: (1 - np.abs(2 * p - 1)) + np.clip((a - 0.7) / 0.6, 0, 1) + p * 0.6,
-    "margin": lambda p, a: 1 - np.abs(2 * p - 1),
-    "margin+defect": lambda p, a: 1 - np.abs(2 * p - 1) + 0.5 * p,
-    "variance+defect": lambda p, a: 4 * p * (1 - p) + 0.5 * p,
-    "defect": lambda p, a: p,
-    "margin²": lambda p, a: (1 - np.abs(2 * p - 1)) ** 2,
+Rows = NDArray[np.int64]
+#: Weight of a frame from its defect probability, beside the device's own `Weigher` ("edge").
+RULES: dict[str, Callable[[Floats], Floats]] = {
+    "random": np.ones_like,
+    "margin": lambda p: 1 - np.abs(2 * p - 1),
+    "margin²": lambda p: (1 - np.abs(2 * p - 1)) ** 2,
+    "margin²+defect": lambda p: (1 - np.abs(2 * p - 1)) ** 2 + p,
+    "defect": lambda p: p,
 }
+STRATEGIES = ("edge", "all", *RULES)
 
 
 class Cells:
     """Images, truths and embeddings of the data set."""
 
-    def __init__(self, cache: Path, variant: str, *, default_plan: bool = False) -> None:
+    def __init__(self, cache: Path, variant: str, plans: Sequence[Plan] | None) -> None:
         images, probability, kind = load_dataset()
         self.frames = [np.ascontiguousarray(np.repeat(image[:, :, None], 3, axis=2)) for image in images]
         self.defect = (probability > 0.5).astype(np.int64)
         self.poly = kind == "poly"
-        self.plans = [DEFAULT] if default_plan else None
+        self.plans = plans
         cache.mkdir(parents=True, exist_ok=True)
         self.trunk: Trunk = float_trunk(cache)
         if variant == "int8":
@@ -69,9 +74,8 @@ class Cells:
         with np.load(stored) as arrays:
             self.features, self.patches = arrays["features"], arrays["patches"]
 
-    def request(
-        self, factory: NDArray[np.int64], labelled: NDArray[np.int64], p: Floats, captured: NDArray[np.int64], seed: int
-    ) -> FitRequest:
+    def request(self, factory: Rows, labelled: Rows, p: Floats, captured: Rows, seed: int) -> FitRequest:
+        """Ask for the everyday fit of factory rows and labelled rows with their inclusion probabilities."""
         rows = np.concatenate([factory, labelled])
         names = np.array([hashlib.sha256(str(i).encode()).hexdigest()[:16] for i in rows])
         examples = Examples(
@@ -97,99 +101,200 @@ class Cells:
         )
 
 
-def play(cells: Cells, weight: str, seed: int, budget: float, rounds: int, capture: float) -> dict[str, object]:
-    """Play one story; returns the holdout's scores before and after each round."""
-    random = np.random.default_rng(seed)
-    factory = random.permutation(np.flatnonzero(~cells.poly))
-    factory = factory[: round(0.75 * len(factory))]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One story: `split` decides factory, stream and holdout; `draw` what is captured and labelled."""
+
+    strategy: str
+    split: int
+    draw: int
+    rounds: int
+    budget: float
+    defect_share: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Story:
+    """The holdout's scores before and after each round, and what was labelled at the end."""
+
+    average_precision: tuple[float, ...]
+    balanced_accuracy: tuple[float, ...]
+    labels: int
+    defects: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Rows of the data set."""
+
+    factory: Rows
+    stream: Rows
+    holdout: Rows
+
+
+def parts_of(cells: Cells, job: Job) -> Parts:
+    """Split the cells; a thinned stream keeps all its ok cells."""
+    random = np.random.default_rng(job.split)
+    mono = random.permutation(np.flatnonzero(~cells.poly))
     poly = random.permutation(np.flatnonzero(cells.poly))
     holdout, stream = poly[: len(poly) // 3], poly[len(poly) // 3 :]
-    labelled, inclusion = np.empty(0, dtype=np.int64), np.empty(0)
-    seen, streamed = np.empty(0, dtype=np.int64), 0
-    story: dict[str, list[float]] = {"average_precision": [], "balanced_accuracy": [], "seconds": [], "cpu": []}
-    plans: list[str] = []
-    for part in [*np.array_split(stream, rounds), np.empty(0, dtype=np.int64)]:
-        request = cells.request(factory, labelled, inclusion, seen, seed)
-        started, cpu = time.perf_counter(), time.process_time()
-        with threadpool_limits(1):
-            scored = score_examples(request)
-            learnt = learn(request, scored.scores)
-        story["seconds"].append(time.perf_counter() - started)
-        story["cpu"].append(time.process_time() - cpu)
-        if learnt.chosen is not None:
-            plans.append(str(learnt.chosen.plan))
-        asked = np.concatenate([holdout, part])
-        anomaly = scored.bank.score(cells.patches[asked])
-        p = learnt.head.probabilities(cells.features[asked], anomaly)[:, 1].astype(np.float64)
-        truth, guess = cells.defect[holdout], p[: len(holdout)]
-        story["average_precision"].append(float(average_precision_score(truth, guess)))
-        story["balanced_accuracy"].append(float(balanced_accuracy_score(truth, guess >= learnt.thresholds.defect)))
-        if not len(part):
+    if job.defect_share is not None:
+        bad = cells.defect[stream] == 1
+        n = round(job.defect_share / (1 - job.defect_share) * int((~bad).sum()))
+        stream = random.permutation(np.concatenate([stream[~bad], stream[bad][:n]]))
+    return Parts(mono[: round(0.75 * len(mono))], stream, holdout)
+
+
+def play(cells: Cells, job: Job) -> Story:
+    """Play one story."""
+    parts = parts_of(cells, job)
+    random = np.random.default_rng([job.split, job.draw])
+    labelled, captured, inclusion = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), np.empty(0)
+    precision, accuracy, streamed, began = [], [], 0, time.perf_counter()
+    weigher = Weigher(audit_share=AUDIT, random=random)
+    for part in [*np.array_split(parts.stream, job.rounds), None]:
+        request = cells.request(parts.factory, labelled, inclusion, captured, job.split)
+        scored = score_examples(request)
+        learnt = learn(request, scored.scores)
+        p = _defect_probability(cells, learnt, scored.bank, parts.holdout)
+        truth = cells.defect[parts.holdout]
+        precision.append(float(average_precision_score(truth, p)))
+        accuracy.append(float(balanced_accuracy_score(truth, p >= learnt.thresholds.defect)))
+        if part is None:
             break
-        rule = WEIGHTS[weight]
         streamed += len(part)
-        n = round(budget * streamed) - len(labelled)
-        w = np.ones(len(part)) if rule is None else rule(p[len(holdout) :], anomaly[len(holdout) :].astype(np.float64))
-        w = w + AUDIT / (1 - AUDIT) * w.mean()
-        q = w / (1.0 - random.random(len(part)))
-        order = np.argsort(-q)
-        kept = order[: max(n, round(capture * len(part)))]  # the bytes' share; labels are its head
-        threshold = q[order[n]] if n < len(part) else 0.0
-        labelled = np.concatenate([labelled, part[order[:n]]])
-        inclusion = np.concatenate([inclusion, np.minimum(1.0, w[order[:n]] / threshold) if threshold else np.ones(n)])
-        seen = np.concatenate([seen, part[kept]])
-    return {**story, "plans": plans, "labels": len(labelled), "defects": float(cells.defect[labelled].mean())}
+        if job.strategy == "all":
+            labelled, inclusion, captured = np.concatenate([labelled, part]), np.ones(streamed), labelled
+            continue
+        n = round(job.budget * streamed) - len(labelled)
+        weight = _weights(cells, job.strategy, learnt, scored.bank, part, weigher)
+        kept, p1 = _priority_sample(weight, random, max(n, round(CAPTURED * len(part))))
+        drawn, p2 = _priority_sample(weight[kept] / p1, random, n)
+        labelled = np.concatenate([labelled, part[kept][drawn]])
+        inclusion = np.concatenate([inclusion, p1[drawn] * p2])
+        captured = np.concatenate([captured, part[kept]])
+    return Story(
+        average_precision=tuple(precision),
+        balanced_accuracy=tuple(accuracy),
+        labels=len(labelled),
+        defects=int(cells.defect[labelled].sum()),
+        seconds=time.perf_counter() - began,
+    )
 
 
-def _job(job: tuple[str, str, bool, str, int, float, int, float]) -> dict[str, object]:
-    cache, variant, default_plan, weight, seed, budget, rounds, capture = job
-    return play(Cells(Path(cache), variant, default_plan=default_plan), weight, seed, budget, rounds, capture)
+def _priority_sample(weight: Floats, random: np.random.Generator, n: int) -> tuple[Rows, Floats]:
+    """Draw n; returns their indices and inclusion probabilities."""
+    q = weight / (1.0 - random.random(len(weight)))
+    order = np.argsort(-q)
+    threshold = q[order[n]] if n < len(q) else 0.0
+    drawn = order[:n]
+    return drawn, np.minimum(1.0, weight[drawn] / threshold) if threshold else np.ones(len(drawn))
+
+
+def _defect_probability(cells: Cells, learnt: Learnt, bank: Bank, rows: Rows) -> Floats:
+    anomaly = bank.score(cells.patches[rows])
+    return learnt.head.probabilities(cells.features[rows], anomaly)[:, 1].astype(np.float64)
+
+
+def _weights(cells: Cells, strategy: str, learnt: Learnt, bank: Bank, rows: Rows, weigher: Weigher) -> Floats:
+    """Weigh frames in the order they stream, the audit share included."""
+    if strategy in RULES:
+        weight = RULES[strategy](_defect_probability(cells, learnt, bank, rows))
+        return np.asarray(weight + AUDIT / (1 - AUDIT) * weight.mean())
+    anomaly = bank.score(cells.patches[rows])
+    probabilities = learnt.head.probabilities(cells.features[rows], anomaly)
+    embeddings = cells.features[rows, : cells.trunk.embedding_width]
+    embeddings = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
+    metadata = EngineMetadata(
+        engine_id="benchmark",
+        inspection="cells",
+        classes=CLASSES,
+        thresholds=learnt.thresholds,
+        training_prior=tuple(float(share) for share in learnt.prior),
+        embedding_id=cells.trunk.id,
+    )
+    found = [
+        weigher.weigh(probabilities=p, anomaly=float(a), embedding=e, metadata=metadata, k=1).weight
+        for p, a, e in zip(probabilities, anomaly, embeddings, strict=True)
+    ]
+    return np.array(found)
+
+
+@functools.cache
+def _cells(cache: Path, variant: str, choose_plans: bool) -> Cells:
+    """Load the data set once in each process."""
+    return Cells(cache, variant, None if choose_plans else [DEFAULT])
+
+
+def _play(data: tuple[Path, str, bool], job: Job) -> Story:
+    with threadpool_limits(1):  # one story a core
+        return play(_cells(*data), job)
+
+
+def lines_of(strategy: str, stories: Sequence[Story], base: Sequence[Story], draws: int) -> list[str]:
+    """Describe a strategy's stories; `base` are those of the first strategy on the same splits and draws."""
+    ap = np.array([s.average_precision for s in stories])
+    ba = np.array([s.balanced_accuracy for s in stories])
+    gain = ap[:, -1] - np.array([s.average_precision[-1] for s in base])
+    by_split = gain.reshape(-1, draws).mean(axis=1)
+    error = f"{by_split.std(ddof=1) / np.sqrt(len(by_split)):.4f}" if len(by_split) > 1 else "unknown"
+    return [
+        f"{strategy}: AP by round {ap.mean(axis=0).round(3).tolist()}, balanced accuracy at the end "
+        f"{ba[:, -1].mean():.3f} (sd {ba[:, -1].std(ddof=1):.3f})",
+        f"    AP at the end {ap[:, -1].mean():.4f} (sd {ap[:, -1].std(ddof=1):.4f}, n = {len(stories)}); against the "
+        f"first strategy {gain.mean():+.4f} (standard error over splits {error}), better in "
+        f"{int((gain > 0).sum())} of {len(gain)}",
+        f"    labels {stories[0].labels}, defects among them {np.mean([s.defects for s in stories]):.1f}; "
+        f"{np.median([s.seconds for s in stories]):.1f} s a story",
+    ]
 
 
 def main() -> None:
-    """Print mean and standard deviation over seeds for each weight."""
+    """Print how each strategy does."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cache", type=Path, default=Path(".andon/cache/benchmarks"))
-    parser.add_argument("--variant", choices=["fp32", "int8"], default="int8")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--budget", type=float, default=0.1)
+    parser.add_argument("--cache", type=Path, default=Path(".andon/cache/benchmarks"), help="folder for embeddings")
+    parser.add_argument("--variant", choices=["fp32", "int8"], default="int8", help="which trunk embeds")
+    parser.add_argument("--splits", type=int, default=4, help="independent splits into stream and holdout")
+    parser.add_argument("--draws", type=int, default=2, help="independent draws of labels on each split")
+    parser.add_argument("--budget", type=float, default=0.1, help="share of streamed frames that is labelled")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--capture", type=float, default=1.0, help="share of streamed frames that is kept")
-    parser.add_argument("--weights", nargs="*", choices=[*WEIGHTS, "all-labels"], default=["random", "edge", "margin"])
+    parser.add_argument("--defect-share", type=float, help="share of defects in the stream; default: as they come")
+    parser.add_argument("--strategies", nargs="+", choices=STRATEGIES, default=["random", "edge", "all"])
     parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--default-plan", action="store_true", help="do not choose plans: a sixth of the time")
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--choose-plans", action="store_true", help="choose the plan on folds: six times the time")
+    parser.add_argument("--json", type=Path, help="write every story to this file")
     args = parser.parse_args()
-    Cells(args.cache, args.variant)  # embeds once, before the processes start
+    if not 0 < args.budget <= CAPTURED:
+        parser.error(f"--budget {args.budget} is not in (0, {CAPTURED}]: labels are drawn from what is captured")
+    if args.defect_share is not None and not 0 < args.defect_share < 1:
+        parser.error(f"--defect-share {args.defect_share} is not a share between 0 and 1")
+    began = time.perf_counter()
+    data = (args.cache, args.variant, args.choose_plans)
+    _cells(*data)  # embeds once, before the processes start
     jobs = [
-        (
-            str(args.cache),
-            args.variant,
-            args.default_plan,
-            "random" if name == "all-labels" else name,
-            seed,
-            1.0 if name == "all-labels" else args.budget,
-            1 if name == "all-labels" else args.rounds,
-            args.capture,
+        Job(
+            strategy=strategy,
+            split=split,
+            draw=draw,
+            rounds=args.rounds,
+            budget=args.budget,
+            defect_share=args.defect_share,
         )
-        for name in args.weights
-        for seed in range(args.seeds)
+        for strategy in args.strategies
+        for split in range(args.splits)
+        for draw in range(args.draws)
     ]
     with ProcessPoolExecutor(args.processes) as pool:
-        stories = list(pool.map(_job, jobs))
-    out = {}
-    for index, name in enumerate(args.weights):
-        mine = stories[index * args.seeds : (index + 1) * args.seeds]
-        ap, ba = (np.array([s[key] for s in mine]) for key in ("average_precision", "balanced_accuracy"))
-        last = ap[:, -1]
-        print(f"{name:16} AP by round {ap.mean(0).round(3).tolist()}; last {last.mean():.3f} (sd {last.std():.3f})")
-        print(f"{'':16} balanced accuracy by round {ba.mean(0).round(3).tolist()}")
-        print(f"{'':16} each seed {last.round(3).tolist()}, {mine[0]['labels']} labels")
-        print(f"{'':16} fit seconds {mine[-1]['seconds']}, cpu {mine[-1]['cpu']}")
-        print(f"{'':16} plans {mine[-1]['plans']}", flush=True)
-        out[name] = mine
+        stories = list(pool.map(functools.partial(_play, data), jobs))
+    each = args.splits * args.draws
+    for index, strategy in enumerate(args.strategies):
+        mine = stories[index * each : (index + 1) * each]
+        print("\n".join(lines_of(strategy, mine, stories[:each], args.draws)), flush=True)
+    print(f"{time.perf_counter() - began:.0f} s on {args.processes} processes")
     if args.json:
-        args.json.write_text(json.dumps(out, indent=1))
+        told = [{**asdict(job), **asdict(story)} for job, story in zip(jobs, stories, strict=True)]
+        args.json.write_text(json.dumps(told, indent=1))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
 """What a frame is worth: reasons → the sampling weight w (the FRAME rule).
 
-1. Reasons, each in [0, 1]: *uncertain* (calibrated margin m: (1 - m)²), *anomalous*, *rare* (probability of classes
-   that are rare on this device), *disagree* (a shadow challenger differs), *requested* (a campaign's query matches).
-   Their sum is multiplied by a novelty factor in [0.5, 2]: the distance to the nearest embedding seen lately against
-   the usual one.
+1. Reasons, each in [0, 1]: *uncertain* (calibrated margin m: (1 - m)²), *anomalous* (times 1 - its running mean: after
+   a product change everything is anomalous, and that tells no frame from another), *rare* (probability of classes that
+   are rare on this device), *disagree* (a shadow challenger differs), *requested* (a campaign's query matches). Their
+   sum is multiplied by a novelty factor in [0.5, 2]: the distance to the nearest embedding seen lately against the
+   usual one.
 2. w = reasons / k + a, for the k-th near-duplicate of a run.
 3. a = φ/(1-φ) · running mean of the reasons over frames SEEN: the audit share φ. a > 0 always, so every frame can be
    drawn.
@@ -54,6 +55,7 @@ class Weigher:
         self._random = random
         self._frames = 0
         self._mean_reasons = 0.0
+        self._mean_anomalous = 0.0
         self._novelty = _Novelty(random)
         self._shares: dict[str, float] = {}
 
@@ -80,9 +82,10 @@ class Weigher:
             requested: How well a campaign's query matches, in [0, 1].
         """
         margin = _margin(probabilities, anomaly, metadata)
+        anomalous = _clip((anomaly / max(metadata.thresholds.anomaly, 1e-6) - 0.7) / 0.6)
         parts = {
             "uncertain": (1.0 - margin) ** 2,
-            "anomalous": _clip((anomaly / max(metadata.thresholds.anomaly, 1e-6) - 0.7) / 0.6),
+            "anomalous": anomalous * (1.0 - self._mean_anomalous),
             "rare": self._rare(probabilities, metadata),
             "disagree": _clip(disagree),
             "requested": _clip(requested),
@@ -92,6 +95,7 @@ class Weigher:
         reasons = max(_LEAST_REASONS, plain * novelty)
         self._frames = min(self._frames + 1, _MEAN_FRAMES)
         self._mean_reasons += (reasons - self._mean_reasons) / self._frames
+        self._mean_anomalous += (anomalous - self._mean_anomalous) / self._frames
         audit = self.audit_share / (1.0 - self.audit_share) * self._mean_reasons
         weight = reasons / k + audit
         scale = reasons / k / plain if plain > 0 else 0.0

@@ -49,6 +49,17 @@ def test_an_uncertain_frame_outweighs_a_certain_one_and_an_anomalous_one_a_norma
     assert weigh(w, 0.01, anomaly=1.2).weight > 2 * weigh(w, 0.01, anomaly=0.2).weight
 
 
+def test_an_anomaly_counts_by_how_unusual_it_is_here():
+    """Rule 1: one anomalous frame among normal ones stands out; where all are anomalous, other reasons decide."""
+    normal, changed = weigher(), weigher()
+    for _ in range(200):
+        weigh(normal, 0.02, anomaly=0.3)
+        weigh(changed, 0.02, anomaly=1.5)
+    rare, usual = weigh(normal, 0.02, anomaly=1.5), weigh(changed, 0.02, anomaly=1.5)
+    assert rare.reasons["anomalous"] > 20 * usual.reasons.get("anomalous", 0.0)
+    assert weigh(changed, 0.5, anomaly=1.5).weight > 3 * usual.weight
+
+
 def test_the_kth_near_duplicate_has_a_kth_of_the_reasons():
     """Rule 2: 1/k on the reasons, not on the audit share."""
     first = weigh(weigher(), 0.5, k=1)
