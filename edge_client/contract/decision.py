@@ -4,6 +4,8 @@
 2. Otherwise the defect probability is the sum over classes of kind defect.
 3. Inside [unsure_low, unsure_high) the verdict is ``unsure``.
 4. A frame that would pass but whose anomaly score reaches the threshold is ``unsure``.
+5. The class that goes with the verdict, the unsure band aside: the most probable defect where the defect probability
+   reaches the threshold, else the most probable class of kind ok.
 """
 
 from collections.abc import Sequence
@@ -12,7 +14,7 @@ from enum import Enum
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_client.contract.engine_metadata import ClassInfo, EngineMetadata, Kind
+from edge_client.contract.engine_metadata import ClassInfo, EngineMetadata, Kind, Thresholds
 
 
 class Verdict(Enum):
@@ -54,6 +56,32 @@ def decide(probabilities: NDArray[np.float32], anomaly: NDArray[np.float32], met
     return [
         _one(float(p[i]), bool(strange[i]), limits.defect, limits.unsure_low, limits.unsure_high) for i in range(len(p))
     ]
+
+
+def decided_class(
+    probabilities: NDArray[np.float32], classes: Sequence[ClassInfo], thresholds: Thresholds
+) -> NDArray[np.int64]:
+    """Return the class of each of N frames by rule 5.
+
+    Args:
+        probabilities: float32 [N, K].
+        classes: K classes in the engine's order.
+        thresholds: The engine's.
+
+    Returns:
+        int [N], index into the classes.
+
+    >>> two = (ClassInfo(name="ok", kind=Kind.OK), ClassInfo(name="crack", kind=Kind.DEFECT))
+    >>> decided_class(np.array([[0.7, 0.3], [0.9, 0.1]], np.float32), two, Thresholds(defect=0.25)).tolist()
+    [1, 0]
+    """
+    is_defect = np.array([c.kind is Kind.DEFECT for c in classes], dtype=bool)
+    rejected = defect_probability(probabilities, classes) >= thresholds.defect
+    allowed = is_defect[None, :] == rejected[:, None]
+    if is_defect.all() or not is_defect.any():
+        allowed[:] = True
+    chosen: NDArray[np.int64] = np.where(allowed, probabilities, -1.0).argmax(axis=1)
+    return chosen
 
 
 def _one(p: float, strange: bool, defect: float, low: float, high: float) -> Verdict:

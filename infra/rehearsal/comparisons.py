@@ -20,7 +20,7 @@ from data.workspace import Workspace
 from flows.stack import registry_of
 from flows.training_set import TrainingSet, make_ready
 from infra.rehearsal import plan as rehearsal_plan
-from infra.rehearsal.measures import HoldoutMeasure
+from infra.rehearsal.measures import Answers, HoldoutMeasure
 from infra.rehearsal.plan import Frame
 from infra.rehearsal.results import Comparison, Figure, HoldoutScore
 from training.embeddings import EmbeddingCache
@@ -126,7 +126,8 @@ def _score(
         seed=seed,
     )
     learnt, bank, _ = learn_with_bank(request)
-    return measure.of_probabilities(learnt.head.probabilities(holdout.features, bank.score(holdout.patches)))
+    probabilities = learnt.head.probabilities(holdout.features, bank.score(holdout.patches))
+    return measure.of_answers(Answers(probabilities=probabilities, thresholds=learnt.thresholds))
 
 
 def _examples(ready: TrainingSet, stream: _Embedded, chosen: NDArray[np.int64]) -> Examples:

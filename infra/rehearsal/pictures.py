@@ -24,9 +24,11 @@ def choose_pictures(measure: HoldoutMeasure, first: str, last: str, classes: Seq
         last: Version after it.
         classes: K classes.
     """
-    before, after = measure.probabilities_of(first), measure.probabilities_of(last)
+    then, now = measure.answers_of(first), measure.answers_of(last)
+    before, after = then.probabilities, now.probabilities
+    was, told = measure.decided(then), measure.decided(now)
     truth = measure.labels
-    was_right, is_right = before.argmax(axis=1) == truth, after.argmax(axis=1) == truth
+    was_right, is_right = was == truth, told == truth
     rows = np.arange(len(truth))
     change = after[rows, truth] - before[rows, truth]
     mended, worse = np.flatnonzero(~was_right & is_right), np.flatnonzero(was_right & ~is_right)
@@ -34,16 +36,15 @@ def choose_pictures(measure: HoldoutMeasure, first: str, last: str, classes: Seq
     def picture(i: int) -> Picture:
         path = measure.frames[i].path
 
-        def said(row: NDArray[np.float32]) -> str:
-            best = int(row.argmax())
-            return f"{classes[best].name} {row[best]:.2f}"
+        def said(row: NDArray[np.float32], decided: int) -> str:
+            return f"{classes[decided].name} {row[decided]:.2f}"
 
         return Picture(
             image=path.read_bytes(),
             media_type=media_type_of(path) or "image/png",
             label=classes[int(truth[i])].name,
-            before=said(before[i]),
-            after=said(after[i]),
+            before=said(before[i], int(was[i])),
+            after=said(after[i], int(told[i])),
         )
 
     return Pictures(
