@@ -190,8 +190,7 @@ class Outbox:
             self._spool.sampler.release(window)
             self._spool.extras.count()
             self._spool.forget_old()
-        for (sample_id,) in rows:
-            self._spool.blob_path(sample_id).unlink(missing_ok=True)
+        self._spool.unlink_blobs([sample_id for (sample_id,) in rows])
         return len(rows)
 
     def _choose(self, window: int) -> tuple[int, list[tuple[str, str]]] | None:

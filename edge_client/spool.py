@@ -124,7 +124,7 @@ class Spool:
                 self._apply(step, writing)
             self._write_blobs(writing)
             self._write_rows(writing)
-        self._unlink([*writing.evicted, *writing.unlink])
+        self.unlink_blobs([*writing.evicted, *writing.unlink])
         return Committed(
             kept=frozenset(writing.blobs), refused=frozenset(writing.refused), thresholds=self.thresholds()
         )
@@ -189,7 +189,7 @@ class Spool:
             for sample_id in wanted - on_disk:
                 self.mark_damaged(sample_id)
             self.db.execute("COMMIT")
-            self._unlink(sorted(on_disk - wanted))
+            self.unlink_blobs(sorted(on_disk - wanted))
             self._load()
 
     def mark_damaged(self, sample_id: str) -> None:
@@ -294,7 +294,7 @@ class Spool:
                 write_durably(self.blob_path(sample_id), sealed)
             except OSError:
                 del writing.blobs[sample_id]
-                self._unlink([sample_id])
+                self.unlink_blobs([sample_id])
                 if isinstance(step, Offer):
                     self.sampler.drop(step.window, sample_id)
                     lost = Tally(overload=1)
@@ -374,7 +374,7 @@ class Spool:
         with suppress(sqlite3.Error):
             self.db.execute("ROLLBACK")
         if not is_damage(error):
-            self._unlink(list(new_blobs))
+            self.unlink_blobs(list(new_blobs))
             try:
                 self._load()
             except sqlite3.Error as second:
@@ -389,7 +389,8 @@ class Spool:
         self.db, self.epoch = self._files.open()
         self._begin()
 
-    def _unlink(self, sample_ids: Collection[str]) -> None:
+    def unlink_blobs(self, sample_ids: Collection[str]) -> None:
+        """Remove blobs; one that the disk does not let go is removed at the next start."""
         for sample_id in sample_ids:
-            with suppress(OSError):  # a leftover is removed at the next start
+            with suppress(OSError):
                 self.blob_path(sample_id).unlink(missing_ok=True)

@@ -9,6 +9,7 @@ command -v "$python" >/dev/null || needed+=(python3)
 "$python" -c 'import ensurepip, venv' 2>/dev/null || needed+=(python3-venv)
 [ -x /usr/bin/chromium ] || needed+=(chromium)     # the console's and the report's tests drive it
 [ -d /usr/lib/postgresql ] || needed+=(postgresql) # the catalog's tests run on it
+command -v cc >/dev/null || needed+=(gcc libc6-dev) # a test builds the library that cuts and fails the spool's writes
 if [ ${#needed[@]} -gt 0 ]; then
     if [ "$(id -u)" = 0 ]; then
         echo "set-up: system packages: ${needed[*]}"
