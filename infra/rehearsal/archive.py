@@ -61,13 +61,14 @@ def write_demo_index(path: Path, seed: int) -> Path:
     held = {c.path for c in poly[: len(poly) // HELD_OUT]}
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(["path", "label", "stage"])
+        writer.writerow(["path", "label", "stage", "group"])
         for cell in source.cells:
             if cell.kind == "mono":
                 stage = Stage.FACTORY
             else:
                 stage = Stage.HOLDOUT if cell.path in held else Stage.STREAM
-            writer.writerow([str(source.root / cell.path), cell.label, stage.value])
+            # The group decides what is golden: it must not depend on where the package is installed.
+            writer.writerow([str(source.root / cell.path), cell.label, stage.value, cell.path])
     return path
 
 
