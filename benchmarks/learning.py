@@ -17,7 +17,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,7 +28,8 @@ from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, balanced_accuracy_score
 from threadpoolctl import threadpool_limits
 
-from edge_client.contract.engine_metadata import ClassInfo, EngineMetadata, Kind
+from data.priority_sampling import priority_sample
+from edge_client.contract.engine_metadata import ClassInfo, EngineMetadata, Kind, Thresholds
 from edge_client.weights import Weigher
 from training.anomaly import Bank
 from training.examples import FACTORY, FIELD, Examples
@@ -169,8 +170,8 @@ def play(cells: Cells, job: Job) -> Story:
             continue
         n = round(job.budget * streamed) - len(labelled)
         weight = _weights(cells, job.strategy, learnt, scored.bank, part, weigher)
-        kept, p1 = _priority_sample(weight, random, max(n, round(CAPTURED * len(part))))
-        drawn, p2 = _priority_sample(weight[kept] / p1, random, n)
+        kept, p1 = _draw(weight, random, max(n, round(CAPTURED * len(part))))
+        drawn, p2 = _draw(weight[kept] / p1, random, n)
         labelled = np.concatenate([labelled, part[kept][drawn]])
         inclusion = np.concatenate([inclusion, p1[drawn] * p2])
         captured = np.concatenate([captured, part[kept]])
@@ -183,13 +184,11 @@ def play(cells: Cells, job: Job) -> Story:
     )
 
 
-def _priority_sample(weight: Floats, random: np.random.Generator, n: int) -> tuple[Rows, Floats]:
+def _draw(weight: Floats, random: np.random.Generator, n: int) -> tuple[Rows, Floats]:
     """Draw n; returns their indices and inclusion probabilities."""
-    q = weight / (1.0 - random.random(len(weight)))
-    order = np.argsort(-q)
-    threshold = q[order[n]] if n < len(q) else 0.0
-    drawn = order[:n]
-    return drawn, np.minimum(1.0, weight[drawn] / threshold) if threshold else np.ones(len(drawn))
+    sample = priority_sample(weight.tolist(), (1.0 - random.random(len(weight))).tolist(), n)
+    drawn = sample.order[:n]
+    return drawn, sample.p[drawn]
 
 
 def _defect_probability(cells: Cells, learnt: Learnt, bank: Bank, rows: Rows) -> Floats:
@@ -202,23 +201,51 @@ def _weights(cells: Cells, strategy: str, learnt: Learnt, bank: Bank, rows: Rows
     if strategy in RULES:
         weight = RULES[strategy](_defect_probability(cells, learnt, bank, rows))
         return np.asarray(weight + AUDIT / (1 - AUDIT) * weight.mean())
+    return np.array(list(weigh(judge(cells, learnt, bank, rows), weigher)))
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What an engine says of n frames: float32 [n, K], [n] and [n, D], and the engine's metadata."""
+
+    probabilities: NDArray[np.float32]
+    anomaly: NDArray[np.float32]
+    embeddings: NDArray[np.float32]
+    metadata: EngineMetadata
+
+    def select(self, rows: Rows) -> Judged:
+        """Return some of the frames, in that order."""
+        return Judged(self.probabilities[rows], self.anomaly[rows], self.embeddings[rows], self.metadata)
+
+
+def judge(cells: Cells, learnt: Learnt, bank: Bank, rows: Rows) -> Judged:
+    """Let what was learnt answer for frames as an engine would."""
     anomaly = bank.score(cells.patches[rows])
-    probabilities = learnt.head.probabilities(cells.features[rows], anomaly)
     embeddings = cells.features[rows, : cells.trunk.embedding_width]
-    embeddings = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
-    metadata = EngineMetadata(
+    return Judged(
+        probabilities=learnt.head.probabilities(cells.features[rows], anomaly),
+        anomaly=anomaly,
+        embeddings=embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True),
+        metadata=metadata_of(cells.trunk.id, tuple(float(share) for share in learnt.prior), learnt.thresholds),
+    )
+
+
+def metadata_of(embedding_id: str, prior: tuple[float, ...], thresholds: Thresholds) -> EngineMetadata:
+    """Describe an engine of these benchmarks."""
+    return EngineMetadata(
         engine_id="benchmark",
         inspection="cells",
         classes=CLASSES,
-        thresholds=learnt.thresholds,
-        training_prior=tuple(float(share) for share in learnt.prior),
-        embedding_id=cells.trunk.id,
+        thresholds=thresholds,
+        training_prior=prior,
+        embedding_id=embedding_id,
     )
-    found = [
-        weigher.weigh(probabilities=p, anomaly=float(a), embedding=e, metadata=metadata, k=1).weight
-        for p, a, e in zip(probabilities, anomaly, embeddings, strict=True)
-    ]
-    return np.array(found)
+
+
+def weigh(judged: Judged, weigher: Weigher) -> Iterator[float]:
+    """Yield the weight of each frame, one after another, as a device weighs them."""
+    for p, a, e in zip(judged.probabilities, judged.anomaly, judged.embeddings, strict=True):
+        yield weigher.weigh(probabilities=p, anomaly=float(a), embedding=e, metadata=judged.metadata, k=1).weight
 
 
 @functools.cache

@@ -13,15 +13,7 @@ from typing import Any
 
 import numpy as np
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Figure:
-    """A number with its spread and the n behind it."""
-
-    value: float
-    low: float
-    high: float
-    n: int
+from training.evaluate import Measure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,13 +34,13 @@ class Row:
         return Row(case=case, unit=unit, median=median, low=low, high=high, n=len(values))
 
 
-def ratio_of_means(ours: Sequence[float], theirs: Sequence[float], *, seed: int = 0, resamples: int = 2000) -> Figure:
+def ratio_of_means(ours: Sequence[float], theirs: Sequence[float], *, seed: int = 0, resamples: int = 2000) -> Measure:
     """Ratio of the means of paired runs, with a 95 % bootstrap interval over the runs."""
     a, b = np.asarray(ours, dtype=float), np.asarray(theirs, dtype=float)
     rows = np.random.default_rng(seed).integers(0, len(a), size=(resamples, len(a)))
     ratios = a[rows].mean(axis=1) / np.maximum(b[rows].mean(axis=1), 1e-12)
     low, high = (float(q) for q in np.quantile(ratios, [0.025, 0.975]))
-    return Figure(value=float(a.mean() / max(b.mean(), 1e-12)), low=low, high=high, n=len(a))
+    return Measure(value=float(a.mean() / max(b.mean(), 1e-12)), low=low, high=high, n=len(a))
 
 
 def machine() -> dict[str, Any]:
@@ -68,7 +60,7 @@ def machine() -> dict[str, Any]:
     }
 
 
-def tell(benchmark: str, rows: Sequence[Row], figures: Mapping[str, Figure], *, as_json: bool) -> None:
+def tell(benchmark: str, rows: Sequence[Row], figures: Mapping[str, Measure], *, as_json: bool) -> None:
     """Print a benchmark's outcome."""
     if as_json:
         value = {

@@ -25,16 +25,16 @@ from numpy.typing import NDArray
 from PIL import Image
 from threadpoolctl import threadpool_limits
 
-from benchmarks.learning import CLASSES, Cells
-from benchmarks.result import Figure, Row, ratio_of_means, tell
-from edge_client.contract.engine_metadata import EngineMetadata, Thresholds
+from benchmarks.learning import AUDIT, Cells, Judged, judge, metadata_of, weigh
+from benchmarks.result import Row, ratio_of_means, tell
+from edge_client.contract.engine_metadata import Thresholds
 from edge_client.contract.inclusion import counts_for_estimates, inclusion_probability
 from edge_client.sampler import Sampler
 from edge_client.weights import Weigher
+from training.evaluate import Measure
 from training.fit import learn, score_examples
 from training.plans import DEFAULT
 
-Floats = NDArray[np.float64]
 FRAMES = 20_000
 DEFECTS = 0.02
 BYTES = 0.1  # of the stream's bytes are kept
@@ -46,7 +46,7 @@ def _ns_per_frame(run: Callable[[], None], frames: int) -> float:
     return (time.perf_counter_ns() - started) / frames
 
 
-def costs(repeats: int) -> tuple[list[Row], Figure]:
+def costs(repeats: int) -> tuple[list[Row], Measure]:
     """Time a stream through each way, one after another in each repeat."""
     random = np.random.default_rng(0)
     weights = (0.1 + random.random(FRAMES)).tolist()
@@ -71,23 +71,26 @@ def costs(repeats: int) -> tuple[list[Row], Figure]:
             elif (j := secrets.randbelow(i + 1)) < 200:
                 kept[j] = i
 
-    def weigh() -> None:
-        weigher = Weigher(audit_share=0.3, random=np.random.default_rng(0))
-        metadata = _metadata("benchmark", (0.8, 0.2))
-        for p, e in zip(probabilities, embeddings, strict=True):
-            weigher.weigh(probabilities=p, anomaly=0.4, embedding=e, metadata=metadata, k=1)
+    frames = FRAMES // 10
+    judged = Judged(
+        probabilities, np.full(frames, 0.4, np.float32), embeddings, metadata_of("benchmark", (0.8, 0.2), Thresholds())
+    )
+
+    def weighing() -> None:
+        for _ in weigh(judged, Weigher(audit_share=AUDIT, random=np.random.default_rng(0))):
+            pass
 
     times: dict[str, list[float]] = {"priority sampling": [], "reservoir": [], "weighing, 1280-wide embedding": []}
     for _ in range(repeats):
         times["priority sampling"].append(_ns_per_frame(priority, FRAMES))
         times["reservoir"].append(_ns_per_frame(reservoir, FRAMES))
-        times["weighing, 1280-wide embedding"].append(_ns_per_frame(weigh, FRAMES // 10))
+        times["weighing, 1280-wide embedding"].append(_ns_per_frame(weighing, frames))
     rows = [Row.of(name, "ns a frame", values) for name, values in times.items()]
     ours = rows[0]
-    return rows, Figure(value=ours.median, low=ours.low, high=ours.high, n=ours.n)
+    return rows, Measure(value=ours.median, low=ours.low, high=ours.high, n=ours.n)
 
 
-def totals(runs: int) -> tuple[list[Row], Figure]:
+def totals(runs: int) -> tuple[list[Row], Measure]:
     """Draw one population again and again; z of the mean of each estimated total against the truth."""
     random = np.random.default_rng(7)
     n, windows = 240, 4
@@ -128,33 +131,19 @@ def totals(runs: int) -> tuple[list[Row], Figure]:
         for name, v in found.items()
     ]
     largest = max(abs(v) for v in z.values())
-    return rows, Figure(value=float(largest), low=0.0, high=float(largest), n=runs)
+    return rows, Measure(value=float(largest), low=0.0, high=float(largest), n=runs)
 
 
 @dataclass(frozen=True, slots=True)
 class _Stream:
-    """What the engine says of the cells that may pass, and what they weigh on the wire."""
+    """The cells that may pass: the truth, what the engine says of them, and what they weigh on the wire."""
 
     defect: NDArray[np.bool_]
-    probabilities: NDArray[np.float32]
-    anomaly: NDArray[np.float32]
-    embeddings: NDArray[np.float32]
+    judged: Judged
     bytes: NDArray[np.int64]
-    metadata: EngineMetadata
 
 
-def _metadata(embedding_id: str, prior: tuple[float, ...]) -> EngineMetadata:
-    return EngineMetadata(
-        engine_id="benchmark",
-        inspection="cells",
-        classes=CLASSES,
-        thresholds=Thresholds(),
-        training_prior=prior,
-        embedding_id=embedding_id,
-    )
-
-
-def _judged(cache: Path) -> _Stream:
+def _stream(cache: Path) -> _Stream:
     """Learn from the monocrystalline cells and 103 of the others; judge the rest."""
     cells = Cells(cache, "int8", [DEFAULT])
     random = np.random.default_rng(0)
@@ -164,15 +153,9 @@ def _judged(cache: Path) -> _Stream:
     with threadpool_limits(1):
         scored = score_examples(request)
         learnt = learn(request, scored.scores)
-        anomaly = scored.bank.score(cells.patches[rest])
-    embeddings = cells.features[rest, : cells.trunk.embedding_width]
+        judged = judge(cells, learnt, scored.bank, rest)
     return _Stream(
-        defect=cells.defect[rest] == 1,
-        probabilities=learnt.head.probabilities(cells.features[rest], anomaly),
-        anomaly=anomaly,
-        embeddings=embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True),
-        bytes=np.array([_png_bytes(cells.frames[i]) for i in rest]),
-        metadata=_metadata(cells.trunk.id, tuple(float(share) for share in learnt.prior)),
+        defect=cells.defect[rest] == 1, judged=judged, bytes=np.array([_png_bytes(cells.frames[i]) for i in rest])
     )
 
 
@@ -182,9 +165,9 @@ def _png_bytes(frame: NDArray[np.uint8]) -> int:
     return file.tell()
 
 
-def rare(cache: Path, runs: int) -> tuple[list[Row], dict[str, Figure]]:
+def rare(cache: Path, runs: int) -> tuple[list[Row], dict[str, Measure]]:
     """Count the defects that each way keeps for the same bytes."""
-    stream = _judged(cache)
+    stream = _stream(cache)
     shares: dict[str, list[float]] = {"priority sampling": [], "reservoir": [], "band": []}
     for run in range(runs):
         random = np.random.default_rng(run)
@@ -203,18 +186,11 @@ def rare(cache: Path, runs: int) -> tuple[list[Row], dict[str, Figure]]:
 
 
 def _priority(stream: _Stream, rows: NDArray[np.int64], budget: int, random: np.random.Generator) -> NDArray[np.int64]:
-    weigher = Weigher(audit_share=0.3, random=random)
     sampler = Sampler(pool_bytes=10**12)
     sampler.open_window(1, byte_budget=budget)
-    for i in rows:
-        weighed = weigher.weigh(
-            probabilities=stream.probabilities[i],
-            anomaly=float(stream.anomaly[i]),
-            embedding=stream.embeddings[i],
-            metadata=stream.metadata,
-            k=1,
-        )
-        sampler.offer(1, str(i), weight=weighed.weight, u=1.0 - float(random.random()), size=int(stream.bytes[i]))
+    weights = weigh(stream.judged.select(rows), Weigher(audit_share=AUDIT, random=random))
+    for i, weight in zip(rows, weights, strict=True):
+        sampler.offer(1, str(i), weight=weight, u=1.0 - float(random.random()), size=int(stream.bytes[i]))
     return np.array(sorted(int(key) for key in sampler.keys(1)), dtype=np.int64)
 
 
@@ -227,7 +203,7 @@ def _band(stream: _Stream, rows: NDArray[np.int64], budget: int, _: np.random.Ge
     """Keep what lies below a confidence, first come; the confidence is the best of several for this very stream."""
     best, most = rows[:0], -1
     for confidence in (0.6, 0.7, 0.8, 0.9):
-        inside = rows[stream.probabilities[rows].max(axis=1) < confidence]
+        inside = rows[stream.judged.probabilities[rows].max(axis=1) < confidence]
         kept = inside[np.cumsum(stream.bytes[inside]) <= budget]
         if int(stream.defect[kept].sum()) > most:
             best, most = kept, int(stream.defect[kept].sum())

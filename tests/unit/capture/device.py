@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from edge_client.contract.bucket import Bucket, DirectoryBucket, ObjectInfo
+from edge_client.contract.names import shard_key
 from edge_client.contract.record import WindowRecord
 from edge_client.contract.sample import EventsBlob, SampleBlob, unpack_blob
 from edge_client.contract.sealing import generate_identity, load_identity, unseal
@@ -117,31 +118,39 @@ reserve_bytes = 0
 
     def records(self, bucket: Bucket | None = None) -> list[WindowRecord]:
         """All records in the bucket, verified, in order."""
-        bucket = bucket or DirectoryBucket(self.folder / "bucket")
-        return [
-            WindowRecord.verify(bucket.get(o.key, max_bytes=1 << 26), self.public_key)
-            for o in bucket.list("inbox/")
-            if o.key.endswith("window.json")
-        ]
+        return records_in(bucket or DirectoryBucket(self.folder / "bucket"), self.public_key)
 
     def blobs(self, record: WindowRecord, bucket: Bucket | None = None) -> dict[str, SampleBlob | EventsBlob]:
         """All that a record lists, checked against it and opened."""
-        bucket = bucket or DirectoryBucket(self.folder / "bucket")
-        prefix = f"inbox/{record.device}/{record.epoch:06d}-{record.window:08d}/"
-        opened: dict[str, SampleBlob | EventsBlob] = {}
-        for shard in record.shards:
-            data = bucket.get(f"{prefix}{shard.n}.tar", max_bytes=1 << 26)
-            assert hashlib.sha256(data).hexdigest() == shard.sha256
-            assert len(data) == shard.bytes
-            members = read_shard(data)
-            listed = {e.name: e for e in record.manifest if e.shard == shard.n}
-            assert set(members) == set(listed)
-            for name, sealed in members.items():
-                assert hashlib.sha256(sealed).hexdigest() == listed[name].sha256
-                assert len(sealed) == listed[name].bytes
-                opened[listed[name].sample_id] = unpack_blob(unseal(sealed, self.identity))
-        assert set(opened) == {e.sample_id for e in record.manifest}
-        return opened
+        sealed = sealed_of(record, bucket or DirectoryBucket(self.folder / "bucket"))
+        return {sample_id: unpack_blob(unseal(data, self.identity)) for sample_id, data in sealed.items()}
+
+
+def records_in(bucket: Bucket, public_key: str) -> list[WindowRecord]:
+    """All records in a bucket, verified, in order."""
+    return [
+        WindowRecord.verify(bucket.get(o.key, max_bytes=1 << 26), public_key)
+        for o in bucket.list("inbox/")
+        if o.key.endswith("window.json")
+    ]
+
+
+def sealed_of(record: WindowRecord, bucket: Bucket) -> dict[str, bytes]:
+    """Sample id → sealed blob, for all that a record lists and nothing else, checked against it."""
+    found: dict[str, bytes] = {}
+    for shard in record.shards:
+        data = bucket.get(shard_key(record.device, record.epoch, record.window, shard.n), max_bytes=1 << 26)
+        assert hashlib.sha256(data).hexdigest() == shard.sha256
+        assert len(data) == shard.bytes
+        members = read_shard(data)
+        listed = {e.name: e for e in record.manifest if e.shard == shard.n}
+        assert set(members) == set(listed)
+        for name, sealed in members.items():
+            assert hashlib.sha256(sealed).hexdigest() == listed[name].sha256
+            assert len(sealed) == listed[name].bytes
+            found[listed[name].sample_id] = sealed
+    assert set(found) == {e.sample_id for e in record.manifest}
+    return found
 
 
 def noise(seed: int, side: int = 32) -> np.ndarray:

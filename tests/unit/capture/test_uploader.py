@@ -17,7 +17,7 @@ from edge_client.outbox import Outbox, Sender
 from edge_client.spool import Spool
 from edge_client.steps import Seal
 from edge_client.uploader import Uploader
-from tests.unit.capture.device import TroubledBucket
+from tests.unit.capture.device import TroubledBucket, records_in, sealed_of
 from tests.unit.capture.test_spool import CLOCK, extra, offer, opening, seen, spool
 
 
@@ -57,23 +57,12 @@ class Sending:
             pass
 
     def records(self) -> list[WindowRecord]:
-        return [
-            WindowRecord.verify(self.bucket.get(o.key, max_bytes=1 << 24), self.public_key)
-            for o in self.bucket.list("inbox/")
-            if o.key.endswith("window.json")
-        ]
+        return records_in(self.bucket, self.public_key)
 
     def stored(self, record: WindowRecord) -> dict[int, str]:
         """Sample number → digest of what the bucket holds, for all that a record lists."""
-        prefix = f"inbox/line-1/{record.epoch:06d}-{record.window:08d}/"
-        found = {}
-        for shard in record.shards:
-            data = self.bucket.get(f"{prefix}{shard.n}.tar", max_bytes=1 << 24)
-            assert hashlib.sha256(data).hexdigest() == shard.sha256
-            for name, sealed in read_shard(data).items():
-                found[int(name.removesuffix(".age"), 16)] = hashlib.sha256(sealed).hexdigest()
-        assert found == {int(e.sample_id, 16): e.sha256 for e in record.manifest}
-        return found
+        sealed = sealed_of(record, self.bucket)
+        return {int(sample_id, 16): hashlib.sha256(data).hexdigest() for sample_id, data in sealed.items()}
 
 
 @pytest.fixture

@@ -15,13 +15,13 @@ from contextlib import suppress
 from pathlib import Path
 
 from edge_client.contract.bucket import DirectoryBucket
-from edge_client.contract.record import WindowRecord
 from edge_client.contract.signing import load_private_key, public_hex
 from edge_client.spool import Spool
 from edge_client.spool_database import SpoolError
 from edge_client.steps import Seal, Step
 from edge_client.uploader import Uploader
 from tests.integration.capture.crash.story import BUDGET, Line, open_spool, outbox_of, state_of
+from tests.unit.capture.device import records_in
 from tests.unit.capture.test_spool import CLOCK, extra, opening
 
 # A disk that is full or read-only stays so for a while; an error of the medium comes and goes.
@@ -98,12 +98,7 @@ def one(
     while uploader.send_next():
         pass
     public_key = public_hex(load_private_key(key))
-    listed = [
-        entry.sample_id
-        for info in bucket.list("inbox/")
-        if info.key.endswith("window.json")
-        for entry in WindowRecord.verify(bucket.get(info.key, max_bytes=1 << 24), public_key).manifest
-    ]
+    listed = [entry.sample_id for record in records_in(bucket, public_key) for entry in record.manifest]
     evicted = {name for name, e in state_of(spool)["entries"].items() if e[0] == "evicted"}
     assert len(listed) == len(set(listed))
     assert promised - evicted <= set(listed)

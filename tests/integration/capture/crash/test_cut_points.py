@@ -1,4 +1,4 @@
-"""The spool is cut after every single change that it makes to the disk, in three ways: nothing promised is lost."""
+"""The spool is cut after every single change that it makes to the disk, in four ways: nothing promised is lost."""
 
 import hashlib
 import os
@@ -12,12 +12,11 @@ from typing import Any
 
 from edge_client.contract.bucket import DirectoryBucket
 from edge_client.contract.inclusion import counts_for_estimates
-from edge_client.contract.record import WindowRecord
-from edge_client.contract.shard import read_shard
 from edge_client.contract.signing import generate_private_key
 from edge_client.uploader import Uploader
 from tests.integration.capture.crash.disk import Disk, read_journal, write_image
 from tests.integration.capture.crash.story import BUDGET, LIMIT, open_spool, outbox_of, state_of
+from tests.unit.capture.device import records_in, sealed_of
 from tests.unit.capture.test_spool import CLOCK
 
 HERE = Path(__file__).parent
@@ -120,18 +119,11 @@ def _send_everything(story: Story, folder: Path, spool: Any, told: Told, found: 
         pass
     assert all(bucket.get(key, max_bytes=1 << 24) == data for key, data in records.items())  # the same object again
     listed: list[str] = []
-    for info in bucket.list("inbox/"):
-        if not info.key.endswith("window.json"):
-            continue
-        record = WindowRecord.verify(bucket.get(info.key, max_bytes=1 << 24), story.public_key)
+    for record in records_in(bucket, story.public_key):
         state = found["windows"].get(str(record.window))
         if state is not None:
             assert record.frames == state[2]
-        for shard in record.shards:
-            data = bucket.get(f"{info.key.removesuffix('window.json')}{shard.n}.tar", max_bytes=1 << 24)
-            assert hashlib.sha256(data).hexdigest() == shard.sha256
-            members = {name: hashlib.sha256(sealed).hexdigest() for name, sealed in read_shard(data).items()}
-            assert members == {e.name: e.sha256 for e in record.manifest if e.shard == shard.n}
+        sealed_of(record, bucket)  # everything that it lists is there
         listed += [e.sample_id for e in record.manifest]
         counted = [e for e in record.manifest if e.extra is None]
         released = {name for name, e in found["entries"].items() if e[4]}

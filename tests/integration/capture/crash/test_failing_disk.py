@@ -1,4 +1,4 @@
-"""Every change that the spool makes to its disk fails in turn: full, broken, read-only; once, and from then on."""
+"""Every change that the spool makes to its disk fails in turn: full or read-only from then on, or broken once."""
 
 import json
 import os
