@@ -259,7 +259,7 @@ class Spool:
         elif isinstance(step, Seen):
             self._tallies[step.window].add(step.tally)
             writing.touched.add(step.window)
-            if step.tally.overload:
+            if step.tally.overload_priority > 0:
                 self.sampler.overload(step.window, step.tally.overload_priority)
             self.db.execute("UPDATE windows SET closed_at = ? WHERE window = ?", (step.at.isoformat(), step.window))
         else:
