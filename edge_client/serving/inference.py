@@ -299,10 +299,11 @@ def _wanted(outputs: object, *, binary: bool) -> tuple[Wanted, ...]:
 
 
 def _context(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    context: dict[str, Any] = dict(_object(parameters.get("context", {}), "context"))
-    for key, value in parameters.items():
-        if key not in _OWN and key not in IGNORED and not key.startswith("triton_"):
-            context[key] = value
+    context: dict[str, Any] = _object(parameters.get("context", {}), "context") | {
+        key: value
+        for key, value in parameters.items()
+        if key not in _OWN and key not in IGNORED and not key.startswith("triton_")
+    }
     for key, value in context.items():
         check_text(key, "the name of a process value", 128)
         if isinstance(value, str):
