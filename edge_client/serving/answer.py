@@ -39,7 +39,7 @@ class Output:
         """Return the binary form."""
         if isinstance(self.values, list):
             return bytes_to_binary([value.encode() for value in self.values])
-        return memoryview(self.values).cast("B")
+        return self.values.data.cast("B")
 
     def json(self) -> list[Any]:
         """Return the values as one flat list."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -160,7 +160,7 @@ def _metrics(service: Service, to: Route, body: memoryview) -> Answer:
     return Answer(status=200, pieces=[text], media_type=b"text/plain; version=0.0.4; charset=utf-8")
 
 
-_ANSWERS = {
+_ANSWERS: dict[Action, Callable[[Service, Route, memoryview], Answer]] = {
     Action.SERVER: lambda service, to, body: _ok(service.server()),
     Action.LIVE: lambda service, to, body: _ok({"live": True}),
     Action.READY: _ready,

@@ -77,6 +77,11 @@ class HttpServer:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{'https' if self._tls is not None else 'http'}://{host}:{self.port}"
 
+    @property
+    def accepts(self) -> bool:
+        """Whether connections are accepted."""
+        return self._thread.is_alive()
+
     def start(self) -> None:
         """Begin to accept connections."""
         self._thread.start()

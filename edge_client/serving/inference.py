@@ -193,7 +193,20 @@ def from_raw(name: str, datatype: str, shape: tuple[int, ...], data: memoryview)
     """
     if datatype == "UINT8":
         return tensors.uint8_from_binary(data, shape, name)
-    return _elements(name, tensors.bytes_from_binary(data, shape, name))
+    values = tensors.bytes_from_binary(data, shape, name)
+    return as_texts(values) if name == "part_id" else values
+
+
+def as_texts(values: Sequence[bytes]) -> list[str]:
+    """Return part ids that came as bytes.
+
+    Raises:
+        Refusal: One is no UTF-8.
+    """
+    try:
+        return [value.decode() for value in values]
+    except UnicodeDecodeError as error:
+        raise bad(f"input 'part_id' holds bytes that are no UTF-8: {error}") from None
 
 
 def check_input(name: object, datatype: object, shape: object, known: Mapping[str, Any]) -> tuple[int, ...]:
@@ -270,15 +283,6 @@ def _from_json(name: str, datatype: str, shape: tuple[int, ...], given: Mapping[
         return tensors.uint8_from_json(given["data"], shape, name)
     texts = tensors.bytes_from_json(given["data"], shape, name)
     return texts if name == "part_id" else [tensors.from_base64(text, name) for text in texts]
-
-
-def _elements(name: str, values: list[bytes]) -> list[Any]:
-    if name != "part_id":
-        return values
-    try:
-        return [value.decode() for value in values]
-    except UnicodeDecodeError as error:
-        raise bad(f"input 'part_id' holds bytes that are no UTF-8: {error}") from None
 
 
 def _wanted(outputs: object, *, binary: bool) -> tuple[Wanted, ...]:

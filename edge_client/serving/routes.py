@@ -62,15 +62,23 @@ class MethodRefused(Refusal):
         self.allowed = allowed
 
 
-_PLAIN = {
+_PLAIN: dict[tuple[str, ...], Action] = {
     ("v2",): Action.SERVER,
     ("v2", "health", "live"): Action.LIVE,
     ("v2", "health", "ready"): Action.READY,
     ("v2", "repository", "index"): Action.INDEX,
     ("metrics",): Action.METRICS,
 }
-_OF_A_MODEL = {(): Action.MODEL, ("ready",): Action.MODEL_READY, ("infer",): Action.INFER}
-_OF_A_MODEL_ALONE = {("flag",): Action.FLAG, ("outcome",): Action.OUTCOME, ("status",): Action.STATUS}
+_OF_A_MODEL: dict[tuple[str, ...], Action] = {
+    (): Action.MODEL,
+    ("ready",): Action.MODEL_READY,
+    ("infer",): Action.INFER,
+}
+_OF_A_MODEL_ALONE: dict[tuple[str, ...], Action] = {
+    ("flag",): Action.FLAG,
+    ("outcome",): Action.OUTCOME,
+    ("status",): Action.STATUS,
+}
 
 
 def route(method: str, path: str) -> Route:

@@ -13,6 +13,7 @@ in `run`, not a copy of the engine.
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,6 +38,7 @@ class Slots:
         self._running = 0
         self._closed = False
         self._waiting: deque[_Ticket] = deque()
+        self._since: dict[int, float] = {}  # thread -> when it got its slot
 
     @property
     def running(self) -> int:
@@ -56,10 +58,18 @@ class Slots:
             Refusal: OVERLOADED, by rules 3 and 5.
         """
         self.take()
+        me = threading.get_ident()
+        self._since[me] = time.monotonic()
         try:
             yield
         finally:
+            del self._since[me]
             self.give()
+
+    def longest(self) -> float:
+        """For how many seconds the longest running request has run; 0 for none."""
+        now = time.monotonic()
+        return max((now - since for since in list(self._since.values())), default=0.0)
 
     def take(self) -> None:
         """Wait for a slot; each must be given back with `give`.
