@@ -1,7 +1,9 @@
 """From predictions to the tensors of an answer, and to an HTTP body. No I/O.
 
-probabilities   FP32  [N, K]      anomaly_map   FP32  [N, h, w]     verdict   BYTES [N]
-anomaly         FP32  [N]         embedding     FP32  [N, D]        label     BYTES [N]
+probabilities        FP32  [N, K]      embedding   FP32  [N, D]
+classes              BYTES [K]         anomaly     FP32  [N]
+defect_probability   FP32  [N]         anomaly_map FP32  [N, h, w]
+verdict, label       BYTES [N]
 """
 
 from __future__ import annotations
@@ -84,8 +86,7 @@ def http_body(model: str, call: InferCall, predictions: Sequence[Prediction]) ->
         "model_version": first.engine_id,
         "parameters": {
             "sample_ids": [p.sample_id for p in predictions],
-            "engine_sha256": first.engine_sha256,
-            "advisory": first.advisory,
+            **described(first),
         },
         "outputs": told,
     }
@@ -95,14 +96,29 @@ def http_body(model: str, call: InferCall, predictions: Sequence[Prediction]) ->
     return pieces, len(pieces[0]) if any(asked.binary for asked in call.wanted) else None
 
 
+def described(prediction: Prediction) -> dict[str, str | float | bool]:
+    """Return what an answer's parameters say of the engine that gave it."""
+    return {
+        "engine_sha256": prediction.engine_sha256,
+        "latency_ms": round(prediction.latency_ms, 3),
+        "advisory": prediction.advisory,
+    }
+
+
 def _output(name: str, predictions: Sequence[Prediction]) -> Output:
     n = len(predictions)
     if name == "verdict":
         return Output(name=name, shape=(n,), values=[p.verdict for p in predictions])
     if name == "label":
         return Output(name=name, shape=(n,), values=[p.label for p in predictions])
+    if name == "classes":  # by name, in the order of the probabilities' columns
+        names = list(predictions[0].probabilities)
+        return Output(name=name, shape=(len(names),), values=names)
     if name == "anomaly":
         return Output(name=name, shape=(n,), values=np.array([p.anomaly for p in predictions], dtype=np.float32))
+    if name == "defect_probability":
+        found = np.array([p.defect_probability for p in predictions], dtype=np.float32)
+        return Output(name=name, shape=(n,), values=found)
     if name == "probabilities":
         rows = [np.fromiter(p.probabilities.values(), dtype=np.float32) for p in predictions]
     elif name == "embedding":

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_client.contract.errors import ConfigError
-from edge_client.serving.answer import outputs_of
+from edge_client.serving.answer import described, outputs_of
 from edge_client.serving.inference import (
     ALL_OUTPUTS,
     InferCall,
@@ -196,8 +196,9 @@ class GrpcServer:
         answer = pb.ModelInferResponse(model_name=message.model_name, model_version=first.engine_id, id=call.id)
         # a parameter is one value here, so that several ids are one text
         answer.parameters["sample_ids"].string_param = ",".join(p.sample_id for p in predictions)
-        answer.parameters["engine_sha256"].string_param = first.engine_sha256
-        answer.parameters["advisory"].bool_param = first.advisory
+        for name, value in described(first).items():
+            kind = {str: "string_param", bool: "bool_param", float: "double_param"}[type(value)]
+            setattr(answer.parameters[name], kind, value)
         for output in outputs_of(predictions, call.wanted):
             answer.outputs.add(name=output.name, datatype=output.datatype, shape=output.shape)
             answer.raw_output_contents.append(bytes(output.binary()))

@@ -36,6 +36,8 @@ OUTPUTS: Mapping[str, str] = {  # name: datatype
     "embedding": "FP32",
     "verdict": "BYTES",
     "label": "BYTES",
+    "defect_probability": "FP32",
+    "classes": "BYTES",
 }
 ALL_OUTPUTS = tuple(OUTPUTS)
 IGNORED = frozenset({"sequence_id", "sequence_start", "sequence_end", "priority", "timeout", "headers"})

@@ -60,6 +60,7 @@ class Model:
             "probabilities": [-1, len(engine.classes)],
             "anomaly_map": [-1, -1, -1],
             "embedding": [-1, -1],
+            "classes": [len(engine.classes)],
         }
         return {
             "name": self.name,
