@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import json
 import select
+import signal
 import socket
 import struct
 import subprocess
@@ -114,6 +115,8 @@ class _Connection:
 
 
 def _generate(address: tuple[str, int], requests: list[memoryview], n: int, seconds: float, warm_up: float) -> Load:
+    stop_at = [float("inf")]
+    signal.signal(signal.SIGTERM, lambda *_: stop_at.__setitem__(0, time.perf_counter()))  # it ends in order
     poll = select.epoll()
     connections = [_Connection(address, requests, i * len(requests) // n) for i in range(n)]
     by_fd = {c.socket.fileno(): c for c in connections}
@@ -127,6 +130,7 @@ def _generate(address: tuple[str, int], requests: list[memoryview], n: int, seco
         c.begin()
         poll.register(fd, sending if c.left else select.EPOLLIN)
     while by_fd:
+        end = min(end, stop_at[0])
         for fd, _ in poll.poll(1.0):
             c = by_fd[fd]
             try:
@@ -170,7 +174,7 @@ def _generate(address: tuple[str, int], requests: list[memoryview], n: int, seco
             failed += len(by_fd)
             break
     answered = sum(count for status, count in statuses.items() if status == "200")
-    return Load(per_second=answered / seconds, latencies_ms=latencies, statuses=dict(statuses), failed=failed)
+    return Load(per_second=answered / (end - begin), latencies_ms=latencies, statuses=dict(statuses), failed=failed)
 
 
 def infer_request(model: str, frame: np.ndarray[Any, Any], *, part_id: str, outputs: Sequence[str]) -> bytes:

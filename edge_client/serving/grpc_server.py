@@ -173,7 +173,10 @@ class GrpcServer:
         return pb.ServerReadyResponse(ready=self._service.ready)
 
     def _model_ready(self, message: Any) -> Any:
-        self._service.models.named(message.name).check_version(message.version or None)
+        try:
+            self._service.models.named(message.name).check_version(message.version or None)
+        except Refusal:  # what is not there is not ready: a question, answered
+            return pb.ModelReadyResponse(ready=False)
         return pb.ModelReadyResponse(ready=self._service.ready)
 
     def _metadata(self, message: Any) -> Any:
