@@ -42,6 +42,7 @@ OUTPUTS: Mapping[str, str] = {  # name: datatype
 ALL_OUTPUTS = tuple(OUTPUTS)
 IGNORED = frozenset({"sequence_id", "sequence_start", "sequence_end", "priority", "timeout", "headers"})
 _OWN = ("part_id", "capture", "context", "binary_data_output")
+_ABSENT = object()
 _TEXT = 1024
 _LARGEST = 1e300  # also for whole numbers, of which JSON may hold any
 
@@ -141,7 +142,7 @@ def _read(told: dict[str, Any], rest: memoryview | bytes) -> InferCall:
     if at != len(rest):
         raise bad(f"{len(rest) - at} bytes follow the binary data that the inputs name: expected none")
     return assemble(
-        read, parameters, _wanted(told.get("outputs"), binary=_flag(parameters, "binary_data_output", False)), id
+        read, parameters, _wanted(told.get("outputs", _ABSENT), binary=_flag(parameters, "binary_data_output", False)), id
     )
 
 
@@ -288,7 +289,7 @@ def _from_json(name: str, datatype: str, shape: tuple[int, ...], given: Mapping[
 
 
 def _wanted(outputs: object, *, binary: bool) -> tuple[Wanted, ...]:
-    if outputs is None:
+    if outputs is _ABSENT:
         return tuple(Wanted(name=name, binary=binary) for name in ALL_OUTPUTS)
     if not isinstance(outputs, list):
         raise bad(f"outputs is {outputs!r:.60}: expected a list")

@@ -5,7 +5,7 @@
     GET   /v2/models/NAME[/versions/VERSION]             model metadata
     GET   /v2/models/NAME[/versions/VERSION]/ready
     POST  /v2/models/NAME[/versions/VERSION]/infer
-    POST  /v2/repository/index                           which models there are (GET too)
+    POST  /v2/repository/index                           which models there are
     POST  /v2/models/NAME/flag                           the operator's cord
     POST  /v2/models/NAME/outcome                        what was found out later about a part
     GET   /v2/models/NAME/status                         as `andon-edge status` tells it
@@ -29,7 +29,7 @@ class Action(Enum):
     SERVER = ("server", "GET")
     LIVE = ("live", "GET")
     READY = ("ready", "GET")
-    INDEX = ("index", "GET", "POST")
+    INDEX = ("index", "POST")
     METRICS = ("metrics", "GET")
     MODEL = ("model", "GET")
     MODEL_READY = ("model-ready", "GET")

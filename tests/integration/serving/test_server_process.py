@@ -43,6 +43,15 @@ def get(served: Served, path: str) -> Any:
     return json.loads(body) if answer.headers["Content-Type"] == "application/json" else body.decode()
 
 
+def post(served: Served, path: str, value: Any) -> tuple[int, Any]:
+    connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=30)
+    connection.request("POST", path, json.dumps(value), {"Content-Type": "application/json"})
+    answer = connection.getresponse()
+    told = json.loads(answer.read())
+    connection.close()
+    return answer.status, told
+
+
 def test_engines_are_exchanged_under_load_and_no_request_fails(tmp_path: Path):
     line = Line(tmp_path / "line-1", tiny_engine(engine_id="factory", inspection=INSPECTION))
     requests = tmp_path / "requests"
