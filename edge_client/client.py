@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from edge_client.clock import Clock, SystemClock
 from edge_client.config import Config
 from edge_client.contract.bucket import Bucket
+from edge_client.contract.engine_metadata import EngineMetadata
 from edge_client.contract.errors import AndonError, BadEngine, BadImage, ConfigError
 from edge_client.contract.heartbeat import Heartbeat, Rollout
 from edge_client.contract.sample import Event
@@ -179,6 +180,11 @@ class Client:
         """Whether the application is told not to act."""
         settings = self._updater.settings() if self._updater is not None else None
         return self.config.mode.advisory or (settings is not None and settings.advisory)
+
+    @property
+    def engine_metadata(self) -> EngineMetadata:
+        """What the engine that gets the next request says about itself."""
+        return self._slot.engine.metadata
 
     # -- telling
 

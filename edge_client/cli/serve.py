@@ -1,0 +1,170 @@
+"""``andon-edge serve``: an inference server for the other machines of the line."""
+
+import argparse
+import json
+import os
+import signal
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edge_client.contract.errors import ConfigError
+from edge_client.sd_notify import notify, watchdog_seconds
+
+if TYPE_CHECKING:
+    from edge_client.client import Client
+    from edge_client.serving.server import Server
+
+
+def add_parser(sub: Any) -> None:
+    """Add the command."""
+    parser: argparse.ArgumentParser = sub.add_parser(
+        "serve",
+        help="serve inspections over HTTP and gRPC (Open Inference Protocol)",
+        description="Serves each configuration's inspection as a model of the Open Inference Protocol v2: capture, "
+        "flags, outcomes and updates are those of `andon-edge run`. It listens on this machine alone unless --host "
+        "says otherwise, and then demands a token. SIGTERM ends it in order: what runs is answered.",
+        epilog="Try it: curl --data-binary @part.png -H 'Content-Type: image/png' "
+        "http://127.0.0.1:8080/v2/models/INSPECTION/infer",
+    )
+    parser.add_argument(
+        "--config",
+        type=Path,
+        action="append",
+        metavar="FILE",
+        help="a device's configuration; once for each inspection (default: ./andon.toml)",
+    )
+    parser.add_argument("--json", action="store_true", help="print the line that says it is ready as JSON")
+    where = parser.add_argument_group("where")
+    where.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
+    where.add_argument("--port", type=_port, default=8080, help="port of HTTP, 0 for a free one (default: 8080)")
+    where.add_argument(
+        "--grpc-port", type=_grpc_port, default=None, metavar="PORT|off", help="port of gRPC (default: off)"
+    )
+    who = parser.add_argument_group("who may")
+    who.add_argument("--token-file", type=Path, metavar="FILE", help="requests must bring the token in FILE")
+    who.add_argument("--tls-cert", type=Path, metavar="FILE", help="serve over TLS with this certificate (PEM)")
+    who.add_argument("--tls-key", type=Path, metavar="FILE", help="its key (PEM)")
+    who.add_argument("--insecure", action="store_true", help="listen beyond this machine without a token")
+    much = parser.add_argument_group("how much")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    much.add_argument(
+        "--slots",
+        type=_from(1),
+        default=cores,
+        metavar="N",
+        help=f"requests that run at once (default: {cores}, cores)",
+    )
+    much.add_argument("--queue", type=_from(0), default=64, metavar="N", help="requests that may wait (default: 64)")
+    much.add_argument(
+        "--deadline-ms", type=_from(1), default=5000, metavar="MS", help="longest wait for a slot (default: 5000)"
+    )
+    much.add_argument(
+        "--max-batch", type=_from(1), default=1, metavar="N", help="gather up to N frames into a run (default: 1)"
+    )
+    much.add_argument(
+        "--max-wait-ms", type=float, default=2.0, metavar="MS", help="how long a frame waits for company (default: 2)"
+    )
+    much.add_argument(
+        "--max-body", type=_from(1024), default=64 << 20, metavar="BYTES", help="largest request (default: 64 MiB)"
+    )
+    much.add_argument(
+        "--connections", type=_from(1), default=64, metavar="N", help="HTTP connections at once (default: 64)"
+    )
+    much.add_argument(
+        "--stop-seconds", type=_from(0), default=10, metavar="S", help="time for requests under way (default: 10)"
+    )
+    much.add_argument(
+        "--flush-seconds", type=float, default=5.0, metavar="S", help="time for uploading at the end (default: 5)"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve until a signal comes."""
+    from edge_client.serving.http_reader import HttpLimits
+    from edge_client.serving.server import Server, ServeSettings
+
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    settings = ServeSettings(
+        host=args.host,
+        port=args.port,
+        grpc_port=args.grpc_port,
+        token_file=args.token_file,
+        tls_certificate=args.tls_cert,
+        tls_key=args.tls_key,
+        insecure=args.insecure,
+        slots=args.slots,
+        queue=args.queue,
+        deadline_seconds=args.deadline_ms / 1e3,
+        max_batch=args.max_batch,
+        max_wait_ms=args.max_wait_ms,
+        connections=args.connections,
+        limits=HttpLimits(body_bytes=args.max_body),
+    )
+    clients = _open(args.config or [Path("andon.toml")])
+    try:
+        try:
+            server = Server(clients, settings)
+        except OSError as error:
+            raise ConfigError(f"--host {args.host} --port {args.port} cannot be listened on: {error}") from error
+        server.start()
+        _tell_ready(server, as_json=args.json)
+        notify("READY=1")
+        _watch(server, stop)
+        notify("STOPPING=1")
+        server.stop(seconds=args.stop_seconds)
+    finally:
+        for client in clients:
+            client.close(flush_seconds=args.flush_seconds)
+    return 0
+
+
+def _open(configs: list[Path]) -> "list[Client]":
+    from edge_client.client import Client
+
+    clients: list[Client] = []
+    try:
+        clients.extend(map(Client.from_config, configs))
+    except BaseException:
+        for client in clients:
+            client.close(flush_seconds=0)
+        raise
+    return clients
+
+
+def _watch(server: "Server", stop: threading.Event) -> None:
+    """Wait for the end; meanwhile tell the service manager's watchdog, as long as it is true, that all is well."""
+    seconds = watchdog_seconds()
+    while not stop.wait(seconds / 3 if seconds is not None else None):
+        if seconds is not None and server.healthy(longest_seconds=seconds):
+            notify("WATCHDOG=1")
+
+
+def _tell_ready(server: "Server", *, as_json: bool) -> None:
+    models = {model.name: model.version for model in server.service.models}
+    grpc = server.grpc.address if server.grpc is not None else None
+    if as_json:
+        print(json.dumps({"ready": True, "http": server.http.url, "grpc": grpc, "models": models}), flush=True)
+        return
+    print(f"serving {', '.join(models)} at {server.http.url}" + (f", gRPC at {grpc}" if grpc else ""), flush=True)
+
+
+def _port(text: str) -> int:
+    if not text.isdigit() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: expected a number from 0 to 65535")
+    return int(text)
+
+
+def _grpc_port(text: str) -> int | None:
+    return None if text == "off" else _port(text)
+
+
+def _from(least: int) -> Any:
+    def read(text: str) -> int:
+        if not text.isdigit() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text!r} is not allowed: expected a whole number from {least} on")
+        return int(text)
+
+    return read

@@ -1,0 +1,208 @@
+"""The HTTP server: an accept loop and a thread for each connection. No event loop: a request is read, inspected and
+answered on one thread, and Python's lock is free while the engine runs.
+
+1. There are at most `connections` connections; one more is answered 503 and closed.
+2. A request is read whole, then inspected in a slot, then answered; nothing holds a slot while it waits for a client.
+3. A request that cannot be understood is answered with its status, and the connection closed where the next request's
+   beginning is not known.
+4. `stop`: no new connections; idle ones close; requests under way end and are answered, within a bound.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import ssl
+import threading
+import time
+from functools import partial
+
+from edge_client.serving.http_answers import Answer, Prepared, answer, prepare, refused
+from edge_client.serving.http_head import Head, Heads
+from edge_client.serving.http_reader import HttpLimits, HttpReader
+from edge_client.serving.problems import Kind, Refusal
+from edge_client.serving.service import Service
+from edge_client.serving.wire import Gone, TooSlow, Wire
+
+log = logging.getLogger(__name__)
+
+_BACKLOG = 128
+_RECEIVE_BUFFER = 1 << 20  # a frame fits, so that a client need not wait for the server in the middle of it
+
+
+class HttpServer:
+    """Serves HTTP.
+
+    Args:
+        service: What is served.
+        host: Address to listen on.
+        port: Port; 0 for a free one.
+        token: Demanded of every request but health probes; None for none.
+        tls: For HTTPS.
+        limits: Of one request.
+        connections: Most at once.
+
+    Raises:
+        OSError: The address cannot be listened on.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        token: str | None = None,
+        tls: ssl.SSLContext | None = None,
+        limits: HttpLimits | None = None,
+        connections: int = 64,
+    ) -> None:
+        self._service = service
+        self._tls = tls
+        self._limits = limits or HttpLimits()
+        self._connections = connections
+        self._heads: Heads[Prepared] = Heads(partial(prepare, token=token))
+        self._stopping = False
+        self._lock = threading.Lock()
+        self._open: dict[threading.Thread, tuple[Wire, HttpReader[Prepared]]] = {}
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._listener = socket.create_server((host, port), family=family, backlog=_BACKLOG)
+        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
+        self.host, self.port = self._listener.getsockname()[:2]
+        self._thread = threading.Thread(target=self._accept, name="andon-http-accept", daemon=True)
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'https' if self._tls is not None else 'http'}://{host}:{self.port}"
+
+    @property
+    def accepts(self) -> bool:
+        """Whether connections are accepted."""
+        return self._thread.is_alive()
+
+    def start(self) -> None:
+        """Begin to accept connections."""
+        self._thread.start()
+
+    def stop(self, *, seconds: float = 10.0) -> None:
+        """End by rule 4, in at most `seconds`."""
+        self._stopping = True
+        try:
+            self._listener.shutdown(socket.SHUT_RDWR)  # wakes the accept loop
+        except OSError:
+            pass
+        self._listener.close()
+        deadline = time.monotonic() + seconds
+        while (threads := self._still_open()) and time.monotonic() < deadline:
+            for thread, (wire, reader) in threads.items():
+                if reader.idle:
+                    wire.end_reading()
+                thread.join(0.02)
+        for wire, _ in self._still_open().values():
+            wire.close()
+
+    def _still_open(self) -> dict[threading.Thread, tuple[Wire, HttpReader[Prepared]]]:
+        with self._lock:
+            return dict(self._open)
+
+    def _accept(self) -> None:
+        while not self._stopping:
+            try:
+                sock, _ = self._listener.accept()
+            except OSError as error:
+                if self._stopping:
+                    return
+                log.warning("a connection could not be accepted: %s", error)  # out of descriptors, perhaps
+                time.sleep(0.1)
+                continue
+            if not self._service.counts.connected(self._connections):
+                _turn_away(sock, self._connections)
+                continue
+            try:
+                threading.Thread(target=self._serve, args=(sock,), name="andon-http", daemon=True).start()
+            except RuntimeError as error:  # the system gives no more threads
+                self._service.counts.disconnected()
+                log.warning("a connection could not be served: %s", error)
+                sock.close()
+
+    def _serve(self, sock: socket.socket) -> None:
+        """Serve one connection to its end."""
+        wire: Wire | None = None
+        try:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self._tls is not None:
+                sock.settimeout(self._limits.head_seconds)
+                sock = self._tls.wrap_socket(sock, server_side=True)
+            wire = Wire(sock)
+            reader = HttpReader(wire, self._heads, _head_of, self._limits)
+            with self._lock:
+                self._open[threading.current_thread()] = (wire, reader)
+            while self._one(wire, reader):
+                pass
+        except (OSError, Gone, TooSlow) as error:
+            log.debug("a connection ended: %r", error)
+        except Exception:
+            log.exception("a connection failed")
+        finally:
+            with self._lock:
+                self._open.pop(threading.current_thread(), None)
+            self._service.counts.disconnected()
+            if wire is None:
+                sock.close()
+            else:
+                wire.close()
+
+    def _one(self, wire: Wire, reader: HttpReader[Prepared]) -> bool:
+        """Serve one request; False when the connection is to be closed."""
+        try:
+            request = reader.next()
+        except Refusal as refusal:
+            self._service.counts.begin()
+            self._send(wire, refused(refusal), None, started=time.perf_counter(), keep_alive=False)
+            wire.close(linger=True)
+            return False
+        if request is None:
+            return False
+        started = time.perf_counter()
+        self._service.counts.begin()
+        prepared, body = request
+        try:
+            made = answer(self._service, prepared, body)
+        except Refusal as refusal:
+            made = refused(refusal)
+        except Exception as error:  # the server's boundary: one request's fault is not the next one's
+            log.exception("a request failed")
+            made = refused(Refusal(Kind.ENGINE, f"the server failed on this request: {type(error).__name__}"))
+        keep_alive = prepared.head.keep_alive and not reader.ambiguous and not self._stopping
+        self._send(wire, made, prepared, started=started, keep_alive=keep_alive)
+        return keep_alive
+
+    def _send(self, wire: Wire, made: Answer, prepared: Prepared | None, *, started: float, keep_alive: bool) -> None:
+        model = ""
+        if prepared is not None and prepared.route is not None and made.status != Kind.NOT_FOUND.value:
+            model = prepared.route.model
+        self._service.counts.end("http", model, made.status, time.perf_counter() - started, made.reason)
+        with_body = prepared is None or prepared.head.method != "HEAD"
+        wire.write(
+            made.on_the_wire(keep_alive=keep_alive, with_body=with_body),
+            time.monotonic() + self._limits.write_seconds,
+        )
+
+
+def _head_of(prepared: Prepared) -> Head:
+    return prepared.head
+
+
+def _turn_away(sock: socket.socket, most: int) -> None:
+    made = refused(
+        Refusal(Kind.OVERLOADED, f"{most} connections are open, the most that may: use fewer, or another server")
+    )
+    try:
+        sock.settimeout(0.2)  # the answer fits into the socket's buffer
+        sock.sendall(b"".join(made.on_the_wire(keep_alive=False)))
+    except OSError:
+        pass
+    finally:
+        sock.close()
