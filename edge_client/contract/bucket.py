@@ -7,6 +7,7 @@ time when the local clock is off (`server_time`).
 """
 
 import os
+import socket
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from edge_client.contract.errors import BucketError, NotFound, Refused, Unavailable
+from edge_client.contract.errors import BucketError, NotFound, Refused, Unavailable, Untrusted
 from edge_client.contract.pace import Pace
 from edge_client.contract.server_time import NEGLIGIBLE_SECONDS, ServerTime
 
@@ -235,8 +236,7 @@ class S3Bucket:
                     continue
                 raise refusal from error
             except (BotoCoreError, OSError) as error:
-                why = f"the request was given up: {watch.given_up}" if watch.given_up else str(error)
-                raise Unavailable(f"bucket {self.name!r} cannot be reached for {named!r}: {why}") from error
+                raise _unreachable(error, self, named, watch.given_up) from error
 
     def _read(self, key: str, answer: Any, most: int, watch: "Watch") -> bytes:
         from botocore.exceptions import BotoCoreError
@@ -255,6 +255,25 @@ class S3Bucket:
                 + (f": {watch.given_up}" if watch.given_up else "")
             )
         return data
+
+
+def _unreachable(error: Exception, bucket: S3Bucket, key: str, given_up: str) -> Unavailable:
+    """Say what kept a request from an answer, and what a person can do."""
+    found = f"bucket {bucket.name!r} cannot be reached for {key!r}"
+    cause = getattr(error, "kwargs", {}).get("error") or error  # botocore's own text names only the endpoint
+    where = bucket.client.meta.endpoint_url
+    if given_up:
+        return Unavailable(f"{found}: the request was given up: {given_up}; tried again later")
+    if "CERTIFICATE_VERIFY_FAILED" in str(cause):
+        return Untrusted(
+            f"{found}: its certificate is not accepted ({cause}): this device's clock says "
+            f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC; set the clock if that is wrong, else check bucket.ca_bundle"
+        )
+    if type(cause).__name__ == "NameResolutionError" or isinstance(cause, socket.gaierror):
+        return Unavailable(
+            f"{found}: the name in {where} cannot be resolved: check DNS and bucket.endpoint_url; tried again later"
+        )
+    return Unavailable(f"{found}: {cause}; check the network and bucket.endpoint_url ({where}); tried again later")
 
 
 class _PastTheEnd(BucketError):
