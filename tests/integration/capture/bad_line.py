@@ -85,6 +85,9 @@ class BadServer:
             while not self.stop.wait(0.05):
                 connection.recv(1 << 20)
         connection.recv(1 << 16)
+        if self.way == "answers":
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            return
         if self.way == "trickles its headers":
             self._trickle(connection, head)
         connection.sendall(head + b"x" * 10)
