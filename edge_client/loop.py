@@ -3,6 +3,8 @@
 A bundle with one life: `start`, `stop`, `close`. The client owns one; so does the command line's export.
 """
 
+import logging
+import sqlite3
 from dataclasses import asdict
 from typing import Any
 
@@ -25,6 +27,8 @@ from edge_client.uplink.schedule import Schedule
 from edge_client.uplink.shared_link import SharedLink
 from edge_client.uplink.uplink import Uplink
 from edge_client.uploader import Uploader
+
+log = logging.getLogger("edge_client.loop")
 
 _SHARD_SECONDS = 300  # a shard at the bandwidth limit: what a cut line costs at most
 
@@ -130,20 +134,26 @@ class CaptureLoop:
         found = [self.capture.problem] if self.capture.problem else []
         if self.uploader is not None and self.uploader.needs_attention:
             found.append(self.uploader.problem)
+        if self.spool.loss:
+            found.append(self.spool.loss)
         if self.uplink.problem:
             found.append(self.uplink.problem)
         return found
 
-    def figures(self) -> SpoolFigures:
-        """Return the spool's figures."""
-        with self.spool.lock:
-            return spool_figures(self.spool.db, limit_bytes=self.spool.capacity())
+    def figures(self) -> SpoolFigures | None:
+        """Return the spool's figures; None while its disk does not let it be read."""
+        try:
+            with self.spool.lock:
+                return spool_figures(self.spool.db, limit_bytes=self.spool.capacity())
+        except (OSError, sqlite3.Error) as error:
+            log.info("the spool's figures cannot be read: %s", error)
+            return None
 
     def status(self) -> dict[str, Any]:
         """Return how capture and upload are doing, as plain JSON values."""
-        uploader, intake = self.uploader, self.capture.intake
+        uploader, intake, figures = self.uploader, self.capture.intake, self.figures()
         return {
-            **asdict(self.figures()),
+            **(asdict(figures) if figures is not None else {}),
             "acknowledged": self.capture.acknowledged,
             "waiting_candidates": intake.waiting,
             "overload": intake.overload,
@@ -157,9 +167,16 @@ class CaptureLoop:
                 "samples_sent": uploader.samples_sent,
                 "bytes_sent": uploader.bytes_sent,
                 "problem": uploader.problem,
-                "next": asdict(uploader.next_upload()),
+                "next": self._next_upload(uploader),
             },
         }
+
+    @staticmethod
+    def _next_upload(uploader: Uploader) -> dict[str, Any]:
+        try:
+            return asdict(uploader.next_upload())
+        except (OSError, sqlite3.Error) as error:
+            return {"in_seconds": None, "reason": f"the spool cannot be read: {error}"}
 
 
 def uplink_of(config: Config, bucket: Bucket | None, clock: Clock) -> Uplink:
