@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_client.clock import Clock, SystemClock
+from edge_client.clock_problem import bucket_clock_offset, clock_problem
 from edge_client.config import Config
 from edge_client.contract.bucket import Bucket
 from edge_client.contract.engine_metadata import EngineMetadata
@@ -85,7 +86,7 @@ class Client:
             cores=usable_cores(),
             tuning=read_tuning(config.device.state),
         )
-        self._bucket = bucket if bucket is not None else config.open_bucket()
+        self._bucket = bucket if bucket is not None else config.open_bucket(self._clock)
         self._slot = self._open_engine()
         try:
             self._start()
@@ -224,10 +225,18 @@ class Client:
             "requests": asdict(self._counters.copy()),
             "engine": self._update_status().to_json(),
             "capture": self._loop.status() if self._loop is not None else None,
+            "clock_behind_bucket_seconds": bucket_clock_offset(self._bucket),
         }
 
+    def set_metered(self, metered: bool) -> None:
+        """Say that the link in use now is metered: windows stay in the spool until it no longer is."""
+        if self._loop is not None:
+            self._loop.uplink.set_metered(metered)
+
     def flush(self, *, seconds: float = 30.0) -> bool:
-        """Close the capture window and send all that waits; True when nothing waits any more."""
+        """Close the capture window and send all that waits; True when nothing waits any more, False at once outside of
+        the hours and limits of [upload].
+        """
         return self._loop.flush(seconds=seconds) if self._loop is not None else True
 
     def close(self, *, flush_seconds: float = 5.0) -> None:
@@ -395,6 +404,8 @@ class Client:
             found += self._loop.problems()
         if self._heartbeat is not None and self._heartbeat.problem:
             found.append(self._heartbeat.problem)
+        if told := clock_problem(self._clock.now(), bucket_clock_offset(self._bucket)):
+            found.append(told)
         return found
 
     def heartbeat(self) -> Heartbeat:

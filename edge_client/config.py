@@ -24,6 +24,9 @@ credentials = "credentials.toml"
 [cloud]
 recipient = "age1…"       # captured samples are sealed to this key
 
+[upload]                  # leave the table out to upload at any time, as fast as it goes
+hours = ["22:00-05:00"]   # nights only
+
 [releases]
 root = "root.json"        # trusted first TUF root; leave the table out for no updates
 ```
@@ -35,9 +38,13 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from edge_client.clock import Clock, SystemClock
 from edge_client.contract.bucket import Bucket, DirectoryBucket, S3Bucket, S3Settings
 from edge_client.contract.errors import AndonError, ConfigError
 from edge_client.contract.names import check_name
+from edge_client.contract.pace import Pace
+from edge_client.contract.server_time import ServerTime
+from edge_client.uplink.schedule import Schedule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +83,14 @@ class InspectionConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BucketConfig:
-    """Where the bucket is: S3 (`name`, `endpoint_url`, `credentials`) or a folder (`directory`)."""
+    """Where the bucket is: S3 (`name`, `endpoint_url`, `credentials`) or a folder (`directory`).
+
+    Attributes:
+        connect_seconds: For a connection and its TLS handshake.
+        read_seconds: A request without noticeable progress for so long is given up, and tried again later.
+        least_bytes_per_second: What progress is.
+        request_seconds: Longest time of any request, whatever its progress.
+    """
 
     name: str = ""
     endpoint_url: str | None = None
@@ -87,6 +101,8 @@ class BucketConfig:
     directory: Path | None = None
     connect_seconds: float = 5.0
     read_seconds: float = 30.0
+    least_bytes_per_second: float = 1000.0
+    request_seconds: float = 3600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,6 +153,27 @@ class CaptureConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UploadConfig:
+    """When and how fast windows are uploaded; heartbeats and updates are small and go on.
+
+    Attributes:
+        hours: Hours of uploading, local time: ``["22:00-05:00"]``, ``["mon-fri 18:00-06:00", "sat,sun 00:00-24:00"]``;
+            empty is always.
+        metered: True keeps all windows in the spool; `Client.set_metered` switches while it runs.
+        bytes_per_second: Most bytes a second; 0 is no limit.
+        bytes_per_day: Most bytes of a local day; 0 is no limit.
+        share: Folder that several inspections on one link name together: they take turns, and both limits are those
+            of the link. Every user of it needs to be able to write there.
+    """
+
+    hours: tuple[str, ...] = ()
+    metered: bool = False
+    bytes_per_second: int = 0
+    bytes_per_day: int = 0
+    share: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UpdateConfig:
     """How often the device looks for releases, and how it tries a new engine."""
 
@@ -162,6 +199,7 @@ class Config:
     cloud: CloudConfig | None = None
     releases: ReleasesConfig | None = None
     capture: CaptureConfig = field(default_factory=CaptureConfig)
+    upload: UploadConfig = field(default_factory=UploadConfig)
     update: UpdateConfig = field(default_factory=UpdateConfig)
     mode: ModeConfig = field(default_factory=ModeConfig)
     path: Path | None = None
@@ -187,8 +225,11 @@ class Config:
         _check(file, config)
         return config
 
-    def open_bucket(self) -> Bucket | None:
+    def open_bucket(self, clock: Clock | None = None) -> Bucket | None:
         """Return the bucket, or None when none is configured. Nothing is sent yet.
+
+        Args:
+            clock: The device's clock; requests are signed with it, or with the bucket's time when it is off.
 
         Raises:
             ConfigError: The credentials file is missing or incomplete.
@@ -200,8 +241,13 @@ class Config:
         return S3Bucket.connect(
             self._s3_settings(self.bucket),
             connect_timeout=self.bucket.connect_seconds,
-            read_timeout=self.bucket.read_seconds,
             attempts=1,  # the uploader and the updater have their own backoff
+            pace=Pace(
+                stall_seconds=self.bucket.read_seconds,
+                least_bytes_per_second=self.bucket.least_bytes_per_second,
+                total_seconds=self.bucket.request_seconds,
+            ),
+            server_time=ServerTime((clock or SystemClock()).now),
         )
 
     def _s3_settings(self, bucket: BucketConfig) -> S3Settings:
@@ -228,6 +274,7 @@ _TABLES: dict[str, type[Any]] = {
     "cloud": CloudConfig,
     "releases": ReleasesConfig,
     "capture": CaptureConfig,
+    "upload": UploadConfig,
     "update": UpdateConfig,
     "mode": ModeConfig,
 }
@@ -239,6 +286,8 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "inspection.slots": (0, 256),
     "bucket.connect_seconds": (0.1, 300),
     "bucket.read_seconds": (0.1, 3600),
+    "bucket.least_bytes_per_second": (1, 1 << 30),
+    "bucket.request_seconds": (1, 7 * 86_400),
     "capture.byte_budget": (0, 1 << 40),
     "capture.window_seconds": (0.05, 7 * 86_400),
     "capture.idle_close_seconds": (0.05, 7 * 86_400),
@@ -250,6 +299,8 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "capture.queue_frames": (1, 10_000),
     "capture.recent_frames": (0, 10_000),
     "capture.recent_bytes": (0, 1 << 34),
+    "upload.bytes_per_second": (0, 1 << 34),
+    "upload.bytes_per_day": (0, 1 << 44),
     "update.poll_seconds": (0.1, 86_400),
     "update.probation_frames": (0, 1_000_000),
     "update.trial_seconds": (1, 3600),
@@ -311,6 +362,11 @@ def _value(file: Path, key: str, kind: str, item: object) -> object:
 
 def _reader(kind: str) -> tuple[str, Callable[[object], object]]:
     """Return what a type is called in messages, and a function that gives the value or None."""
+    if "tuple" in kind:
+        return (
+            "a list of texts",
+            lambda v: tuple(v) if isinstance(v, list) and all(isinstance(i, str) for i in v) else None,
+        )
     if "Path" in kind:
         return "a path", lambda v: Path(v) if isinstance(v, str) and v else None
     if "bool" in kind:
@@ -359,6 +415,7 @@ def _check(file: Path, config: Config) -> None:
     for key, path in needed.items():
         if not path.is_file():
             raise ConfigError(f"{file}: {key} names {path}, which is not a file: put it there or correct the path")
+    _check_upload(file, config.upload)
     if config.capture.enabled and config.cloud is None:
         raise ConfigError(
             f"{file}: cloud.recipient is missing: captured samples are sealed to it; "
@@ -366,3 +423,17 @@ def _check(file: Path, config: Config) -> None:
         )
     if config.cloud is not None and not config.cloud.recipient.startswith("age1"):
         raise ConfigError(f"{file}: cloud.recipient is {config.cloud.recipient!r}: expected an age recipient 'age1…'")
+
+
+def _check_upload(file: Path, upload: UploadConfig) -> None:
+    try:
+        Schedule.read(upload.hours)
+    except ConfigError as error:
+        raise ConfigError(f"{file}: upload.hours: {error}") from None
+    # less is a link that no request could ever cross in its time
+    for key, value, least in (
+        ("bytes_per_second", upload.bytes_per_second, 2000),
+        ("bytes_per_day", upload.bytes_per_day, 100_000),
+    ):
+        if 0 < value < least:
+            raise ConfigError(f"{file}: upload.{key} is {value}: expected 0 (no limit), or at least {least}")
