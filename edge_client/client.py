@@ -13,7 +13,7 @@ import logging
 import sqlite3
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from functools import partial
@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from edge_client.clock import Clock, SystemClock
 from edge_client.config import Config
+from edge_client.consumption import ConsumptionMeter
 from edge_client.contract.bucket import Bucket
 from edge_client.contract.errors import AndonError, BadEngine, BadImage, ConfigError
 from edge_client.contract.heartbeat import Heartbeat, Rollout
@@ -38,6 +39,8 @@ from edge_client.heartbeat_writer import HeartbeatWriter
 from edge_client.images import check_frames, decode_image
 from edge_client.inputs import Context, check_context, check_parts
 from edge_client.loop import CaptureLoop
+from edge_client.metrics import metrics_text
+from edge_client.metrics_endpoint import MetricsEndpoint
 from edge_client.prediction import Prediction, predictions_from
 from edge_client.updates.outcome import UpdateStatus
 from edge_client.updates.updater import Updater
@@ -71,8 +74,11 @@ class Client:
         self._heartbeat: HeartbeatWriter | None = None
         self._loop: CaptureLoop | None = None
         self._updater: Updater | None = None
+        self._endpoint: MetricsEndpoint | None = None
+        self._sections: dict[str, Callable[[], Any]] = {}
         self._bucket = bucket if bucket is not None else config.open_bucket()
         self._slot = self._open_engine()
+        self._consumption = ConsumptionMeter(clock=self._clock)
         try:
             self._start()
         except BaseException:
@@ -195,6 +201,7 @@ class Client:
 
     def status(self) -> dict[str, Any]:
         """Return how the device is doing, as plain JSON values."""
+        counts = self._counters.copy()
         return {
             "device": self.config.device.name,
             "inspection": self.config.inspection.name,
@@ -202,10 +209,21 @@ class Client:
             "advisory": self.advisory,
             "health": "degraded" if self._all_problems() else "ok",
             "problems": self._all_problems(),
-            "requests": asdict(self._counters.copy()),
+            "requests": asdict(counts),
             "engine": self._update_status().to_json(),
             "capture": self._loop.status() if self._loop is not None else None,
+            "process": self._consumption.read(sum(counts.latency_counts) + counts.skipped).to_json(),
+            **{name: read() for name, read in self._sections.items()},
         }
+
+    def add_section(self, name: str, read: Callable[[], Any]) -> None:
+        """Let `status` tell of something of the application's own, such as its source of frames.
+
+        Args:
+            name: The section's key.
+            read: Returns plain JSON values; called for each `status`.
+        """
+        self._sections[name] = read
 
     def flush(self, *, seconds: float = 30.0) -> bool:
         """Close the capture window and send all that waits; True when nothing waits any more."""
@@ -218,6 +236,8 @@ class Client:
         if self._closed:
             return
         self._closed = True
+        if self._endpoint is not None:
+            self._endpoint.stop()
         if self._pool is not None:
             self._pool.shutdown(wait=True)
         if self._loop is not None:
@@ -299,6 +319,15 @@ class Client:
             except OSError as error:
                 self._problems["heartbeat"] = f"heartbeats are off: {error}"
 
+        if config.metrics.port:
+            try:
+                self._endpoint = MetricsEndpoint(
+                    lambda: metrics_text([self.status()]), host=config.metrics.host, port=config.metrics.port
+                )
+                self._endpoint.start()
+            except ConfigError as error:  # a taken port is no reason not to inspect
+                self._problems["metrics"] = f"metrics are off: {error}"
+
     def _run(self, batch: NDArray[np.uint8]) -> tuple[EngineOutput, Engine, float]:
         """Run the current engine; if it fails, and was replaced for that, the one that replaced it."""
         while True:
@@ -377,6 +406,7 @@ class Client:
 
     def heartbeat(self) -> Heartbeat:
         """Return what the next heartbeat says, without a sequence number."""
+        self._consumption.keep_up()
         return describe(
             self.config,
             at=self._clock.now(),

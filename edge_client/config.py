@@ -56,7 +56,9 @@ class DeviceConfig:
 class InspectionConfig:
     """What is inspected, and the engine that came with the application.
 
-    `factory_selftest` defaults to the engine's path with the suffix ``.selftest``; it need not exist.
+    `factory_selftest` defaults to the engine's path with the suffix ``.selftest``; it need not exist. `skip_unchanged`
+    is the difference (0 to 1 of full scale; see `unchanged`) up to which a frame is answered as the one before it
+    without running the engine; 0 is off.
     """
 
     name: str
@@ -64,6 +66,7 @@ class InspectionConfig:
     factory_selftest: Path | None = None
     channel: str = "stable"
     threads: int = 1
+    skip_unchanged: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,6 +148,23 @@ class ModeConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MetricsConfig:
+    """Prometheus text over HTTP at ``/metrics``. Off while `port` is 0; `host` is loopback unless it is set, since the
+    endpoint has no password.
+    """
+
+    port: int = 0
+    host: str = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TelemetryConfig:
+    """OpenTelemetry: spans and bridged metrics. Needs the extra ``telemetry``."""
+
+    enabled: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """All settings of one device. `load` reads them; every path in it is absolute."""
 
@@ -156,6 +176,8 @@ class Config:
     capture: CaptureConfig = field(default_factory=CaptureConfig)
     update: UpdateConfig = field(default_factory=UpdateConfig)
     mode: ModeConfig = field(default_factory=ModeConfig)
+    metrics: MetricsConfig = field(default_factory=MetricsConfig)
+    telemetry: TelemetryConfig = field(default_factory=TelemetryConfig)
     path: Path | None = None
 
     @staticmethod
@@ -222,12 +244,15 @@ _TABLES: dict[str, type[Any]] = {
     "capture": CaptureConfig,
     "update": UpdateConfig,
     "mode": ModeConfig,
+    "metrics": MetricsConfig,
+    "telemetry": TelemetryConfig,
 }
 
 # Least and most of every number; a constant with a unit in its name says the rest.
 _BOUNDS: dict[str, tuple[float, float]] = {
     "device.heartbeat_seconds": (0.1, 86_400),
     "inspection.threads": (1, 256),
+    "inspection.skip_unchanged": (0, 0.5),
     "bucket.connect_seconds": (0.1, 300),
     "bucket.read_seconds": (0.1, 3600),
     "capture.byte_budget": (0, 1 << 40),
@@ -244,6 +269,7 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "update.poll_seconds": (0.1, 86_400),
     "update.probation_frames": (0, 1_000_000),
     "update.trial_seconds": (1, 3600),
+    "metrics.port": (0, 65_535),
 }
 
 
