@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import logging
 import os
 import signal
 import threading
@@ -15,6 +16,8 @@ from edge_client.cli.arguments import common
 from edge_client.cli.frames import Folder, FolderFrame, read_frame, reference_frames
 from edge_client.client import Client
 from edge_client.contract.errors import BadEngine, BadImage
+
+log = logging.getLogger("edge_client.run")
 
 _LOOK_SECONDS = 0.1  # between looks into a followed folder
 
@@ -142,12 +145,12 @@ class _Line:
             if not follow or not self._source.try_later(path):
                 self._source.done(path, refused=True)
                 self._unreadable += 1
-                print(f"{path}: {error}", flush=True)
+                log.warning("%s: %s", path, error)
             else:
                 self._stop.wait(_LOOK_SECONDS)
             return
         except BadEngine as error:  # counted as lost; the line goes on with the next part
-            print(f"{path}: {error}", flush=True)
+            log.warning("%s: %s", path, error)
         self._source.done(path)
         self._waiting -= 1
         self._tell_each_second()
@@ -162,7 +165,7 @@ class _Line:
         try:
             self._client.predict(frame.image, part_id=frame.part_id, capture=False)
         except (BadImage, BadEngine) as error:
-            print(f"{frame.path}: {error}", flush=True)
+            log.warning("%s: %s", frame.path, error)
 
     def _pace(self, fps: float) -> None:
         now = time.monotonic()
@@ -185,7 +188,7 @@ class _Line:
             beside.write_text(json.dumps(self.summary(done=done)))
             os.replace(beside, self._path)
         except OSError as error:
-            print(f"{self._path} cannot be written: {error}", flush=True)
+            log.warning("%s cannot be written: %s", self._path, error)
 
     def summary(self, *, done: bool) -> dict[str, Any]:
         """Return what ``run.json`` tells."""
