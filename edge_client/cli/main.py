@@ -36,8 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     chosen = [w for w in words[:1] if w in COMMANDS]
     args = build_parser(chosen or COMMANDS).parse_args(words)
     kind = getattr(args, "log_format", "text")
-    names = _names_of(args) if kind == "json" else {}
-    set_up_logging(kind, level=getattr(args, "log_level", "warning"), **names)
+    device, inspection = _names_of(args) if kind == "json" else ("", "")
+    set_up_logging(kind, level=getattr(args, "log_level", "warning"), device=device, inspection=inspection)
     try:
         return int(import_module(f"edge_client.cli.{args.command}").run(args))
     except AndonError as error:
@@ -49,13 +49,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _names_of(args: argparse.Namespace) -> dict[str, str]:
-    """Return the names that log lines carry; what is wrong with the configuration is told by who reads it next."""
+def _names_of(args: argparse.Namespace) -> tuple[str, str]:
+    """Return device and inspection for log lines; what is wrong with the configuration is told by who reads it next."""
     try:
         document = tomllib.loads(args.config.read_text(encoding="utf-8"))
-        return {"device": str(document["device"]["name"]), "inspection": str(document["inspection"]["name"])}
+        return str(document["device"]["name"]), str(document["inspection"]["name"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return {}
+        return "", ""
 
 
 if __name__ == "__main__":
