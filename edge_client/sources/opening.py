@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from typing import IO
 
@@ -105,7 +106,7 @@ def open_source(
         )
     if name.kind == "stdin":
         # without Python's buffer: a reader that waits in it would hold its lock when the process ends
-        stream = _stream(stdin or open(sys.stdin.fileno(), "rb", buffering=0, closefd=False), frame_size)
+        stream = _stream(stdin or FileIO(sys.stdin.fileno(), closefd=False), frame_size)
         return Frames(
             name.kind,
             _numbered(stream),
