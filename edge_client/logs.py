@@ -55,7 +55,18 @@ class JsonLines(logging.Formatter):
 
 
 class _Handler(logging.StreamHandler[TextIO]):
-    """The handler that `set_up_logging` made, so that it finds its own again."""
+    """The handler that `set_up_logging` made, so that it finds its own again. Without a stream it writes to whatever
+    standard error is at that moment.
+    """
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self._follows = stream is None
+        super().__init__(stream)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self._follows:
+            self.stream = sys.stderr
+        super().emit(record)
 
 
 def set_up_logging(
@@ -82,7 +93,7 @@ def set_up_logging(
         raise ConfigError(f"log format {kind!r} is not known: expected one of {FORMATS}")
     if level.lower() not in LEVELS:
         raise ConfigError(f"log level {level!r} is not known: expected one of {LEVELS}")
-    handler = _Handler(stream or sys.stderr)
+    handler = _Handler(stream)
     handler.setFormatter(
         JsonLines(device=device, inspection=inspection) if kind == "json" else logging.Formatter(_TEXT)
     )
