@@ -13,7 +13,7 @@ import logging
 import secrets
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from functools import partial
@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from edge_client.clock import Clock, SystemClock
 from edge_client.clock_problem import bucket_clock_offset, clock_problem
 from edge_client.config import Config
+from edge_client.consumption import ConsumptionMeter
 from edge_client.contract.bucket import Bucket
 from edge_client.contract.engine_metadata import EngineMetadata
 from edge_client.contract.errors import AndonError, BadEngine, BadImage, ConfigError
@@ -40,6 +41,8 @@ from edge_client.heartbeat_writer import HeartbeatWriter
 from edge_client.images import check_frames, decode_image
 from edge_client.inputs import Context, check_context, check_parts
 from edge_client.loop import CaptureLoop
+from edge_client.metrics import metrics_text
+from edge_client.metrics_endpoint import MetricsEndpoint
 from edge_client.prediction import Prediction, predictions_from
 from edge_client.runtime import read_tuning, resolve, usable_cores
 from edge_client.updates.outcome import UpdateStatus
@@ -87,7 +90,10 @@ class Client:
             tuning=read_tuning(config.device.state),
         )
         self._bucket = bucket if bucket is not None else config.open_bucket(self._clock)
+        self._endpoint: MetricsEndpoint | None = None
+        self._sections: dict[str, Callable[[], Any]] = {}
         self._slot = self._open_engine()
+        self._consumption = ConsumptionMeter(clock=self._clock)
         try:
             self._start()
         except BaseException:
@@ -215,6 +221,7 @@ class Client:
 
     def status(self) -> dict[str, Any]:
         """Return how the device is doing, as plain JSON values."""
+        counts = self._counters.copy()
         return {
             "device": self.config.device.name,
             "inspection": self.config.inspection.name,
@@ -222,16 +229,27 @@ class Client:
             "advisory": self.advisory,
             "health": "degraded" if self._all_problems() else "ok",
             "problems": self._all_problems(),
-            "requests": asdict(self._counters.copy()),
+            "requests": asdict(counts),
             "engine": self._update_status().to_json(),
             "capture": self._loop.status() if self._loop is not None else None,
             "clock_behind_bucket_seconds": bucket_clock_offset(self._bucket),
+            "process": self._consumption.read(sum(counts.latency_counts) + counts.skipped).to_json(),
+            **{name: read() for name, read in self._sections.items()},
         }
 
     def set_metered(self, metered: bool) -> None:
         """Say that the link in use now is metered: windows stay in the spool until it no longer is."""
         if self._loop is not None:
             self._loop.uplink.set_metered(metered)
+
+    def add_section(self, name: str, read: Callable[[], Any]) -> None:
+        """Let `status` tell of something of the application's own, such as its source of frames.
+
+        Args:
+            name: The section's key.
+            read: Returns plain JSON values; called for each `status`.
+        """
+        self._sections[name] = read
 
     def flush(self, *, seconds: float = 30.0) -> bool:
         """Close the capture window and send all that waits; True when nothing waits any more, False at once outside of
@@ -246,6 +264,8 @@ class Client:
         if self._closed:
             return
         self._closed = True
+        if self._endpoint is not None:
+            self._endpoint.stop()
         if self._pool is not None:
             self._pool.shutdown(wait=True)
         if self._loop is not None:
@@ -330,6 +350,15 @@ class Client:
             except OSError as error:
                 self._problems["heartbeat"] = f"heartbeats are off: {error}"
 
+        if config.metrics.port:
+            try:
+                self._endpoint = MetricsEndpoint(
+                    lambda: metrics_text([self.status()]), host=config.metrics.host, port=config.metrics.port
+                )
+                self._endpoint.start()
+            except ConfigError as error:  # a taken port is no reason not to inspect
+                self._problems["metrics"] = f"metrics are off: {error}"
+
     def _run(self, batch: NDArray[np.uint8]) -> tuple[EngineOutput, Engine, float]:
         """Run the current engine; if it fails, and was replaced for that, the one that replaced it."""
         while True:
@@ -410,6 +439,7 @@ class Client:
 
     def heartbeat(self) -> Heartbeat:
         """Return what the next heartbeat says, without a sequence number."""
+        self._consumption.keep_up()
         return describe(
             self.config,
             at=self._clock.now(),

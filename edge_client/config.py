@@ -69,6 +69,8 @@ class InspectionConfig:
         threads: Threads of one run; 0 as measured, else 1.
         slots: Most runs at once; 0 as measured, else one a core.
         goal: What was measured is chosen for: `latency` (one frame at a time) or `throughput` (many requests).
+        skip_unchanged: Difference (0 to 1 of full scale; see `unchanged`) up to which a frame is answered as the one
+            before it without running the engine; 0 is off.
     """
 
     name: str
@@ -79,6 +81,7 @@ class InspectionConfig:
     threads: int = 0
     slots: int = 0
     goal: str = "latency"
+    skip_unchanged: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,6 +193,23 @@ class ModeConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MetricsConfig:
+    """Prometheus text over HTTP at ``/metrics``. Off while `port` is 0; `host` is loopback unless it is set, since the
+    endpoint has no password.
+    """
+
+    port: int = 0
+    host: str = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TelemetryConfig:
+    """OpenTelemetry: spans and bridged metrics. Needs the extra ``telemetry``."""
+
+    enabled: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """All settings of one device. `load` reads them; every path in it is absolute."""
 
@@ -202,6 +222,8 @@ class Config:
     upload: UploadConfig = field(default_factory=UploadConfig)
     update: UpdateConfig = field(default_factory=UpdateConfig)
     mode: ModeConfig = field(default_factory=ModeConfig)
+    metrics: MetricsConfig = field(default_factory=MetricsConfig)
+    telemetry: TelemetryConfig = field(default_factory=TelemetryConfig)
     path: Path | None = None
 
     @staticmethod
@@ -277,6 +299,8 @@ _TABLES: dict[str, type[Any]] = {
     "upload": UploadConfig,
     "update": UpdateConfig,
     "mode": ModeConfig,
+    "metrics": MetricsConfig,
+    "telemetry": TelemetryConfig,
 }
 
 # Least and most of every number; a constant with a unit in its name says the rest.
@@ -284,6 +308,7 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "device.heartbeat_seconds": (0.1, 86_400),
     "inspection.threads": (0, 256),
     "inspection.slots": (0, 256),
+    "inspection.skip_unchanged": (0, 0.5),
     "bucket.connect_seconds": (0.1, 300),
     "bucket.read_seconds": (0.1, 3600),
     "bucket.least_bytes_per_second": (1, 1 << 30),
@@ -304,6 +329,7 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "update.poll_seconds": (0.1, 86_400),
     "update.probation_frames": (0, 1_000_000),
     "update.trial_seconds": (1, 3600),
+    "metrics.port": (0, 65_535),
 }
 
 
