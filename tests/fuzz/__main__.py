@@ -16,7 +16,7 @@ def main(arguments: list[str]) -> int:
     """Fuzz; 1 if anything crashed."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description="Fuzz what reads foreign bytes.")
     parser.add_argument("target", choices=(*TARGETS, "all"))
-    parser.add_argument("--seconds", type=float, default=600.0, help="for each target (default 600)")
+    parser.add_argument("--seconds", type=float, default=600.0, help="of processor time for each target (default 600)")
     parser.add_argument("--corpus", type=Path, help="folder of inputs by target, kept and grown")
     parser.add_argument("--out", type=Path, help="folder for crashing inputs and logs (default: a new one)")
     parser.add_argument("--seed", type=int, default=1, help="of the random generator")

@@ -22,14 +22,14 @@ def images() -> tuple[bytes, ...]:
     """PNG, JPEG and WebP files, some bytes to a kilobyte each, of the modes that cameras and tools write."""
     pixels = np.random.default_rng(0).integers(0, 256, (9, 11, 3), dtype=np.uint8)
     rgb = Image.fromarray(pixels)
-    made: list[bytes] = []
-    for image in (rgb, rgb.convert("L"), rgb.convert("P"), rgb.convert("RGBA"), rgb.convert("1")):
-        made.append(_encode(image, "PNG"))
-    for image, options in ((rgb, {}), (rgb, {"progressive": True}), (rgb.convert("L"), {}), (rgb.convert("CMYK"), {})):
-        made.append(_encode(image, "JPEG", **options))
-    for image, options in ((rgb, {"lossless": True}), (rgb, {}), (rgb.convert("RGBA"), {"lossless": True})):
-        made.append(_encode(image, "WEBP", **options))
-    return tuple(made)
+    grey, cmyk, rgba = rgb.convert("L"), rgb.convert("CMYK"), rgb.convert("RGBA")
+    return (
+        *(_encode(image, "PNG") for image in (rgb, grey, rgb.convert("P"), rgba, rgb.convert("1"))),
+        *(_encode(image, "JPEG") for image in (rgb, grey, cmyk)),
+        _encode(rgb, "JPEG", progressive=True),
+        *(_encode(image, "WEBP", lossless=True) for image in (rgb, rgba)),
+        _encode(rgb, "WEBP"),
+    )
 
 
 def _encode(image: Image.Image, kind: str, **options: bool) -> bytes:

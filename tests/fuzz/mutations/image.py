@@ -11,7 +11,8 @@ from tests.fuzz.mutations.plain import mutate_bytes
 _PNG = b"\x89PNG\r\n\x1a\n"
 _SIDES = (0, 1, 2, 7, 255, 8000, 8001, 16_384, 32_768, 32_769, 65_535, 2**31 - 1, 2**31, 2**32 - 1)
 _PNG_KINDS = (
-    b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"gAMA", b"cHRM", b"sRGB", b"iCCP", b"tEXt", b"zTXt", b"iTXt", b"eXIf", b"pHYs",
+    b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"gAMA", b"cHRM", b"sRGB", b"iCCP", b"tEXt", b"zTXt", b"iTXt",
+    b"eXIf", b"pHYs",
     b"acTL", b"fcTL", b"fdAT", b"bKGD", b"xxXx",
 )  # fmt: skip
 _RIFF_KINDS = (b"VP8 ", b"VP8L", b"VP8X", b"ANIM", b"ANMF", b"ALPH", b"ICCP", b"EXIF", b"XMP ")
@@ -75,7 +76,9 @@ def _jpeg(data: bytes, random: Random) -> bytes:
         (length,) = struct.unpack_from(">H", data, position + 2)
         segments.append((data[position + 1 : position + 2], data[position + 4 : position + 2 + length]))
         position += 2 + max(2, length)
-    kinds = tuple(bytes((k,)) for k in (0xC0, 0xC1, 0xC2, 0xC4, 0xDB, 0xDD, 0xDA, 0xD9, 0xE0, 0xE1, 0xE2, 0xED, 0xEE, 0xFE))
+    kinds = tuple(
+        bytes((k,)) for k in (0xC0, 0xC1, 0xC2, 0xC4, 0xDB, 0xDD, 0xDA, 0xD9, 0xE0, 0xE1, 0xE2, 0xED, 0xEE, 0xFE)
+    )
     segments = _change(segments, kinds, random)
     scan = data[position:] if random.random() < 0.7 else mutate_bytes(data[position:], random)
     head = b"".join(b"\xff" + k + struct.pack(">H", min(65_535, len(c) + 2)) + c[:65_533] for k, c in segments)
@@ -87,7 +90,9 @@ def _change(chunks: list[tuple[bytes, bytes]], kinds: tuple[bytes, ...], random:
         at = random.randrange(len(chunks) + 1)
         kind = random.randrange(6)
         if kind == 0 or at == len(chunks):
-            body = random.choice((b"", b"\0" * 13, b"key\0\0" + _BOMB, random.randbytes(20), b"Exif\0\0MM\0*\0\0\0\x08"))
+            body = random.choice(
+                (b"", b"\0" * 13, b"key\0\0" + _BOMB, random.randbytes(20), b"Exif\0\0MM\0*\0\0\0\x08")
+            )
             chunks.insert(at, (random.choice(kinds), body))
         elif kind == 1:
             chunks.insert(at, chunks[at])

@@ -10,17 +10,33 @@ from random import Random
 from tests.fuzz.mutations.plain import mutate_bytes
 
 _SHAPES = (
-    b"()", b"(0,)", b"(1,)", b"(2,)", b"(3, 2)", b"(2, 8, 8, 3)", b"(0, 8, 8, 3)", b"(1, 0, 0, 3)", b"(-1,)", b"(1000000000000,)",
+    b"()", b"(0,)", b"(1,)", b"(2,)", b"(3, 2)", b"(2, 8, 8, 3)", b"(0, 8, 8, 3)", b"(1, 0, 0, 3)", b"(-1,)",
+    b"(1000000000000,)",
     b"(True,)", b"(4294967296, 4294967296)", b"(1.5,)", b"None", b"(" * 300 + b")" * 300,
 )  # fmt: skip
-_TYPES = (b"'|u1'", b"'<f4'", b"'<f8'", b"'|O'", b"'<U3'", b"'|V7'", b"'<c8'", b"'|b1'", b"'<M8[s]'", b"[('a', '<f4')]", b"'xx'", b"7")
+_TYPES = (
+    b"'|u1'",
+    b"'<f4'",
+    b"'<f8'",
+    b"'|O'",
+    b"'<U3'",
+    b"'|V7'",
+    b"'<c8'",
+    b"'|b1'",
+    b"'<M8[s]'",
+    b"[('a', '<f4')]",
+    b"'xx'",
+    b"7",
+)
 _NAMES = ("frames.npy", "probabilities.npy", "anomaly.npy", "tolerance.npy", "frames", "../frames.npy", "")
 
 
 def mutate_npz(data: bytes, random: Random) -> bytes:
     """Return an npz file after a change."""
     if random.random() < 0.3:
-        return mutate_bytes(data, random, (b"PK\x03\x04", b"PK\x01\x02", b"PK\x05\x06", b"\x93NUMPY\x01\0", b"\x93NUMPY\x03\0"))
+        return mutate_bytes(
+            data, random, (b"PK\x03\x04", b"PK\x01\x02", b"PK\x05\x06", b"\x93NUMPY\x01\0", b"\x93NUMPY\x03\0")
+        )
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             members = [(info.filename, archive.read(info)) for info in archive.infolist()]

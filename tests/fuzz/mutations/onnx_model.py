@@ -15,7 +15,21 @@ from tests.fuzz.mutations.values import mutate_json
 
 _NUMBERS = (0, 1, 2, 3, 7, 8, 11, 17, 23, 24, 127, 2**31 - 1, -1, -(2**31))
 _LARGE = (2**31, 2**32 + 2, 2**63 - 1, -(2**63))
-_TEXTS = ("", "image", "anomaly", "Loop", "If", "Scan", "Conv", "Identity", "ai.onnx", "com.microsoft", "andon", "x" * 2000, "ü")
+_TEXTS = (
+    "",
+    "image",
+    "anomaly",
+    "Loop",
+    "If",
+    "Scan",
+    "Conv",
+    "Identity",
+    "ai.onnx",
+    "com.microsoft",
+    "andon",
+    "x" * 2000,
+    "ü",
+)
 _BYTES = (b"", b"\xff\xfe", b"weights.bin", b"x" * 2000, b"\x00" * 16)
 
 
@@ -145,19 +159,20 @@ def _scalar(field: Any, random: Random) -> Any:
 
 
 def _metadata(model: onnx.ModelProto, random: Random) -> None:
-    entry = random.choice(list(model.metadata_props))
-    entry.value = mutate_json(entry.value.encode("utf-8", "surrogatepass"), random).decode("utf-8", "replace")
+    for entry in model.metadata_props:
+        if isinstance(entry.value, str):  # bytes, where it is no UTF-8
+            entry.value = mutate_json(entry.value.encode(), random).decode("utf-8", "replace")
 
 
 def _subgraph(model: onnx.ModelProto, random: Random) -> None:
-    node = random.choice(list(model.graph.node))
+    node = _one(model.graph.node, random)
     body = helper.make_graph([helper.make_node("Loop", ["n"], ["y"])], "body", [], [])
     attribute = node.attribute.add(name="body", type=onnx.AttributeProto.GRAPH)
     (attribute.g if random.random() < 0.5 else attribute.graphs.add()).CopyFrom(body)
 
 
 def _external(model: onnx.ModelProto, random: Random) -> None:
-    tensor = random.choice(list(model.graph.initializer))
+    tensor = _one(model.graph.initializer, random)
     if random.random() < 0.5:
         tensor.data_location = TensorProto.EXTERNAL
     else:
@@ -170,11 +185,16 @@ def _functions(model: onnx.ModelProto, random: Random) -> None:
 
 
 def _node(model: onnx.ModelProto, random: Random) -> None:
-    node = random.choice(list(model.graph.node))
+    node = _one(model.graph.node, random)
     if random.random() < 0.5:
         node.op_type = random.choice(_TEXTS)
     else:
         node.domain = random.choice(_TEXTS)
+
+
+def _one(messages: Any, random: Random) -> Any:
+    """One message of a repeated field, which gets its first where it is empty."""
+    return random.choice(list(messages)) if messages else messages.add()
 
 
 _CHANGES: tuple[Callable[[onnx.ModelProto, Random], None], ...] = (

@@ -25,7 +25,9 @@ def mutate_bytes(data: bytes, random: Random, tokens: Sequence[bytes] = ()) -> b
         elif kind == 3:
             changed[at:at] = changed[at : at + length] * random.choice((1, 2, 16))
         elif kind == 4:
-            form, mask = random.choice(((">I", 2**32 - 1), ("<I", 2**32 - 1), (">H", 65535), ("<H", 65535), (">B", 255)))
+            form, mask = random.choice(
+                ((">I", 2**32 - 1), ("<I", 2**32 - 1), (">H", 65535), ("<H", 65535), (">B", 255))
+            )
             number = struct.pack(form, random.choice(_NUMBERS) & mask)
             changed[at : at + len(number)] = number
         elif kind == 5:

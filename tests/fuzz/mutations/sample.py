@@ -1,4 +1,4 @@
-"""Changes to the plain blob of a sample or of events: to its header, with the lengths made good, and to what follows."""
+"""Changes to the plain blob of a sample or of events: to its header (the lengths made good) and to what follows."""
 
 from __future__ import annotations
 

@@ -21,5 +21,10 @@ def mutate_signed(data: bytes, random: Random, purpose: str) -> bytes:
     try:
         payload = mutate_tree(json.loads(data)["payload"], random)
         return sign_payload(payload, KEY, purpose=purpose)
-    except (ValueError, TypeError, KeyError, RecursionError):  # what can't be signed at all: NaN, lone surrogates, no object
+    except (
+        ValueError,
+        TypeError,
+        KeyError,
+        RecursionError,
+    ):  # what can't be signed at all: NaN, lone surrogates, no object
         return mutate_json(data, random)

@@ -13,14 +13,17 @@ _FIELDS = {
     "type": (156, 1), "link": (157, 100), "magic": (257, 8), "user": (265, 32), "major": (329, 8), "prefix": (345, 155),
 }  # fmt: skip
 _VALUES = (
-    b"\0", b"0", b"1", b"2", b"5", b"7", b"x", b"g", b"L", b"K", b"S", b"V", b"D", b"../a", b"/etc/passwd", b".a", b"a.age",
+    b"\0", b"0", b"1", b"2", b"5", b"7", b"x", b"g", b"L", b"K", b"S", b"V", b"D", b"../a", b"/etc/passwd", b".a",
+    b"a.age",
     b"00000000000", b"00000000001", b"00000001000", b"77777777777", b"-0000000001", b"         12", b"0000000100 ",
-    b"\x80" + b"\0" * 3 + b"\x7f" + b"\xff" * 7, b"\xff" * 12, b"\x80" + b"\0" * 10 + b"\5", b"ustar  \0", b"ustar\00000", b"\xc3\xbc", b"",
+    b"\x80" + b"\0" * 3 + b"\x7f" + b"\xff" * 7, b"\xff" * 12, b"\x80" + b"\0" * 10 + b"\5", b"ustar  \0",
+    b"ustar\00000", b"\xc3\xbc", b"",
 )  # fmt: skip
 _RECORDS = (
     b"path=b.age", b"path=../b", b"size=1099511627776", b"size=-1", b"size=abc", b"linkpath=/etc/passwd",
     b"GNU.sparse.major=1", b"GNU.sparse.minor=0", b"GNU.sparse.map=0,1", b"GNU.sparse.map=1099511627776,0",
-    b"GNU.sparse.size=1099511627776", b"GNU.sparse.realsize=1099511627776", b"GNU.sparse.name=c.age", b"mtime=nan", b"hdrcharset=BINARY",
+    b"GNU.sparse.size=1099511627776", b"GNU.sparse.realsize=1099511627776", b"GNU.sparse.name=c.age", b"mtime=nan",
+    b"hdrcharset=BINARY",
 )  # fmt: skip
 
 
@@ -45,7 +48,7 @@ def mutate_tar(data: bytes, random: Random) -> bytes:
         elif kind == 7:
             del blocks[at : at + random.choice((1, 2))]
         else:
-            blocks = blocks[: random.randrange(len(blocks) + 1)] + [b"\0" * random.choice((1, 511, 512))]
+            blocks = [*blocks[: random.randrange(len(blocks) + 1)], b"\0" * random.choice((1, 511, 512))]
     return b"".join(blocks)
 
 

@@ -11,8 +11,10 @@ from tests.fuzz.mutations.plain import mutate_bytes
 from tests.fuzz.mutations.values import mutate_tree
 
 _TOKENS = (
-    b"[", b"[[", b"]", b"=", b'"""', b"'''", b"'", b"#", b"\n", b"\r", b"\\u0000", b"\\U0010ffff", b"inf", b"nan", b"0x7fffffffffffffff",
-    b"1979-05-27T07:32:00Z", b"9999-99-99", b"07:32:00", b"1e400", b"1_000", b"[capture]\n", b"[bucket]\n", b'"~nobody-here/x"',
+    b"[", b"[[", b"]", b"=", b'"""', b"'''", b"'", b"#", b"\n", b"\r", b"\\u0000", b"\\U0010ffff", b"inf", b"nan",
+    b"0x7fffffffffffffff",
+    b"1979-05-27T07:32:00Z", b"9999-99-99", b"07:32:00", b"1e400", b"1_000", b"[capture]\n", b"[bucket]\n",
+    b'"~nobody-here/x"',
     b'"\\u0000"', b"a.b.c.d", b"9" * 5000, b"[" * 1200, b"{a=" * 1200, b"a." * 1200,
 )  # fmt: skip
 

@@ -42,9 +42,10 @@ def read_engine(data: bytes) -> OnnxSummary:
     assert seen == dict(summary.operators), f"operators differ: {seen} and {dict(summary.operators)}"
     versions = {o.version for o in model.opset_import if o.domain in ("", "ai.onnx")}
     assert versions == {summary.opset}, f"operator sets differ: {versions} and {summary.opset}"
-    for found, known in zip((*model.graph.input, *model.graph.output), (*summary.inputs, *summary.outputs), strict=True):
+    declared = (*model.graph.input, *model.graph.output)
+    for found, known in zip(declared, (*summary.inputs, *summary.outputs), strict=True):
         tensor_type = found.type.tensor_type
-        assert found.type.WhichOneof("value") == "tensor_type", f"{found.name} is no tensor"
+        assert found.type.WhichOneof("value") in (None, "tensor_type"), f"{found.name} is no tensor"
         assert (found.name, tensor_type.elem_type) == (known.name, known.element_type), f"{found} and {known} differ"
         rank = len(tensor_type.shape.dim) if tensor_type.HasField("shape") else None
         assert rank == (None if known.shape is None else len(known.shape)), f"{found} and {known} differ"
@@ -72,7 +73,8 @@ def _engines() -> tuple[bytes, ...]:
 
 
 def _metadata() -> tuple[bytes, ...]:
-    return (tiny_metadata().to_json().encode(), tiny_metadata(classes=(("ok", "ok"),), variant="int8").to_json().encode())
+    made = (tiny_metadata(), tiny_metadata(classes=(("ok", "ok"),), variant="int8"))
+    return tuple(metadata.to_json().encode() for metadata in made)
 
 
 ENGINE = Target(name="engine", read=read_engine, refusals=(BadEngine,), seeds=_engines, mutate=mutate_onnx)

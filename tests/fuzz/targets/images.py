@@ -25,5 +25,4 @@ def read_image(data: bytes) -> None:
     assert "error" in answer or (answer["width"], answer["height"]) == (width, height)
 
 
-
 IMAGES = Target(name="image", read=read_image, refusals=(BadImage,), seeds=images, mutate=mutate_image)

@@ -90,7 +90,7 @@ def _shards() -> tuple[bytes, ...]:
 
 def _uploads() -> tuple[bytes, ...]:
     png, jpeg, webp, events = seeds.blobs()
-    return (write_shard([("a.age", png), ("b.age", jpeg), ("c.age", webp), ("e.age", events)]),)
+    return (write_shard([("a.age", png), ("e.age", events)]), write_shard([("a.age", jpeg), ("b.age", webp)]))
 
 
 def _mutate_upload(data: bytes, random: Random) -> bytes:
