@@ -187,8 +187,11 @@ def _shard(fields: Fields) -> ShardEntry:
 
 
 def _run(fields: Fields, pair: object) -> tuple[int, int]:
-    whole = isinstance(pair, list | tuple) and all(isinstance(v, int) and -1 <= v <= MAX_WHOLE for v in pair)
-    if not whole or len(pair) != 2:
+    if (
+        not isinstance(pair, list | tuple)
+        or len(pair) != 2
+        or not all(isinstance(v, int) and -1 <= v <= MAX_WHOLE for v in pair)
+    ):
         raise fields.wrong("runs", pair, "pairs of run and length")
     return int(pair[0]), int(pair[1])
 

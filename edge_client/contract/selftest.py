@@ -121,5 +121,5 @@ def _array(name: str, packed: bytes) -> NDArray[Any]:
         raise BadRelease(
             f"self-test array {name} has the shape {shape} in {len(packed) - end} bytes: they do not match"
         )
-    order = "F" if header[2] == b"True" else "C"
-    return np.frombuffer(packed, dtype, offset=end).reshape(shape, order=order)
+    values: NDArray[Any] = np.frombuffer(packed, dtype, offset=end)
+    return values.reshape(shape[::-1]).T if header[2] == b"True" else values.reshape(shape)

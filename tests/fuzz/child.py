@@ -22,6 +22,9 @@ from types import TracebackType
 import atheris
 
 _PLAIN_SHARE = 0.2
+# libFuzzer begins from inputs that reached something new, most of which were refused, and what is made of a refused one
+# is refused as well. So that the checks behind acceptance are reached too, many mutations begin from an accepted one.
+_ACCEPTED_SHARE = 0.4
 _INSTRUMENTED = (
     "edge_client",
     "data.decode_child",
@@ -40,7 +43,7 @@ def main(setup_path: str) -> None:
     out = Path(setup["out"])
     warnings.simplefilter("ignore")
     with atheris.instrument_imports(include=list(_INSTRUMENTED)):
-        from tests.fuzz.target import MEMORY_BYTES, SECONDS, run_one
+        from tests.fuzz.target import MEMORY_BYTES, SECONDS, Verdict, run_one
         from tests.fuzz.targets import TARGETS
     target = TARGETS[setup["target"]]
     corpus = Path(setup["corpus"])
@@ -49,6 +52,7 @@ def main(setup_path: str) -> None:
     for seed in seeds:
         (corpus / hashlib.sha1(seed, usedforsecurity=False).hexdigest()).write_bytes(seed)
     known: set[str] = set(setup["known"])
+    accepted = [seeds[i % len(seeds)] for i in range(200)]
     counts = {"accepted": 0, "refused": 0, "crashed": 0}
 
     def note() -> None:
@@ -57,7 +61,10 @@ def main(setup_path: str) -> None:
 
     def one(data: bytes) -> None:
         try:
-            counts[run_one(target, data).value] += 1
+            verdict = run_one(target, data)
+            counts[verdict.value] += 1
+            if verdict is Verdict.ACCEPTED:
+                accepted[counts["accepted"] % len(accepted)] = data
         except Exception as error:  # the finding itself
             counts["crashed"] += 1
             place = place_of(error)
@@ -77,6 +84,8 @@ def main(setup_path: str) -> None:
         random = Random(seed)
         if random.random() < _PLAIN_SHARE:
             return bytes(atheris.Mutate(data, most))
+        if random.random() < _ACCEPTED_SHARE:
+            data = random.choice(accepted)
         try:
             return target.mutate(data, random)[:most]
         except Exception:  # a mutation that fails would end the process without a word

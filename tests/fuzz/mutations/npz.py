@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 import zipfile
 import zlib
 from random import Random
@@ -60,7 +61,7 @@ def mutate_npz(data: bytes, random: Random) -> bytes:
             members.append((name, body))
     method = random.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA))
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", method) as archive:
+    with warnings.catch_warnings(action="ignore"), zipfile.ZipFile(buffer, "w", method) as archive:  # doubled names
         for name, body in members:
             archive.writestr(zipfile.ZipInfo(name), body, method)
     return buffer.getvalue()

@@ -42,7 +42,7 @@ def mutate_tar(data: bytes, random: Random) -> bytes:
             name = random.choice((b"d.age", b"A", b"a" * 100, b"e.age"))
             blocks[at] = _header(blocks[at], "name", name)
         elif kind == 5:
-            blocks[at:at] = _extended(random)
+            blocks[at:at] = _any_extended(random)
         elif kind == 6:
             blocks[at:at] = blocks[at : at + random.choice((1, 2, 3))] * random.choice((1, 1, 2, 1100))
         elif kind == 7:
@@ -61,20 +61,25 @@ def _header(block: bytes, field: str, value: bytes) -> bytes:
     return bytes(changed)
 
 
-def _extended(random: Random) -> list[bytes]:
-    """A header of another kind before a member: PAX records, a long name, or many of them in a chain."""
-    kind = random.choice((b"x", b"x", b"x", b"g", b"L", b"K", b"S"))
-    records = b"".join(_record(random.choice(_RECORDS)) for _ in range(random.choice((1, 2, 5))))
-    body = random.choice((records, records, b"f.age\0", b"9" * 3000, b""))
+def extended(kind: bytes, body: bytes) -> list[bytes]:
+    """The blocks of a header of another kind before a member: PAX records (x, g), a long name (L, K), sparse (S)."""
     block = _header(b"@".ljust(257, b"\0") + b"ustar\x0000", "type", kind)
     block = _header(block, "size", b"%011o" % len(body))
     padded = body.ljust(-(-len(body) // _BLOCK) * _BLOCK, b"\0")
-    one = [block, *(padded[i : i + _BLOCK] for i in range(0, len(padded), _BLOCK))]
-    return one * random.choice((1, 1, 1, 2, 1100))
+    return [block, *(padded[i : i + _BLOCK] for i in range(0, len(padded), _BLOCK))]
 
 
-def _record(text: bytes) -> bytes:
+def pax_record(text: bytes) -> bytes:
+    """A PAX record: its own length, then ``keyword=value``."""
     length = len(text) + 3
     while len(b"%d " % length) + len(text) + 1 != length:
         length += 1
     return b"%d %s\n" % (length, text)
+
+
+def _any_extended(random: Random) -> list[bytes]:
+    """An extended header, or many of them in a chain."""
+    records = b"".join(pax_record(random.choice(_RECORDS)) for _ in range(random.choice((1, 2, 5))))
+    body = random.choice((records, records, b"f.age\0", b"9" * 3000, b""))
+    one = extended(random.choice((b"x", b"x", b"x", b"g", b"L", b"K", b"S")), body)
+    return one * random.choice((1, 1, 1, 2, 1100))
