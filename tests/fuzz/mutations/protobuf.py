@@ -83,7 +83,7 @@ def _number(value: int, *, padding: bool) -> bytes:
 
 
 def change_a_field(message: Any, random: Random, texts: Sequence[str]) -> None:
-    """Walk down to a random message inside, then set, clear, double or move one of its fields.
+    """Walk down to a random message inside, then set, clear, double or move one of its fields; maps are left alone.
 
     Args:
         message: A parsed message; it is changed.
@@ -91,12 +91,12 @@ def change_a_field(message: Any, random: Random, texts: Sequence[str]) -> None:
         texts: What texts become.
     """
     for _ in range(random.randrange(8)):
-        inner = [v for f, v in message.ListFields() if f.message_type is not None]
+        inner = [v for f, v in message.ListFields() if f.message_type is not None and not _is_map(f)]
         if not inner:
             break
         chosen = random.choice(inner)
         message = random.choice(list(chosen)) if hasattr(chosen, "add") else chosen
-    field = random.choice(message.DESCRIPTOR.fields)
+    field = random.choice([f for f in message.DESCRIPTOR.fields if not _is_map(f)])
     value = getattr(message, field.name)
     if hasattr(value, "add") or hasattr(value, "append"):
         kind = random.randrange(4)
@@ -114,6 +114,10 @@ def change_a_field(message: Any, random: Random, texts: Sequence[str]) -> None:
         message.ClearField(field.name)
     else:
         setattr(message, field.name, _scalar(field, random, texts))
+
+
+def _is_map(field: Any) -> bool:
+    return field.message_type is not None and field.message_type.GetOptions().map_entry
 
 
 def _scalar(field: Any, random: Random, texts: Sequence[str]) -> Any:
