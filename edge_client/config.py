@@ -43,6 +43,7 @@ from edge_client.contract.bucket import Bucket, DirectoryBucket, S3Bucket, S3Set
 from edge_client.contract.errors import AndonError, ConfigError
 from edge_client.contract.names import check_name
 from edge_client.contract.pace import Pace
+from edge_client.contract.quoting import cut, quoted
 from edge_client.contract.server_time import ServerTime
 from edge_client.uplink.schedule import Schedule
 
@@ -238,7 +239,7 @@ class Config:
         document = _read_toml(file, "configuration")
         unknown = sorted(set(document) - set(_TABLES))
         if unknown:
-            raise ConfigError(f"{file}: unknown table [{unknown[0]}]: known are {sorted(_TABLES)}")
+            raise ConfigError(f"{file}: unknown table [{cut(unknown[0], most=80)}]: known are {sorted(_TABLES)}")
         tables: dict[str, Any] = {}
         for name, kind in _TABLES.items():
             if name in document or name in ("device", "inspection"):
@@ -338,10 +339,10 @@ def _read_toml(file: Path, what: str) -> dict[str, Any]:
         return tomllib.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"{what} file {file} does not exist: give its path, or enrol this device first") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise ConfigError(f"{what} file {file} cannot be read: {error}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{what} file {file} is not TOML: {error}") from error
+    except (ValueError, RecursionError) as error:  # not UTF-8, not TOML, a number too long, brackets nested too deep
+        raise ConfigError(f"{what} file {file} is not TOML in UTF-8: {cut(str(error))}") from error
 
 
 def _table(file: Path, name: str, kind: type[Any], value: object) -> Any:
@@ -349,10 +350,10 @@ def _table(file: Path, name: str, kind: type[Any], value: object) -> Any:
     if value is None:
         raise ConfigError(f"{file}: table [{name}] is missing: expected the keys {sorted(known)}")
     if not isinstance(value, Mapping):
-        raise ConfigError(f"{file}: {name} is {value!r}: expected a table [{name}]")
+        raise ConfigError(f"{file}: {name} is {quoted(value)}: expected a table [{name}]")
     unknown = sorted(set(value) - set(known))
     if unknown:
-        raise ConfigError(f"{file}: unknown key {name}.{unknown[0]}: known are {sorted(known)}")
+        raise ConfigError(f"{file}: unknown key {name}.{cut(unknown[0], most=80)}: known are {sorted(known)}")
     read: dict[str, Any] = {}
     for key, item in value.items():
         read[key] = _value(file, f"{name}.{key}", str(known[key].type), item)
@@ -364,8 +365,19 @@ def _table(file: Path, name: str, kind: type[Any], value: object) -> Any:
     for key in known:
         path = getattr(made, key)
         if isinstance(path, Path):
-            object.__setattr__(made, key, (file.parent / path.expanduser()).resolve())
+            object.__setattr__(made, key, _absolute(file, f"{name}.{key}", path))
     return made
+
+
+def _absolute(file: Path, key: str, path: Path) -> Path:
+    try:
+        found = (file.parent / path.expanduser()).resolve()
+        found.exists()  # a name that is too long is refused here, with its key, and not by whoever opens it
+    except (OSError, RuntimeError, ValueError) as error:  # no such home, a circle of links, a NUL in it
+        raise ConfigError(
+            f"{file}: {key} is {quoted(str(path))}, which is no usable path ({cut(str(error), most=80)}); correct it"
+        ) from error
+    return found
 
 
 def _required(kind: type[Any]) -> list[str]:
@@ -378,11 +390,11 @@ def _value(file: Path, key: str, kind: str, item: object) -> object:
     expected, read = _reader(kind)
     found = read(item)
     if found is None:
-        raise ConfigError(f"{file}: {key} is {item!r}: expected {expected}")
+        raise ConfigError(f"{file}: {key} is {quoted(item)}: expected {expected}")
     if key in _BOUNDS and isinstance(found, int | float):
         least, most = _BOUNDS[key]
         if not least <= found <= most:
-            raise ConfigError(f"{file}: {key} is {item!r}: expected a number from {least:g} to {most:g}")
+            raise ConfigError(f"{file}: {key} is {quoted(item)}: expected a number from {least:g} to {most:g}")
     return found
 
 
@@ -400,8 +412,17 @@ def _reader(kind: str) -> tuple[str, Callable[[object], object]]:
     if "int" in kind:
         return "a whole number", lambda v: v if isinstance(v, int) and not isinstance(v, bool) else None
     if "float" in kind:
-        return "a number", lambda v: float(v) if isinstance(v, int | float) and not isinstance(v, bool) else None
+        return "a number", _float
     return "a text", lambda v: v if isinstance(v, str) and v else None
+
+
+def _float(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return float(value)
+    except OverflowError:  # a whole number of hundreds of digits
+        return None
 
 
 def _check(file: Path, config: Config) -> None:
@@ -433,7 +454,7 @@ def _check(file: Path, config: Config) -> None:
             raise ConfigError(f"{file}: bucket.credentials is missing: expected the path of a credentials file")
         if config.bucket.addressing not in ("path", "virtual"):
             raise ConfigError(
-                f"{file}: bucket.addressing is {config.bucket.addressing!r}: expected 'path' or 'virtual'"
+                f"{file}: bucket.addressing is {quoted(config.bucket.addressing)}: expected 'path' or 'virtual'"
             )
         needed["bucket.credentials"] = config.bucket.credentials
         if config.bucket.ca_bundle is not None:
@@ -448,7 +469,9 @@ def _check(file: Path, config: Config) -> None:
             "add the table [cloud], or set capture.enabled = false"
         )
     if config.cloud is not None and not config.cloud.recipient.startswith("age1"):
-        raise ConfigError(f"{file}: cloud.recipient is {config.cloud.recipient!r}: expected an age recipient 'age1…'")
+        raise ConfigError(
+            f"{file}: cloud.recipient is {quoted(config.cloud.recipient)}: expected an age recipient 'age1…'"
+        )
 
 
 def _check_upload(file: Path, upload: UploadConfig) -> None:
