@@ -66,14 +66,17 @@ class Cells:
         cache.mkdir(parents=True, exist_ok=True)
         self.trunk: Trunk = float_trunk(cache)
         if variant == "int8":
-            mono = np.random.default_rng(0).choice(np.flatnonzero(~self.poly), CALIBRATION_FRAMES, replace=False)
-            self.trunk = int8_trunk(self.trunk, [self.frames[i] for i in mono], cache)
+            self.trunk = int8_trunk(self.trunk, [self.frames[i] for i in self.calibration_rows()], cache)
         stored = cache / f"elpv-{self.trunk.id[:16]}.npz"
         if not stored.exists():
             embedded = self.trunk.run(self.frames)
             np.savez(stored, features=embedded.features, patches=embedded.patches)
         with np.load(stored) as arrays:
             self.features, self.patches = arrays["features"], arrays["patches"]
+
+    def calibration_rows(self) -> Rows:
+        """Return the cells that set the ranges of the int8 trunk."""
+        return np.random.default_rng(0).choice(np.flatnonzero(~self.poly), CALIBRATION_FRAMES, replace=False)
 
     def request(self, factory: Rows, labelled: Rows, p: Floats, captured: Rows, seed: int) -> FitRequest:
         """Ask for the everyday fit of factory rows and labelled rows with their inclusion probabilities."""

@@ -10,9 +10,9 @@ engine that can't answer, raises.
 
 import asyncio
 import logging
+import secrets
 import sqlite3
 import time
-import uuid
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
@@ -39,6 +39,7 @@ from edge_client.images import check_frames, decode_image
 from edge_client.inputs import Context, check_context, check_parts
 from edge_client.loop import CaptureLoop
 from edge_client.prediction import Prediction, predictions_from
+from edge_client.runtime import read_tuning, resolve, usable_cores
 from edge_client.updates.outcome import UpdateStatus
 from edge_client.updates.updater import Updater
 from edge_client.updates.updater_config import UpdaterConfig
@@ -56,6 +57,10 @@ class Client:
         bucket: Instead of the one that the configuration names.
         clock: The device's clock.
 
+    Attributes:
+        config: The configuration.
+        runtime: How engines run on this device.
+
     Raises:
         BadEngine: Not even the factory engine can be loaded.
         ConfigError: The configuration cannot be used, or another process runs on the same state folder.
@@ -71,6 +76,14 @@ class Client:
         self._heartbeat: HeartbeatWriter | None = None
         self._loop: CaptureLoop | None = None
         self._updater: Updater | None = None
+        self.runtime = resolve(
+            provider=config.inspection.provider,
+            threads=config.inspection.threads,
+            slots=config.inspection.slots,
+            goal=config.inspection.goal,
+            cores=usable_cores(),
+            tuning=read_tuning(config.device.state),
+        )
         self._bucket = bucket if bucket is not None else config.open_bucket()
         self._slot = self._open_engine()
         try:
@@ -141,7 +154,7 @@ class Client:
         predictions = predictions_from(
             output,
             engine,
-            sample_ids=[uuid.uuid4().hex for _ in range(len(batch))],
+            sample_ids=[secrets.token_hex(16) for _ in range(len(batch))],
             latency_ms=latency_ms,
             part_ids=parts,
             advisory=self.advisory,
@@ -248,7 +261,10 @@ class Client:
         config = self.config
         try:
             self._updater = Updater.open(
-                UpdaterConfig.from_config(config), self._bucket, clock=self._clock, on_settings=self._take_settings
+                UpdaterConfig.from_config(config, self.runtime),
+                self._bucket,
+                clock=self._clock,
+                on_settings=self._take_settings,
             )
             return self._updater.slot
         except (OSError, sqlite3.Error) as error:
@@ -259,7 +275,7 @@ class Client:
             data = config.inspection.factory_engine.read_bytes()
         except OSError as error:
             raise ConfigError(f"inspection.factory_engine {config.inspection.factory_engine}: {error}") from error
-        engine = Engine.from_bytes(data, threads=config.inspection.threads)
+        engine = Engine.from_bytes(data, threads=self.runtime.threads, provider=self.runtime.provider)
         if engine.metadata.inspection != config.inspection.name:
             raise BadEngine(
                 f"{config.inspection.factory_engine} is for the inspection {engine.metadata.inspection!r}, the "
@@ -388,5 +404,5 @@ class Client:
 
     def _executor(self) -> ThreadPoolExecutor:
         if self._pool is None:
-            self._pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="andon-predict")
+            self._pool = ThreadPoolExecutor(max_workers=self.runtime.slots, thread_name_prefix="andon-predict")
         return self._pool

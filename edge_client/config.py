@@ -54,16 +54,24 @@ class DeviceConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InspectionConfig:
-    """What is inspected, and the engine that came with the application.
+    """What is inspected, the engine that came with the application, and how engines run.
 
-    `factory_selftest` defaults to the engine's path with the suffix ``.selftest``; it need not exist.
+    Attributes:
+        factory_selftest: Default: the engine's path with the suffix ``.selftest``; it need not exist.
+        provider: `cpu`, `openvino`, `cuda`, `tensorrt`, or `auto`: as `andon-edge tune` measured, else `cpu`.
+        threads: Threads of one run; 0 as measured, else 1.
+        slots: Most runs at once; 0 as measured, else one a core.
+        goal: What was measured is chosen for: `latency` (one frame at a time) or `throughput` (many requests).
     """
 
     name: str
     factory_engine: Path
     factory_selftest: Path | None = None
     channel: str = "stable"
-    threads: int = 1
+    provider: str = "auto"
+    threads: int = 0
+    slots: int = 0
+    goal: str = "latency"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,7 +235,8 @@ _TABLES: dict[str, type[Any]] = {
 # Least and most of every number; a constant with a unit in its name says the rest.
 _BOUNDS: dict[str, tuple[float, float]] = {
     "device.heartbeat_seconds": (0.1, 86_400),
-    "inspection.threads": (1, 256),
+    "inspection.threads": (0, 256),
+    "inspection.slots": (0, 256),
     "bucket.connect_seconds": (0.1, 300),
     "bucket.read_seconds": (0.1, 3600),
     "capture.byte_budget": (0, 1 << 40),
@@ -326,6 +335,12 @@ def _check(file: Path, config: Config) -> None:
             check_name(value, what)
         except AndonError as error:
             raise ConfigError(f"{file}: {key}: {error}") from error
+    for key, value, allowed in (
+        ("inspection.provider", config.inspection.provider, ("auto", "cpu", "openvino", "cuda", "tensorrt")),
+        ("inspection.goal", config.inspection.goal, ("latency", "throughput")),
+    ):
+        if value not in allowed:
+            raise ConfigError(f"{file}: {key} is {value!r}: expected one of {', '.join(allowed)}")
     needed = {"device.key": config.device.key, "inspection.factory_engine": config.inspection.factory_engine}
     if config.releases is not None:
         needed["releases.root"] = config.releases.root

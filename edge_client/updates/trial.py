@@ -56,6 +56,7 @@ class TrialOrder:
     engine_id: str
     threads: int
     limits: TrialLimits
+    provider: str = "cpu"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,7 +161,7 @@ def _run(order: TrialOrder) -> TrialReport:
 
     import numpy as np
 
-    from edge_client.contract.errors import AndonError
+    from edge_client.contract.errors import AndonError, ConfigError
     from edge_client.contract.selftest import SelfTest
     from edge_client.engine import Engine
 
@@ -170,7 +171,7 @@ def _run(order: TrialOrder) -> TrialReport:
             return TrialReport(passed=False, certain=False, reason=f"the {name} on disk is not what was downloaded")
     try:
         test = SelfTest.unpack(packed)
-        engine = Engine.from_bytes(data, threads=order.threads)
+        engine = Engine.from_bytes(data, threads=order.threads, provider=order.provider)
         found = engine.metadata
         if (found.inspection, found.engine_id) != (order.inspection, order.engine_id):
             return TrialReport(
@@ -195,6 +196,8 @@ def _run(order: TrialOrder) -> TrialReport:
         return TrialReport(
             passed=False, reason=f"the engine needs more than {order.limits.memory_bytes} bytes of memory"
         )
+    except ConfigError as error:  # the provider is not there: no verdict on the engine
+        return TrialReport(passed=False, certain=False, reason=str(error))
     except AndonError as error:
         return TrialReport(passed=False, reason=str(error))
     latency = float(np.median(times))
