@@ -4,7 +4,7 @@ import subprocess
 import sys
 import tempfile
 
-BENCHMARKS = ("sampler", "learning")
+BENCHMARKS = ("client_overhead", "sampler", "learning")
 
 
 def main() -> int:

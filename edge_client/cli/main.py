@@ -11,7 +11,7 @@ from importlib import import_module
 
 from edge_client.contract.errors import AndonError
 
-COMMANDS = ("run", "status", "ledger", "doctor", "update", "export")
+COMMANDS = ("run", "status", "ledger", "doctor", "tune", "update", "export")
 
 
 def build_parser(commands: Sequence[str] = COMMANDS) -> argparse.ArgumentParser:

@@ -25,6 +25,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from edge_client.background import step_back
+
 MAX_REPORT_BYTES = 65_536
 
 
@@ -231,6 +233,7 @@ def main() -> int:
     report_to = os.dup(1)
     os.dup2(2, 1)
     _limit_resources(order.limits)
+    step_back()  # the line's own frames come first
     report = _run(order)
     os.write(report_to, json.dumps(asdict(report)).encode())
     return 0
