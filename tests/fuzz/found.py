@@ -21,6 +21,7 @@ from tests.fuzz.targets import TARGETS
 _LARGE = "1" + "0" * 400  # an int to Python; no float holds it
 _DEEP = "[" * 2000 + "]" * 2000
 _LONG = "y" * 5000
+_SEGMENT = b"\xff\xd8\xff\xe8\x99+o>zv\xd7\xff\xd9\xff\xd8\xff"
 _TERABYTES = b"{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000,), }\n"
 _SPARSE = (b"GNU.sparse.map=1099511627776,0", b"GNU.sparse.size=1099511627776")
 
@@ -162,6 +163,7 @@ FOUND = (
     Found(target="heartbeat", what="400 digits", make=_signed("heartbeat", HEARTBEAT, anomaly_mean=int(_LARGE))),
     Found(target="shard", what="a sparse file of a terabyte in a kilobyte", make=_tar(*_SPARSE)),
     Found(target="shard", what="extended headers in a long chain", make=_tar(b"path=b.age", times=1100)),
+    Found(target="stream", what="a segment that is longer than an image may be", make=lambda: _SEGMENT),
     Found(target="sample", what="half a surrogate pair", make=_sample("part_id", '"\\ud800"')),
     Found(target="sample", what="a process value without end", make=_sample("context", '{"humidity": 1e999}')),
     Found(target="sample", what="a class name to fill a log", make=_sample("classes", f'["ok", "{_LONG}"]')),
