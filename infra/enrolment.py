@@ -231,7 +231,7 @@ def _from_file(inspection: str, engine: Path, selftest: Path | None) -> _Factory
 
 def _metadata(engine: bytes, where: str) -> EngineMetadata:
     import onnx
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # onnx's parser raises it
+    from google.protobuf.message import DecodeError  # onnx's parser raises it
 
     try:
         model = onnx.load_model_from_string(engine)

@@ -14,13 +14,13 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from edge_client.cli.arguments import common
-from edge_client.cli.frames import Folder
 from edge_client.config import Config
 from edge_client.contract.errors import BadEngine, ConfigError
 from edge_client.contract.selftest import SelfTest
 from edge_client.engine import Engine, available_providers
 from edge_client.images import decode_image
 from edge_client.runtime import FILE, Measured, Runtime, Tuning, processor_name, usable_cores
+from edge_client.sources.folder import Folder
 from edge_client.tuning import Machine, tune
 from edge_client.updates.trial import TrialLimits, TrialOrder, try_engine
 

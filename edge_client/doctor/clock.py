@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 from edge_client.clock import Clock
 from edge_client.config import Config
+from edge_client.contract.build_date import BUILT_AT
 from edge_client.doctor.finding import Finding, ok, problem, warning
 from edge_client.doctor.server_time import ask_server_time
-from edge_client.updates.trusted import BUILT_AT
 
 _REMEDY = "set the clock, and let NTP keep it (timedatectl set-ntp true)"
 _WARN_SECONDS = 30.0

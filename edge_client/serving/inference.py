@@ -141,9 +141,8 @@ def _read(told: dict[str, Any], rest: memoryview | bytes) -> InferCall:
         at += size
     if at != len(rest):
         raise bad(f"{len(rest) - at} bytes follow the binary data that the inputs name: expected none")
-    return assemble(
-        read, parameters, _wanted(told.get("outputs", _ABSENT), binary=_flag(parameters, "binary_data_output", False)), id
-    )
+    binary = _flag(parameters, "binary_data_output", False)
+    return assemble(read, parameters, _wanted(told.get("outputs", _ABSENT), binary=binary), id)
 
 
 def assemble(
