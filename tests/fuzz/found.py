@@ -117,6 +117,13 @@ def _toml(old: bytes, new: bytes) -> Callable[[], bytes]:
     return lambda: TARGETS["configuration"].seeds()[0].replace(old, new, 1)
 
 
+def _chunks_and_an_offer() -> bytes:
+    """A body in chunks that is no request, and a second request that offers another protocol."""
+    offer = b"GET /v2 HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
+    infer = b"POST /v2/models/solar-cells/infer HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    return infer + b"2\r\n{}\r\n0\r\n\r\n" + offer
+
+
 def _opset_as_a_number() -> bytes:
     """The operator set written as a fixed number of 64 bits, which a runtime skips and a careless reader reads."""
     data = TARGETS["engine"].seeds()[0]
@@ -164,6 +171,7 @@ FOUND = (
     Found(target="shard", what="a sparse file of a terabyte in a kilobyte", make=_tar(*_SPARSE)),
     Found(target="shard", what="extended headers in a long chain", make=_tar(b"path=b.age", times=1100)),
     Found(target="stream", what="a segment that is longer than an image may be", make=lambda: _SEGMENT),
+    Found(target="request", what="an offer of another protocol behind chunks", make=_chunks_and_an_offer),
     Found(target="sample", what="half a surrogate pair", make=_sample("part_id", '"\\ud800"')),
     Found(target="sample", what="a process value without end", make=_sample("context", '{"humidity": 1e999}')),
     Found(target="sample", what="a class name to fill a log", make=_sample("classes", f'["ok", "{_LONG}"]')),

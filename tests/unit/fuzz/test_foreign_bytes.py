@@ -27,6 +27,8 @@ _MUTATIONS = {
     "image": 150,
     "stream": 150,
     "date": 2000,
+    "request": 40,
+    "call": 80,
 }
 
 
