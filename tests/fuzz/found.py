@@ -162,6 +162,7 @@ FOUND = (
     Found(target="configuration", what="a number of 5000 digits", make=lambda: b"a = " + b"9" * 5000),
     Found(target="configuration", what="a number of 400 digits", make=_toml(b"30.0", _LARGE.encode())),
     Found(target="configuration", what="a number that cannot be shown", make=_toml(b"0.3", b"0x" + b"f" * 4000)),
+    Found(target="configuration", what="hours to fill a log", make=_toml(b"mon-fri", _LONG.encode())),
     Found(target="configuration", what="a table to fill a log", make=lambda: b"[%s]" % _LONG.encode()),
     Found(target="record", what="a name that is no name", make=_signed("record", RECORD, station="../up")),
     Found(target="record", what="a number of 400 digits", make=_signed("record", RECORD, weight_total=int(_LARGE))),
