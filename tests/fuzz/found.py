@@ -173,6 +173,12 @@ FOUND = (
     Found(target="shard", what="extended headers in a long chain", make=_tar(b"path=b.age", times=1100)),
     Found(target="stream", what="a segment that is longer than an image may be", make=lambda: _SEGMENT),
     Found(target="request", what="an offer of another protocol behind chunks", make=_chunks_and_an_offer),
+    Found(target="told", what="a part id that is a number", make=lambda: b'{"part_id": 5}'),
+    Found(target="told", what="a part id with half a surrogate pair", make=lambda: b'{"part_id": "\\udcff"}'),
+    Found(
+        target="told", what="a process value of 400 digits", make=lambda: b'{"context": {"a": %s}}' % _LARGE.encode()
+    ),
+    Found(target="told", what="half a surrogate pair in a name", make=lambda: b'{"context": {"\\udcff": 1}}'),
     Found(target="sample", what="half a surrogate pair", make=_sample("part_id", '"\\ud800"')),
     Found(target="sample", what="a process value without end", make=_sample("context", '{"humidity": 1e999}')),
     Found(target="sample", what="a class name to fill a log", make=_sample("classes", f'["ok", "{_LONG}"]')),

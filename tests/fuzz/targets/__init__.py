@@ -9,11 +9,12 @@ from tests.fuzz.targets.releases import CHANNEL, SELFTEST, SETTINGS
 from tests.fuzz.targets.requests import CALL, REQUEST
 from tests.fuzz.targets.samples import SAMPLE, SHARD, UPLOAD
 from tests.fuzz.targets.streams import DATE, STREAM
+from tests.fuzz.targets.told import TOLD
 
 TARGETS: dict[str, Target] = {
     target.name: target
     for target in (
         ENGINE, METADATA, SETTINGS, CHANNEL, SELFTEST, CONFIGURATION, RECORD, HEARTBEAT, SHARD, SAMPLE, UPLOAD, IMAGES,
-        STREAM, DATE, REQUEST, CALL,
+        STREAM, DATE, REQUEST, CALL, TOLD,
     )
 }  # fmt: skip

@@ -29,6 +29,7 @@ _MUTATIONS = {
     "date": 2000,
     "request": 40,
     "call": 80,
+    "told": 400,
 }
 
 
