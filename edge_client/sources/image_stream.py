@@ -121,6 +121,8 @@ class ImageStream:
     def _end_of_webp(self) -> int:
         length = 8 + self._number(4, 4, "little")
         length += length % 2
+        if length < _LONGEST_BEGINNING:
+            raise _Broken  # it would end inside its own beginning
         self._need(length)
         return length
 

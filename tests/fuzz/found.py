@@ -171,6 +171,7 @@ FOUND = (
     Found(target="heartbeat", what="400 digits", make=_signed("heartbeat", HEARTBEAT, anomaly_mean=int(_LARGE))),
     Found(target="shard", what="a sparse file of a terabyte in a kilobyte", make=_tar(*_SPARSE)),
     Found(target="shard", what="extended headers in a long chain", make=_tar(b"path=b.age", times=1100)),
+    Found(target="stream", what="a WebP that ends in its own beginning", make=lambda: b"RIFF\x01\x00\x00\x00WEBP"),
     Found(target="stream", what="a segment that is longer than an image may be", make=lambda: _SEGMENT),
     Found(target="request", what="an offer of another protocol behind chunks", make=_chunks_and_an_offer),
     Found(target="told", what="a part id that is a number", make=lambda: b'{"part_id": 5}'),
