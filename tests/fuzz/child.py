@@ -55,8 +55,10 @@ def main(setup_path: str) -> None:
     accepted = [seeds[i % len(seeds)] for i in range(200)]
     counts = {"accepted": 0, "refused": 0, "crashed": 0}
 
+    began = time.process_time()  # imports, all instrumented, are not fuzzing
+
     def note() -> None:
-        counted = {**counts, "seconds": round(time.process_time(), 1)}
+        counted = {**counts, "seconds": round(time.process_time() - began, 1)}
         (out / "counts.json").write_text(json.dumps(counted))
 
     def one(data: bytes) -> None:
@@ -77,7 +79,7 @@ def main(setup_path: str) -> None:
                     file.write(json.dumps({"place": place, "error": text, "input": str(out / name)}) + "\n")
         if sum(counts.values()) % 256 == 0:
             note()
-            if time.process_time() > setup["seconds"]:
+            if time.process_time() - began > setup["seconds"]:
                 os._exit(0)  # libFuzzer knows wall-clock time alone, which on a busy machine is no measure of work
 
     def mutate(data: bytes, most: int, seed: int) -> bytes:

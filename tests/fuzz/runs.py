@@ -14,7 +14,7 @@ from tests.fuzz.target import SECONDS
 
 _STATUS = re.compile(r"^#\d+\s+\S+\s+cov: (\d+) ft: (\d+) corp: (\d+)/\S+.*?rss: (\d+)Mb", re.MULTILINE)
 _SHARE = 20  # the least share of a processor that it may get is one in so many
-_RESTARTS = 20  # a target that ends its process so often has shown what it has to show
+_RESTARTS = 5  # a target that ends its process so often has shown what it has to show
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
