@@ -4,7 +4,7 @@ import subprocess
 import sys
 import tempfile
 
-BENCHMARKS = ("sampler", "learning")
+BENCHMARKS = ("client_overhead", "engine", "sampler", "learning")
 
 
 def main() -> int:

@@ -247,8 +247,9 @@ def metadata_of(embedding_id: str, prior: tuple[float, ...], thresholds: Thresho
 
 def weigh(judged: Judged, weigher: Weigher) -> Iterator[float]:
     """Yield the weight of each frame, one after another, as a device weighs them."""
-    for p, a, e in zip(judged.probabilities, judged.anomaly, judged.embeddings, strict=True):
-        yield weigher.weigh(probabilities=p, anomaly=float(a), embedding=e, metadata=judged.metadata, k=1).weight
+    probabilities, anomaly = judged.probabilities.tolist(), judged.anomaly.tolist()
+    for p, a, e in zip(probabilities, anomaly, judged.embeddings, strict=True):
+        yield weigher.weigh(probabilities=p, anomaly=a, embedding=e, metadata=judged.metadata, k=1).weight
 
 
 @functools.cache

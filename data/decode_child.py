@@ -31,7 +31,7 @@ def main() -> None:
     stdout.write(b"\x01")  # ready
     stdout.flush()
     while (request := _read_request(stdin)) is not None:
-        answer = json.dumps(_check(*request)).encode()
+        answer = json.dumps(check_image(*request)).encode()
         stdout.write(struct.pack(">I", len(answer)) + answer)
         stdout.flush()
 
@@ -52,7 +52,8 @@ def _read_request(stdin: BinaryIO) -> tuple[str, bytes] | None:
     return (media_type.decode(), image) if len(image) == image_bytes else None
 
 
-def _check(media_type: str, data: bytes) -> dict[str, object]:
+def check_image(media_type: str, data: bytes) -> dict[str, object]:
+    """Decode one image completely: its size and mode, or what is wrong with it."""
     from PIL import Image, UnidentifiedImageError
 
     expected = _FORMATS.get(media_type)

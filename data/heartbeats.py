@@ -89,7 +89,7 @@ def _believe(bucket: Bucket, key: str, name: str, device: Device | None) -> Hear
         raise _Disbelieved(f"the heartbeat has {info.bytes} bytes, at most {_MOST_BYTES} are read")
     try:
         heartbeat = Heartbeat.verify(bucket.get(key, max_bytes=_MOST_BYTES), device.public_key_hex)
-    except (BadSignature, BadRecord, InvalidName) as error:
+    except (BadSignature, BadRecord) as error:
         raise _Disbelieved(str(error)) from error
     if heartbeat.device != name:
         raise _Disbelieved(f"the heartbeat is of device {heartbeat.device!r}, but lies in the place of {name!r}")

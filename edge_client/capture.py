@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from edge_client.background import step_back
 from edge_client.clock import Clock, SystemClock
 from edge_client.config import CaptureConfig
 from edge_client.contract.decision import Verdict
@@ -150,6 +151,7 @@ class Capture:
                 self._process([])
 
     def _work(self) -> None:
+        step_back()
         while not self._stop.is_set():
             with self.intake.ready:
                 self.intake.ready.wait_for(lambda: self.intake.urgent or self._stop.is_set(), timeout=self._tick())

@@ -10,10 +10,10 @@ engine that can't answer, raises.
 
 import asyncio
 import logging
+import secrets
 import sqlite3
 import time
-import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from functools import partial
@@ -25,7 +25,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_client.clock import Clock, SystemClock
+from edge_client.clock_problem import bucket_clock_offset, clock_problem
 from edge_client.config import Config
+from edge_client.consumption import ConsumptionMeter
 from edge_client.contract.bucket import Bucket
 from edge_client.contract.engine_metadata import EngineMetadata
 from edge_client.contract.errors import AndonError, BadEngine, BadImage, ConfigError
@@ -39,7 +41,10 @@ from edge_client.heartbeat_writer import HeartbeatWriter
 from edge_client.images import check_frames, decode_image
 from edge_client.inputs import Context, check_context, check_parts
 from edge_client.loop import CaptureLoop
+from edge_client.metrics import metrics_text
+from edge_client.metrics_endpoint import MetricsEndpoint
 from edge_client.prediction import Prediction, predictions_from
+from edge_client.runtime import read_tuning, resolve, usable_cores
 from edge_client.updates.outcome import UpdateStatus
 from edge_client.updates.updater import Updater
 from edge_client.updates.updater_config import UpdaterConfig
@@ -57,6 +62,10 @@ class Client:
         bucket: Instead of the one that the configuration names.
         clock: The device's clock.
 
+    Attributes:
+        config: The configuration.
+        runtime: How engines run on this device.
+
     Raises:
         BadEngine: Not even the factory engine can be loaded.
         ConfigError: The configuration cannot be used, or another process runs on the same state folder.
@@ -72,8 +81,19 @@ class Client:
         self._heartbeat: HeartbeatWriter | None = None
         self._loop: CaptureLoop | None = None
         self._updater: Updater | None = None
-        self._bucket = bucket if bucket is not None else config.open_bucket()
+        self.runtime = resolve(
+            provider=config.inspection.provider,
+            threads=config.inspection.threads,
+            slots=config.inspection.slots,
+            goal=config.inspection.goal,
+            cores=usable_cores(),
+            tuning=read_tuning(config.device.state),
+        )
+        self._bucket = bucket if bucket is not None else config.open_bucket(self._clock)
+        self._endpoint: MetricsEndpoint | None = None
+        self._sections: dict[str, Callable[[], Any]] = {}
         self._slot = self._open_engine()
+        self._consumption = ConsumptionMeter(clock=self._clock)
         try:
             self._start()
         except BaseException:
@@ -142,7 +162,7 @@ class Client:
         predictions = predictions_from(
             output,
             engine,
-            sample_ids=[uuid.uuid4().hex for _ in range(len(batch))],
+            sample_ids=[secrets.token_hex(16) for _ in range(len(batch))],
             latency_ms=latency_ms,
             part_ids=parts,
             advisory=self.advisory,
@@ -201,6 +221,7 @@ class Client:
 
     def status(self) -> dict[str, Any]:
         """Return how the device is doing, as plain JSON values."""
+        counts = self._counters.copy()
         return {
             "device": self.config.device.name,
             "inspection": self.config.inspection.name,
@@ -208,13 +229,32 @@ class Client:
             "advisory": self.advisory,
             "health": "degraded" if self._all_problems() else "ok",
             "problems": self._all_problems(),
-            "requests": asdict(self._counters.copy()),
+            "requests": asdict(counts),
             "engine": self._update_status().to_json(),
             "capture": self._loop.status() if self._loop is not None else None,
+            "clock_behind_bucket_seconds": bucket_clock_offset(self._bucket),
+            "process": self._consumption.read(sum(counts.latency_counts) + counts.skipped).to_json(),
+            **{name: read() for name, read in self._sections.items()},
         }
 
+    def set_metered(self, metered: bool) -> None:
+        """Say that the link in use now is metered: windows stay in the spool until it no longer is."""
+        if self._loop is not None:
+            self._loop.uplink.set_metered(metered)
+
+    def add_section(self, name: str, read: Callable[[], Any]) -> None:
+        """Let `status` tell of something of the application's own, such as its source of frames.
+
+        Args:
+            name: The section's key.
+            read: Returns plain JSON values; called for each `status`.
+        """
+        self._sections[name] = read
+
     def flush(self, *, seconds: float = 30.0) -> bool:
-        """Close the capture window and send all that waits; True when nothing waits any more."""
+        """Close the capture window and send all that waits; True when nothing waits any more, False at once outside of
+        the hours and limits of [upload].
+        """
         return self._loop.flush(seconds=seconds) if self._loop is not None else True
 
     def close(self, *, flush_seconds: float = 5.0) -> None:
@@ -224,6 +264,8 @@ class Client:
         if self._closed:
             return
         self._closed = True
+        if self._endpoint is not None:
+            self._endpoint.stop()
         if self._pool is not None:
             self._pool.shutdown(wait=True)
         if self._loop is not None:
@@ -254,7 +296,10 @@ class Client:
         config = self.config
         try:
             self._updater = Updater.open(
-                UpdaterConfig.from_config(config), self._bucket, clock=self._clock, on_settings=self._take_settings
+                UpdaterConfig.from_config(config, self.runtime),
+                self._bucket,
+                clock=self._clock,
+                on_settings=self._take_settings,
             )
             return self._updater.slot
         except (OSError, sqlite3.Error) as error:
@@ -265,7 +310,7 @@ class Client:
             data = config.inspection.factory_engine.read_bytes()
         except OSError as error:
             raise ConfigError(f"inspection.factory_engine {config.inspection.factory_engine}: {error}") from error
-        engine = Engine.from_bytes(data, threads=config.inspection.threads)
+        engine = Engine.from_bytes(data, threads=self.runtime.threads, provider=self.runtime.provider)
         if engine.metadata.inspection != config.inspection.name:
             raise BadEngine(
                 f"{config.inspection.factory_engine} is for the inspection {engine.metadata.inspection!r}, the "
@@ -304,6 +349,15 @@ class Client:
                 self._heartbeat.start()
             except OSError as error:
                 self._problems["heartbeat"] = f"heartbeats are off: {error}"
+
+        if config.metrics.port:
+            try:
+                self._endpoint = MetricsEndpoint(
+                    lambda: metrics_text([self.status()]), host=config.metrics.host, port=config.metrics.port
+                )
+                self._endpoint.start()
+            except ConfigError as error:  # a taken port is no reason not to inspect
+                self._problems["metrics"] = f"metrics are off: {error}"
 
     def _run(self, batch: NDArray[np.uint8]) -> tuple[EngineOutput, Engine, float]:
         """Run the current engine; if it fails, and was replaced for that, the one that replaced it."""
@@ -379,10 +433,13 @@ class Client:
             found += self._loop.problems()
         if self._heartbeat is not None and self._heartbeat.problem:
             found.append(self._heartbeat.problem)
+        if told := clock_problem(self._clock.now(), bucket_clock_offset(self._bucket)):
+            found.append(told)
         return found
 
     def heartbeat(self) -> Heartbeat:
         """Return what the next heartbeat says, without a sequence number."""
+        self._consumption.keep_up()
         return describe(
             self.config,
             at=self._clock.now(),
@@ -394,5 +451,5 @@ class Client:
 
     def _executor(self) -> ThreadPoolExecutor:
         if self._pool is None:
-            self._pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="andon-predict")
+            self._pool = ThreadPoolExecutor(max_workers=self.runtime.slots, thread_name_prefix="andon-predict")
         return self._pool

@@ -24,6 +24,9 @@ credentials = "credentials.toml"
 [cloud]
 recipient = "age1…"       # captured samples are sealed to this key
 
+[upload]                  # leave the table out to upload at any time, as fast as it goes
+hours = ["22:00-05:00"]   # nights only
+
 [releases]
 root = "root.json"        # trusted first TUF root; leave the table out for no updates
 ```
@@ -35,9 +38,14 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from edge_client.clock import Clock, SystemClock
 from edge_client.contract.bucket import Bucket, DirectoryBucket, S3Bucket, S3Settings
 from edge_client.contract.errors import AndonError, ConfigError
 from edge_client.contract.names import check_name
+from edge_client.contract.pace import Pace
+from edge_client.contract.quoting import cut, quoted
+from edge_client.contract.server_time import ServerTime
+from edge_client.uplink.schedule import Schedule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,21 +62,39 @@ class DeviceConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InspectionConfig:
-    """What is inspected, and the engine that came with the application.
+    """What is inspected, the engine that came with the application, and how engines run.
 
-    `factory_selftest` defaults to the engine's path with the suffix ``.selftest``; it need not exist.
+    Attributes:
+        factory_selftest: Default: the engine's path with the suffix ``.selftest``; it need not exist.
+        provider: `cpu`, `openvino`, `cuda`, `tensorrt`, or `auto`: as `andon-edge tune` measured, else `cpu`.
+        threads: Threads of one run; 0 as measured, else 1.
+        slots: Most runs at once; 0 as measured, else one a core.
+        goal: What was measured is chosen for: `latency` (one frame at a time) or `throughput` (many requests).
+        skip_unchanged: Difference (0 to 1 of full scale; see `unchanged`) up to which a frame is answered as the one
+            before it without running the engine; 0 is off.
     """
 
     name: str
     factory_engine: Path
     factory_selftest: Path | None = None
     channel: str = "stable"
-    threads: int = 1
+    provider: str = "auto"
+    threads: int = 0
+    slots: int = 0
+    goal: str = "latency"
+    skip_unchanged: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BucketConfig:
-    """Where the bucket is: S3 (`name`, `endpoint_url`, `credentials`) or a folder (`directory`)."""
+    """Where the bucket is: S3 (`name`, `endpoint_url`, `credentials`) or a folder (`directory`).
+
+    Attributes:
+        connect_seconds: For a connection and its TLS handshake.
+        read_seconds: A request without noticeable progress for so long is given up, and tried again later.
+        least_bytes_per_second: What progress is.
+        request_seconds: Longest time of any request, whatever its progress.
+    """
 
     name: str = ""
     endpoint_url: str | None = None
@@ -79,6 +105,8 @@ class BucketConfig:
     directory: Path | None = None
     connect_seconds: float = 5.0
     read_seconds: float = 30.0
+    least_bytes_per_second: float = 1000.0
+    request_seconds: float = 3600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +157,27 @@ class CaptureConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UploadConfig:
+    """When and how fast windows are uploaded; heartbeats and updates are small and go on.
+
+    Attributes:
+        hours: Hours of uploading, local time: ``["22:00-05:00"]``, ``["mon-fri 18:00-06:00", "sat,sun 00:00-24:00"]``;
+            empty is always.
+        metered: True keeps all windows in the spool; `Client.set_metered` switches while it runs.
+        bytes_per_second: Most bytes a second; 0 is no limit.
+        bytes_per_day: Most bytes of a local day; 0 is no limit.
+        share: Folder that several inspections on one link name together: they take turns, and both limits are those
+            of the link. Every user of it needs to be able to write there.
+    """
+
+    hours: tuple[str, ...] = ()
+    metered: bool = False
+    bytes_per_second: int = 0
+    bytes_per_day: int = 0
+    share: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UpdateConfig:
     """How often the device looks for releases, and how it tries a new engine."""
 
@@ -145,6 +194,23 @@ class ModeConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MetricsConfig:
+    """Prometheus text over HTTP at ``/metrics``. Off while `port` is 0; `host` is loopback unless it is set, since the
+    endpoint has no password.
+    """
+
+    port: int = 0
+    host: str = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TelemetryConfig:
+    """OpenTelemetry: spans and bridged metrics. Needs the extra ``telemetry``."""
+
+    enabled: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """All settings of one device. `load` reads them; every path in it is absolute."""
 
@@ -154,8 +220,11 @@ class Config:
     cloud: CloudConfig | None = None
     releases: ReleasesConfig | None = None
     capture: CaptureConfig = field(default_factory=CaptureConfig)
+    upload: UploadConfig = field(default_factory=UploadConfig)
     update: UpdateConfig = field(default_factory=UpdateConfig)
     mode: ModeConfig = field(default_factory=ModeConfig)
+    metrics: MetricsConfig = field(default_factory=MetricsConfig)
+    telemetry: TelemetryConfig = field(default_factory=TelemetryConfig)
     path: Path | None = None
 
     @staticmethod
@@ -170,7 +239,7 @@ class Config:
         document = _read_toml(file, "configuration")
         unknown = sorted(set(document) - set(_TABLES))
         if unknown:
-            raise ConfigError(f"{file}: unknown table [{unknown[0]}]: known are {sorted(_TABLES)}")
+            raise ConfigError(f"{file}: unknown table [{cut(unknown[0], most=80)}]: known are {sorted(_TABLES)}")
         tables: dict[str, Any] = {}
         for name, kind in _TABLES.items():
             if name in document or name in ("device", "inspection"):
@@ -179,8 +248,11 @@ class Config:
         _check(file, config)
         return config
 
-    def open_bucket(self) -> Bucket | None:
+    def open_bucket(self, clock: Clock | None = None) -> Bucket | None:
         """Return the bucket, or None when none is configured. Nothing is sent yet.
+
+        Args:
+            clock: The device's clock; requests are signed with it, or with the bucket's time when it is off.
 
         Raises:
             ConfigError: The credentials file is missing or incomplete.
@@ -192,8 +264,13 @@ class Config:
         return S3Bucket.connect(
             self._s3_settings(self.bucket),
             connect_timeout=self.bucket.connect_seconds,
-            read_timeout=self.bucket.read_seconds,
             attempts=1,  # the uploader and the updater have their own backoff
+            pace=Pace(
+                stall_seconds=self.bucket.read_seconds,
+                least_bytes_per_second=self.bucket.least_bytes_per_second,
+                total_seconds=self.bucket.request_seconds,
+            ),
+            server_time=ServerTime((clock or SystemClock()).now),
         )
 
     def _s3_settings(self, bucket: BucketConfig) -> S3Settings:
@@ -220,16 +297,23 @@ _TABLES: dict[str, type[Any]] = {
     "cloud": CloudConfig,
     "releases": ReleasesConfig,
     "capture": CaptureConfig,
+    "upload": UploadConfig,
     "update": UpdateConfig,
     "mode": ModeConfig,
+    "metrics": MetricsConfig,
+    "telemetry": TelemetryConfig,
 }
 
 # Least and most of every number; a constant with a unit in its name says the rest.
 _BOUNDS: dict[str, tuple[float, float]] = {
     "device.heartbeat_seconds": (0.1, 86_400),
-    "inspection.threads": (1, 256),
+    "inspection.threads": (0, 256),
+    "inspection.slots": (0, 256),
+    "inspection.skip_unchanged": (0, 0.5),
     "bucket.connect_seconds": (0.1, 300),
     "bucket.read_seconds": (0.1, 3600),
+    "bucket.least_bytes_per_second": (1, 1 << 30),
+    "bucket.request_seconds": (1, 7 * 86_400),
     "capture.byte_budget": (0, 1 << 40),
     "capture.window_seconds": (0.05, 7 * 86_400),
     "capture.idle_close_seconds": (0.05, 7 * 86_400),
@@ -241,9 +325,12 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "capture.queue_frames": (1, 10_000),
     "capture.recent_frames": (0, 10_000),
     "capture.recent_bytes": (0, 1 << 34),
+    "upload.bytes_per_second": (0, 1 << 34),
+    "upload.bytes_per_day": (0, 1 << 44),
     "update.poll_seconds": (0.1, 86_400),
     "update.probation_frames": (0, 1_000_000),
     "update.trial_seconds": (1, 3600),
+    "metrics.port": (0, 65_535),
 }
 
 
@@ -252,10 +339,10 @@ def _read_toml(file: Path, what: str) -> dict[str, Any]:
         return tomllib.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"{what} file {file} does not exist: give its path, or enrol this device first") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise ConfigError(f"{what} file {file} cannot be read: {error}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{what} file {file} is not TOML: {error}") from error
+    except (ValueError, RecursionError) as error:  # not UTF-8, not TOML, a number too long, brackets nested too deep
+        raise ConfigError(f"{what} file {file} is not TOML in UTF-8: {cut(str(error))}") from error
 
 
 def _table(file: Path, name: str, kind: type[Any], value: object) -> Any:
@@ -263,10 +350,10 @@ def _table(file: Path, name: str, kind: type[Any], value: object) -> Any:
     if value is None:
         raise ConfigError(f"{file}: table [{name}] is missing: expected the keys {sorted(known)}")
     if not isinstance(value, Mapping):
-        raise ConfigError(f"{file}: {name} is {value!r}: expected a table [{name}]")
+        raise ConfigError(f"{file}: {name} is {quoted(value)}: expected a table [{name}]")
     unknown = sorted(set(value) - set(known))
     if unknown:
-        raise ConfigError(f"{file}: unknown key {name}.{unknown[0]}: known are {sorted(known)}")
+        raise ConfigError(f"{file}: unknown key {name}.{cut(unknown[0], most=80)}: known are {sorted(known)}")
     read: dict[str, Any] = {}
     for key, item in value.items():
         read[key] = _value(file, f"{name}.{key}", str(known[key].type), item)
@@ -278,8 +365,19 @@ def _table(file: Path, name: str, kind: type[Any], value: object) -> Any:
     for key in known:
         path = getattr(made, key)
         if isinstance(path, Path):
-            object.__setattr__(made, key, (file.parent / path.expanduser()).resolve())
+            object.__setattr__(made, key, _absolute(file, f"{name}.{key}", path))
     return made
+
+
+def _absolute(file: Path, key: str, path: Path) -> Path:
+    try:
+        found = (file.parent / path.expanduser()).resolve()
+        found.exists()  # a name that is too long is refused here, with its key, and not by whoever opens it
+    except (OSError, RuntimeError, ValueError) as error:  # no such home, a circle of links, a NUL in it
+        raise ConfigError(
+            f"{file}: {key} is {quoted(str(path))}, which is no usable path ({cut(str(error), most=80)}); correct it"
+        ) from error
+    return found
 
 
 def _required(kind: type[Any]) -> list[str]:
@@ -292,16 +390,21 @@ def _value(file: Path, key: str, kind: str, item: object) -> object:
     expected, read = _reader(kind)
     found = read(item)
     if found is None:
-        raise ConfigError(f"{file}: {key} is {item!r}: expected {expected}")
+        raise ConfigError(f"{file}: {key} is {quoted(item)}: expected {expected}")
     if key in _BOUNDS and isinstance(found, int | float):
         least, most = _BOUNDS[key]
         if not least <= found <= most:
-            raise ConfigError(f"{file}: {key} is {item!r}: expected a number from {least:g} to {most:g}")
+            raise ConfigError(f"{file}: {key} is {quoted(item)}: expected a number from {least:g} to {most:g}")
     return found
 
 
 def _reader(kind: str) -> tuple[str, Callable[[object], object]]:
     """Return what a type is called in messages, and a function that gives the value or None."""
+    if "tuple" in kind:
+        return (
+            "a list of texts",
+            lambda v: tuple(v) if isinstance(v, list) and all(isinstance(i, str) for i in v) else None,
+        )
     if "Path" in kind:
         return "a path", lambda v: Path(v) if isinstance(v, str) and v else None
     if "bool" in kind:
@@ -309,8 +412,17 @@ def _reader(kind: str) -> tuple[str, Callable[[object], object]]:
     if "int" in kind:
         return "a whole number", lambda v: v if isinstance(v, int) and not isinstance(v, bool) else None
     if "float" in kind:
-        return "a number", lambda v: float(v) if isinstance(v, int | float) and not isinstance(v, bool) else None
+        return "a number", _float
     return "a text", lambda v: v if isinstance(v, str) and v else None
+
+
+def _float(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return float(value)
+    except OverflowError:  # a whole number of hundreds of digits
+        return None
 
 
 def _check(file: Path, config: Config) -> None:
@@ -326,6 +438,12 @@ def _check(file: Path, config: Config) -> None:
             check_name(value, what)
         except AndonError as error:
             raise ConfigError(f"{file}: {key}: {error}") from error
+    for key, value, allowed in (
+        ("inspection.provider", config.inspection.provider, ("auto", "cpu", "openvino", "cuda", "tensorrt")),
+        ("inspection.goal", config.inspection.goal, ("latency", "throughput")),
+    ):
+        if value not in allowed:
+            raise ConfigError(f"{file}: {key} is {value!r}: expected one of {', '.join(allowed)}")
     needed = {"device.key": config.device.key, "inspection.factory_engine": config.inspection.factory_engine}
     if config.releases is not None:
         needed["releases.root"] = config.releases.root
@@ -336,7 +454,7 @@ def _check(file: Path, config: Config) -> None:
             raise ConfigError(f"{file}: bucket.credentials is missing: expected the path of a credentials file")
         if config.bucket.addressing not in ("path", "virtual"):
             raise ConfigError(
-                f"{file}: bucket.addressing is {config.bucket.addressing!r}: expected 'path' or 'virtual'"
+                f"{file}: bucket.addressing is {quoted(config.bucket.addressing)}: expected 'path' or 'virtual'"
             )
         needed["bucket.credentials"] = config.bucket.credentials
         if config.bucket.ca_bundle is not None:
@@ -344,10 +462,27 @@ def _check(file: Path, config: Config) -> None:
     for key, path in needed.items():
         if not path.is_file():
             raise ConfigError(f"{file}: {key} names {path}, which is not a file: put it there or correct the path")
+    _check_upload(file, config.upload)
     if config.capture.enabled and config.cloud is None:
         raise ConfigError(
             f"{file}: cloud.recipient is missing: captured samples are sealed to it; "
             "add the table [cloud], or set capture.enabled = false"
         )
     if config.cloud is not None and not config.cloud.recipient.startswith("age1"):
-        raise ConfigError(f"{file}: cloud.recipient is {config.cloud.recipient!r}: expected an age recipient 'age1…'")
+        raise ConfigError(
+            f"{file}: cloud.recipient is {quoted(config.cloud.recipient)}: expected an age recipient 'age1…'"
+        )
+
+
+def _check_upload(file: Path, upload: UploadConfig) -> None:
+    try:
+        Schedule.read(upload.hours)
+    except ConfigError as error:
+        raise ConfigError(f"{file}: upload.hours: {error}") from None
+    # less is a link that no request could ever cross in its time
+    for key, value, least in (
+        ("bytes_per_second", upload.bytes_per_second, 2000),
+        ("bytes_per_day", upload.bytes_per_day, 100_000),
+    ):
+        if 0 < value < least:
+            raise ConfigError(f"{file}: upload.{key} is {value}: expected 0 (no limit), or at least {least}")

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from edge_client.contract.decision import Judge
 from edge_client.contract.engine_metadata import EngineMetadata
-from edge_client.contract.errors import BadEngine
+from edge_client.contract.errors import BadEngine, ConfigError
 from edge_client.contract.onnx_check import check_onnx
 from edge_client.images import check_frames
 
-_OUTPUTS = ("probabilities", "anomaly", "anomaly_map", "embedding")
+_OUTPUTS = ["probabilities", "anomaly", "anomaly_map", "embedding"]
+#: ONNX Runtime's execution providers by the names that configurations use.
+PROVIDERS = {
+    "cpu": "CPUExecutionProvider",
+    "openvino": "OpenVINOExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+}
 _RANKS = {"probabilities": 2, "anomaly": 1, "anomaly_map": 3, "embedding": 2}
 
 
@@ -48,23 +56,24 @@ class Engine:
     ) -> None:
         self._session = session
         self.metadata = metadata
+        self.judge = Judge(metadata)
         self.sha256 = sha256
         self.size_bytes = size_bytes
 
     @classmethod
-    def from_bytes(
-        cls, data: bytes, *, threads: int = 1, providers: Sequence[str] = ("CPUExecutionProvider",)
-    ) -> Engine:
+    def from_bytes(cls, data: bytes, *, threads: int = 1, provider: str = "cpu") -> Engine:
         """Check and load an engine.
 
         Args:
             data: The ONNX file.
-            threads: Threads of one call.
-            providers: ONNX Runtime execution providers, best first.
+            threads: Threads of one call. A one-thread engine answers as many calls at once as there are cores.
+            provider: Where it runs: one of `PROVIDERS`. Whether its answers are acceptable, the self-test decides.
 
         Raises:
             BadEngine: The file is refused (see `onnx_check`) or the runtime can't load it.
+            ConfigError: This ONNX Runtime does not have the provider.
         """
+        name = _available(provider)
         summary = check_onnx(data)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = max(1, threads)
@@ -74,12 +83,19 @@ class Engine:
         options.add_session_config_entry("session.load_model_format", "ONNX")  # never ONNX Runtime's own format
         options.add_session_config_entry("session.force_spinning_stop", "1")
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # What a provider cannot run goes to the processor; a provider that cannot start at all is an error.
+        providers = [name] if provider == "cpu" else [name, PROVIDERS["cpu"]]
         try:
-            session = onnxruntime.InferenceSession(data, sess_options=options, providers=list(providers))
+            session = onnxruntime.InferenceSession(data, sess_options=options, providers=providers)
         except Exception as error:  # the binding raises a dozen unrelated classes
             raise BadEngine(
                 f"ONNX Runtime {onnxruntime.__version__} cannot load the engine: {_first_line(error)}"
             ) from error
+        if name not in session.get_providers():
+            raise ConfigError(
+                f"inspection.provider is {provider!r}, and ONNX Runtime fell back to {session.get_providers()[0]}: "
+                "install the provider's driver and libraries, or choose 'cpu'"
+            )
         engine = cls(session, summary.metadata, hashlib.sha256(data).hexdigest(), len(data))
         engine._check_ranks()
         return engine
@@ -96,14 +112,16 @@ class Engine:
         """
         batch = check_frames(frames)
         try:
-            values = self._session.run(list(_OUTPUTS), {"image": batch})
+            probabilities, anomaly, anomaly_map, embedding = self._session.run(_OUTPUTS, {"image": batch})
         except Exception as error:  # as above
             raise BadEngine(
                 f"engine {self.metadata.engine_id!r} failed on {len(batch)} frames of {batch.shape[2]} x "
                 f"{batch.shape[1]}: "
                 f"{_first_line(error)}"
             ) from error
-        output = EngineOutput(**dict(zip(_OUTPUTS, values, strict=True)))
+        output = EngineOutput(
+            probabilities=probabilities, anomaly=anomaly, anomaly_map=anomaly_map, embedding=embedding
+        )
         self._check_output(output, len(batch))
         return output
 
@@ -120,7 +138,8 @@ class Engine:
             (output.anomaly, "anomaly"),
             (output.embedding, "embedding"),
         ):
-            if not np.isfinite(value).all():
+            # a sum of squares is finite iff every number is (and none beyond 1e19): one pass, no temporary array
+            if not math.isfinite(np.vdot(value, value)):
                 raise BadEngine(f"engine {name!r} answered {what} that are not finite numbers")
 
     def _check_ranks(self) -> None:
@@ -128,6 +147,23 @@ class Engine:
             rank = _RANKS.get(output.name)
             if rank is not None and output.shape is not None and len(output.shape) not in (0, rank):
                 raise BadEngine(f"engine output {output.name} has shape {output.shape}: expected {rank} dimensions")
+
+
+def available_providers() -> list[str]:
+    """Return the providers that this ONNX Runtime has, by our names."""
+    found = onnxruntime.get_available_providers()
+    return [ours for ours, theirs in PROVIDERS.items() if theirs in found]
+
+
+def _available(provider: str) -> str:
+    """Return ONNX Runtime's name of a provider that this installation has."""
+    have = available_providers()
+    if provider not in have:
+        raise ConfigError(
+            f"inspection.provider is {provider!r}: this ONNX Runtime has {have}; choose one of them, or install the "
+            "onnxruntime package that brings it"
+        )
+    return PROVIDERS[provider]
 
 
 def _first_line(error: BaseException) -> str:

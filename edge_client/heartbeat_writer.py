@@ -20,7 +20,7 @@ from edge_client.contract.bucket import Bucket
 from edge_client.contract.errors import AndonError
 from edge_client.contract.heartbeat import Heartbeat
 from edge_client.contract.names import status_key
-from edge_client.uploader import backoff_seconds
+from edge_client.uplink.backoff import backoff_seconds
 
 log = logging.getLogger("edge_client.heartbeat")
 

@@ -3,8 +3,8 @@
 1. Frames are weighed and drawn in the order they come, under one short lock: w, u, q, window and run are fixed here.
 2. A frame with q ≤ τ is only counted. τ here is the last committed one, which never lies above the true one, so
    nothing is turned away that the sampler would have kept.
-3. Anything else is a candidate and waits in a bounded queue. If there is no room it is overload: counted, and τ rises
-   to its q.
+3. Anything else is a candidate and waits in a bounded queue. If there is no room the lowest q of all that wait is
+   overload: counted, and the τ of EVERY window with a candidate in the queue rises to that q, as in the pool.
 4. Counts keep their place between candidates, so that what the worker commits is always the first part of the stream.
 5. A window begins with its first frame and ends after `window_seconds`, or when no frame came for
    `idle_close_seconds`.
@@ -26,7 +26,7 @@ from edge_client.prediction import Prediction
 from edge_client.runs import Runs
 from edge_client.steps import Open, Seal
 from edge_client.tally import Tally
-from edge_client.weights import Weigher
+from edge_client.weights import Weighed, Weigher
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -66,11 +66,20 @@ class Candidate:
 
     window: int
     frame: Frame
-    weight: float
+    weighed: Weighed
     u: float
     run: int
-    reasons: Mapping[str, float]
     tally: Tally
+
+    @property
+    def weight(self) -> float:
+        """Return w."""
+        return self.weighed.weight
+
+    @property
+    def reasons(self) -> Mapping[str, float]:
+        """What w is made of, for people."""
+        return self.weighed.reasons
 
     @property
     def priority(self) -> float:
@@ -177,20 +186,19 @@ class Intake:
     def offer(self, frame: Frame) -> None:
         """Take one frame (rules 1 to 4). `frame.image` must not change any more."""
         prediction, metadata = frame.prediction, frame.metadata
-        probabilities = np.fromiter(prediction.probabilities.values(), dtype=np.float32)
         with self.ready:
             window = self._current_window()
             place = self._runs.place(prediction.part_id, prediction.embedding, metadata.embedding_id)
             weighed = self._weigher.weigh(
-                probabilities=probabilities,
+                probabilities=list(prediction.probabilities.values()),
                 anomaly=prediction.anomaly,
                 embedding=prediction.embedding,
                 metadata=metadata,
                 k=place.k,
             )
             u = self._draw()
-            priority = weighed.weight / u
-            tally = Tally()
+            rejected = weighed.weight / u <= self._threshold
+            tally = self._counting(window) if rejected else Tally()
             tally.see(
                 weight=weighed.weight,
                 label=prediction.label,
@@ -200,26 +208,17 @@ class Intake:
                 margin=weighed.margin,
                 run=place.run,
             )
-            self._remember(frame)
-            if priority <= self._threshold:
-                self._count(window, tally)
+            if self._recent_frames > 0:
+                self._remember(frame)
+            if rejected:
                 return
-            candidate = Candidate(
-                window=window,
-                frame=frame,
-                weight=weighed.weight,
-                u=u,
-                run=place.run,
-                reasons=weighed.reasons,
-                tally=tally,
-            )
+            candidate = Candidate(window=window, frame=frame, weighed=weighed, u=u, run=place.run, tally=tally)
             if self._make_room(candidate):
                 self._waiting += 1
                 self._waiting_bytes += frame.bytes
                 self._put(candidate)
             else:
-                self._overload(candidate)
-                self._count(window, tally)
+                self._counting(window).add(tally)
 
     def tell(self, event: Event) -> Told:
         """Queue an event; the frame comes along if it is among the last few."""
@@ -298,25 +297,34 @@ class Intake:
                 key=lambda pair: pair[1].priority,
             )
             if candidate.priority <= lowest.priority:
+                self._overload(candidate, candidate)
                 return False
-            self._overload(lowest)
+            self._overload(lowest, candidate)
             self._items[at] = Count(window=lowest.window, tally=lowest.tally)
             self._waiting -= 1
             self._waiting_bytes -= lowest.frame.bytes
         return True
 
-    def _overload(self, candidate: Candidate) -> None:
-        candidate.tally.miss(candidate.priority)
+    def _overload(self, lowest: Candidate, newest: Candidate) -> None:
+        """Raise τ to what is turned away (rule 3): its own count says so, and one candidate's of each other window."""
+        priority = lowest.priority
+        lowest.tally.miss(priority)
         self.overload += 1
-        if candidate.window == self._window:
-            self._threshold = max(self._threshold, candidate.priority)
+        told = {lowest.window}
+        for item in (newest, *self._items):
+            if isinstance(item, Candidate) and item.window not in told:
+                told.add(item.window)
+                item.tally.overload_priority = max(item.tally.overload_priority, priority)
+        if self._window in told:
+            self._threshold = max(self._threshold, priority)
 
-    def _count(self, window: int, tally: Tally) -> None:
+    def _counting(self, window: int) -> Tally:
+        """Return what a frame that is only counted adds to: the count at the end of the queue (rule 4)."""
         last = self._items[-1] if self._items else None
-        if isinstance(last, Count) and last.window == window:
-            last.tally.add(tally)
-        else:
-            self._items.append(Count(window=window, tally=tally))
+        if not (isinstance(last, Count) and last.window == window):
+            last = Count(window=window, tally=Tally())
+            self._items.append(last)
+        return last.tally
 
     def _put(self, item: Item) -> None:
         self._items.append(item)
@@ -324,8 +332,6 @@ class Intake:
         self.ready.notify_all()
 
     def _remember(self, frame: Frame) -> None:
-        if self._recent_frames <= 0:
-            return
         self._recent.append(frame)
         self._recent_held += frame.bytes
         while self._recent and (len(self._recent) > self._recent_frames or self._recent_held > self._recent_bytes):

@@ -3,6 +3,8 @@
 A bundle with one life: `start`, `stop`, `close`. The client owns one; so does the command line's export.
 """
 
+import logging
+import sqlite3
 from dataclasses import asdict
 from typing import Any
 
@@ -11,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from edge_client.capture import Capture
 from edge_client.clock import Clock, SystemClock
 from edge_client.config import Config
-from edge_client.contract.bucket import Bucket
+from edge_client.contract.bucket import Bucket, S3Bucket
 from edge_client.contract.errors import ConfigError
 from edge_client.contract.sealing import seal
 from edge_client.contract.settings import DeviceSettings
@@ -20,7 +22,15 @@ from edge_client.figures import SpoolFigures, spool_figures
 from edge_client.intake import Policy
 from edge_client.outbox import Outbox, Sender
 from edge_client.spool import Spool
+from edge_client.uplink.permission import UploadRules
+from edge_client.uplink.schedule import Schedule
+from edge_client.uplink.shared_link import SharedLink
+from edge_client.uplink.uplink import Uplink
 from edge_client.uploader import Uploader
+
+log = logging.getLogger("edge_client.loop")
+
+_SHARD_SECONDS = 300  # a shard at the bandwidth limit: what a cut line costs at most
 
 
 class CaptureLoop:
@@ -65,11 +75,12 @@ class CaptureLoop:
                 config=config.capture,
                 clock=clock,
             )
-            self.outbox = Outbox(self.spool, sender_of(config), shard_bytes=config.capture.shard_bytes)
+            self.outbox = Outbox(self.spool, sender_of(config), shard_bytes=shard_bytes_of(config))
         except BaseException:
             self.spool.close()
             raise
-        self.uploader = None if bucket is None else Uploader(self.outbox, bucket, clock=clock)
+        self.uplink = uplink_of(config, bucket, clock)
+        self.uploader = None if bucket is None else Uploader(self.outbox, bucket, uplink=self.uplink, clock=clock)
         if self.uploader is not None:
             self.capture.on_sealed = self.uploader.ring
 
@@ -121,20 +132,28 @@ class CaptureLoop:
     def problems(self) -> list[str]:
         """Return what a person should know; being offline is normal and not among it."""
         found = [self.capture.problem] if self.capture.problem else []
-        if self.uploader is not None and "credentials" in self.uploader.problem:
+        if self.uploader is not None and self.uploader.needs_attention:
             found.append(self.uploader.problem)
+        if self.spool.loss:
+            found.append(self.spool.loss)
+        if self.uplink.problem:
+            found.append(self.uplink.problem)
         return found
 
-    def figures(self) -> SpoolFigures:
-        """Return the spool's figures."""
-        with self.spool.lock:
-            return spool_figures(self.spool.db, limit_bytes=self.spool.capacity())
+    def figures(self) -> SpoolFigures | None:
+        """Return the spool's figures; None while its disk does not let it be read."""
+        try:
+            with self.spool.lock:
+                return spool_figures(self.spool.db, limit_bytes=self.spool.capacity())
+        except (OSError, sqlite3.Error) as error:
+            log.info("the spool's figures cannot be read: %s", error)
+            return None
 
     def status(self) -> dict[str, Any]:
         """Return how capture and upload are doing, as plain JSON values."""
-        uploader, intake = self.uploader, self.capture.intake
+        uploader, intake, figures = self.uploader, self.capture.intake, self.figures()
         return {
-            **asdict(self.figures()),
+            **(asdict(figures) if figures is not None else {}),
             "acknowledged": self.capture.acknowledged,
             "waiting_candidates": intake.waiting,
             "overload": intake.overload,
@@ -148,8 +167,41 @@ class CaptureLoop:
                 "samples_sent": uploader.samples_sent,
                 "bytes_sent": uploader.bytes_sent,
                 "problem": uploader.problem,
+                "next": self._next_upload(uploader),
             },
         }
+
+    @staticmethod
+    def _next_upload(uploader: Uploader) -> dict[str, Any]:
+        try:
+            return asdict(uploader.next_upload())
+        except (OSError, sqlite3.Error) as error:
+            return {"in_seconds": None, "reason": f"the spool cannot be read: {error}"}
+
+
+def uplink_of(config: Config, bucket: Bucket | None, clock: Clock) -> Uplink:
+    """Return the link as the configuration describes it."""
+    upload = config.upload
+    link = None
+    if upload.bytes_per_second or upload.bytes_per_day:
+        folder = upload.share or config.device.state
+        link = SharedLink(folder / "uplink", bytes_per_second=upload.bytes_per_second)
+    return Uplink(
+        UploadRules(schedule=Schedule.read(upload.hours), bytes_per_day=upload.bytes_per_day),
+        link=link,
+        now=bucket.server_time.now if isinstance(bucket, S3Bucket) else clock.now,
+        metered=upload.metered,
+    )
+
+
+def shard_bytes_of(config: Config) -> int:
+    """Return the size of a shard: a slow link, or one with few bytes a day, takes smaller ones."""
+    most = config.capture.shard_bytes
+    if config.upload.bytes_per_day:
+        most = min(most, config.upload.bytes_per_day // 4)
+    if config.upload.bytes_per_second:
+        most = min(most, _SHARD_SECONDS * config.upload.bytes_per_second)
+    return most
 
 
 def policy_of(config: Config, settings: DeviceSettings | None) -> Policy:

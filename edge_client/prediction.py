@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_client.contract.decision import decide, defect_probability
-from edge_client.contract.engine_metadata import EngineMetadata
 from edge_client.engine import Engine, EngineOutput
 
 
@@ -20,7 +18,8 @@ class Prediction:
     Attributes:
         sample_id: 32 hex digits; names the frame in `flag` and in the cloud if it is captured.
         verdict: ``"ok"``, ``"defect"`` or ``"unsure"`` (a person should look).
-        label: The most probable class.
+        label: The class that goes with the verdict: the most probable defect from the threshold on, else the most
+            probable class of kind ok.
         probabilities: Class name to calibrated probability.
         defect_probability: Sum over the classes of kind defect.
         anomaly: 0 = like the training data, 1.0 = the alarm threshold.
@@ -67,27 +66,27 @@ def predictions_from(
         part_ids: N part ids, or None.
         advisory: Whether the application is told not to act.
     """
-    metadata: EngineMetadata = engine.metadata
-    names = [c.name for c in metadata.classes]
-    verdicts = decide(output.probabilities, output.anomaly, metadata)
-    defects = defect_probability(output.probabilities, metadata.classes)
-    best = output.probabilities.argmax(axis=1)
-    parts = part_ids if part_ids is not None else [None] * len(verdicts)
-    return [
-        Prediction(
-            sample_id=sample_ids[i],
-            verdict=verdict.value,
-            label=names[int(best[i])],
-            probabilities={name: float(p) for name, p in zip(names, output.probabilities[i], strict=True)},
-            defect_probability=float(defects[i]),
-            anomaly=float(output.anomaly[i]),
-            anomaly_map=output.anomaly_map[i],
-            embedding=output.embedding[i],
-            engine_id=metadata.engine_id,
-            engine_sha256=engine.sha256,
-            latency_ms=latency_ms,
-            part_id=parts[i],
-            advisory=advisory,
+    judge, names = engine.judge, engine.judge.names
+    rows, scores = output.probabilities.tolist(), output.anomaly.tolist()
+    engine_id = engine.metadata.engine_id
+    predictions = []
+    for i, row in enumerate(rows):
+        verdict, best, defect = judge.one(row, scores[i])
+        predictions.append(
+            Prediction(
+                sample_id=sample_ids[i],
+                verdict=verdict.value,
+                label=names[best],
+                probabilities=dict(zip(names, row, strict=True)),
+                defect_probability=defect,
+                anomaly=scores[i],
+                anomaly_map=output.anomaly_map[i],
+                embedding=output.embedding[i],
+                engine_id=engine_id,
+                engine_sha256=engine.sha256,
+                latency_ms=latency_ms,
+                part_id=part_ids[i] if part_ids is not None else None,
+                advisory=advisory,
+            )
         )
-        for i, verdict in enumerate(verdicts)
-    ]
+    return predictions

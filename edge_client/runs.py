@@ -62,7 +62,7 @@ class Runs:
         before = self._last_embedding
         if before is None or embedding_id != self._embedding_id or before.shape != embedding.shape:
             return False
-        return 1.0 - float(before @ embedding) < self._distance
+        return 1.0 - float(before.dot(embedding)) < self._distance
 
     def _following(self, before: Place | None) -> Place:
         if before is not None:

@@ -25,7 +25,15 @@ from pathlib import Path
 from edge_client.clock import Clock, SystemClock
 from edge_client.extras import EXTRA_SHARE, Extras
 from edge_client.sampler import Held, Sampler
-from edge_client.spool_database import SpoolError, SpoolFiles, is_damage, random_epoch, sync_folder, write_durably
+from edge_client.spool_database import (
+    SpoolError,
+    SpoolFiles,
+    is_damage,
+    random_epoch,
+    remedy,
+    sync_folder,
+    write_durably,
+)
 from edge_client.steps import Committed, Extra, Offer, Open, Seal, Seen, Step
 from edge_client.tally import Tally
 
@@ -78,6 +86,7 @@ class Spool:
         self._reserve_bytes = reserve_bytes
         self._clock = clock or SystemClock()
         self._free_bytes = free_bytes
+        self.loss = ""  # what a person should know of samples that were lost
         self._files = SpoolFiles(folder, new_epoch=new_epoch, most_aside_bytes=limit_bytes // 2)
         try:
             self.db, self.epoch = self._files.open()
@@ -146,13 +155,15 @@ class Spool:
             SpoolError: It did not commit.
         """
         with self.lock:
+            if self._files.gone():
+                self._begin_anew()
             try:
                 self.db.execute("BEGIN IMMEDIATE")
                 yield self.db
                 self.db.execute("COMMIT")
             except (sqlite3.Error, OSError) as error:
                 self._undo(error, new_blobs)
-                raise SpoolError(f"spool {self.folder} could not be written: {error}") from error
+                raise SpoolError(f"spool {self.folder} could not be written: {error}: {remedy(error)}") from error
             except BaseException as error:
                 self._undo(error, new_blobs)
                 raise
@@ -259,7 +270,7 @@ class Spool:
         elif isinstance(step, Seen):
             self._tallies[step.window].add(step.tally)
             writing.touched.add(step.window)
-            if step.tally.overload:
+            if step.tally.overload_priority > 0:
                 self.sampler.overload(step.window, step.tally.overload_priority)
             self.db.execute("UPDATE windows SET closed_at = ? WHERE window = ?", (step.at.isoformat(), step.window))
         else:
@@ -388,6 +399,23 @@ class Spool:
         self._files.set_aside()
         self.db, self.epoch = self._files.open()
         self._begin()
+
+    def _begin_anew(self) -> None:
+        """Go on with a new epoch after the folder was removed.
+
+        Raises:
+            SpoolError: Always: what was to be written belonged to the old one.
+        """
+        self._files.claim_again()
+        with suppress(sqlite3.Error):
+            self.db.close()
+        self.db, self.epoch = self._files.open()
+        self._begin()
+        self.loss = (
+            f"spool {self.folder} was removed while it was in use: what it held and was not yet uploaded is lost, a "
+            "new one has begun; leave the folder alone while the client runs"
+        )
+        raise SpoolError(self.loss)
 
     def unlink_blobs(self, sample_ids: Collection[str]) -> None:
         """Remove blobs; one that the disk does not let go is removed at the next start."""

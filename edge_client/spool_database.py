@@ -4,10 +4,13 @@ damaged.
 1. One process owns a spool: an exclusive lock on ``lock``, held until the process ends, however it ends.
 2. A database that SQLite calls damaged is set aside whole, with its blobs, and a new epoch begins. The last such
    folder is kept and charged to the spool's limit; blobs that would take more than half of that are not.
-3. An epoch's number is drawn at random: sequences and window numbers of two epochs can't be mistaken for one another,
+3. A spool that somebody removes while it is in use is lost, and a new one begins in its place: SQLite would go on
+   writing into files that no longer have a name.
+4. An epoch's number is drawn at random: sequences and window numbers of two epochs can't be mistaken for one another,
    not even when the whole state folder was lost. The clock plays no part.
 """
 
+import errno
 import fcntl
 import os
 import secrets
@@ -67,6 +70,16 @@ def is_damage(error: BaseException) -> bool:
     return isinstance(error, sqlite3.Error) and (getattr(error, "sqlite_errorcode", 0) & 0xFF) in _CORRUPT
 
 
+def remedy(error: BaseException) -> str:
+    """Say what a person can do about a spool that cannot be written."""
+    code = getattr(error, "errno", None) or -(getattr(error, "sqlite_errorcode", 0) & 0xFF)
+    if code in (errno.ENOSPC, errno.EDQUOT, -sqlite3.SQLITE_FULL):
+        return "free space on its disk, or give the state folder another; capture goes on by itself then"
+    if code in (errno.EROFS, errno.EACCES, errno.EPERM, -sqlite3.SQLITE_READONLY):
+        return "make its disk and folder writable again; capture goes on by itself then"
+    return "check the disk's health"
+
+
 def random_epoch() -> int:
     """Draw an epoch's number: at most nine digits."""
     return 100_000 + secrets.randbelow(999_900_000)
@@ -92,21 +105,58 @@ class SpoolFiles:
         self.database = folder / "spool.db"
         self._new_epoch = new_epoch
         self._most_aside_bytes = most_aside_bytes
+        self._lock = self._claim()
+        self._opened: tuple[int, int] | None = None
+
+    def _claim(self) -> int:
+        """Make the folders and take the lock."""
+        folder = self.folder
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self.blobs.mkdir(exist_ok=True)
-            self._lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise SpoolError(
                 f"spool {folder} cannot be written ({error}): check the disk and who owns the folder"
             ) from error
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            os.close(self._lock)
+            os.close(lock)
             raise SpoolError(
                 f"spool {folder} is in use by another process: stop it, or give this one its own state folder"
             ) from None
+        return lock
+
+    def gone(self) -> bool:
+        """Tell whether the database that was opened is no longer the one in the folder, or the blobs' folder is not
+        there (rule 3).
+        """
+        try:
+            self.blobs.stat()
+            found = self.database.stat()
+        except FileNotFoundError:
+            return True
+        except OSError:
+            return False  # out of reach is not gone
+        return self._opened is not None and self._opened != (found.st_dev, found.st_ino)
+
+    def claim_again(self) -> None:
+        """Make the folder anew and lock it, after it was removed.
+
+        Raises:
+            SpoolError: It cannot be made, or another process was quicker.
+        """
+        try:
+            lock = (self.folder / "lock").stat()
+            self.blobs.mkdir(exist_ok=True)
+        except FileNotFoundError:
+            lock = None
+        except OSError as error:
+            raise SpoolError(f"spool {self.folder} cannot be made anew: {error}: {remedy(error)}") from error
+        if lock is None or not os.path.samestat(lock, os.fstat(self._lock)):
+            before, self._lock = self._lock, self._claim()
+            os.close(before)
 
     def open(self) -> tuple[sqlite3.Connection, int]:
         """Open the database, or set a damaged one aside and make a new one.
@@ -116,12 +166,15 @@ class SpoolFiles:
         """
         try:
             try:
-                return self._open()
+                found = self._open()
             except sqlite3.DatabaseError as error:
                 if not is_damage(error):
                     raise
                 self.set_aside()
-                return self._open()
+                found = self._open()
+            status = self.database.stat()
+            self._opened = (status.st_dev, status.st_ino)
+            return found
         except (sqlite3.Error, OSError) as error:
             raise SpoolError(
                 f"spool {self.folder} cannot be opened ({error}): check the disk's space and health"

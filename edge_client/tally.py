@@ -22,7 +22,7 @@ class Tally:
         weight_total: Σw.
         excluded: Frames that could not be candidates.
         overload: Candidates that could not be taken in time.
-        overload_priority: The highest q among those; τ rises to it.
+        overload_priority: τ rises to it: the highest q among those, or among others that waited with this one.
         runs: Run → frames of it.
     """
 

@@ -4,34 +4,36 @@
 2. No error removes anything. `Unavailable` and everything unexpected: try again with exponential backoff and jitter.
    `Refused` (401, 403): the same, and `problem` says that the credentials need attention.
 3. Only one thread sends; `flush` sends on the caller's thread while it is between two attempts.
+4. Before each object the `Uplink` is asked: schedule, metered link and the day's bytes hold back what is next, in the
+   middle of a window too, and a flush as well. Being held back is no failure.
 """
 
 import logging
 import random
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from edge_client.clock import Clock, SystemClock
-from edge_client.contract.bucket import Bucket
-from edge_client.contract.errors import AndonError, Refused
+from edge_client.contract.bucket import Bucket, S3Bucket
+from edge_client.contract.errors import AndonError, Refused, Untrusted
 from edge_client.contract.names import record_key, shard_key
 from edge_client.outbox import Outbox
+from edge_client.uplink.backoff import backoff_seconds
+from edge_client.uplink.permission import NotNow
+from edge_client.uplink.uplink import Uplink
 
 log = logging.getLogger("edge_client.uploader")
 
-_FIRST_PAUSE = 1.0
-_LONGEST_PAUSE = 300.0  # a cloud that comes back is noticed within five minutes
 _POLL_SECONDS = 5.0  # looks for a window even if nobody rang
 
 
-def backoff_seconds(failures: int, jitter: Callable[[], float]) -> float:
-    """Return the pause after the n-th failure in a row: doubling from 1 s to 5 min, times a jitter in [0.5, 1).
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NextUpload:
+    """When something is sent next: `in_seconds` (None: not by itself) and why not now; "" when it is now."""
 
-    >>> [backoff_seconds(n, lambda: 1.0) for n in (1, 2, 3, 20)]
-    [1.0, 2.0, 4.0, 300.0]
-    """
-    longest = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(failures - 1, 30))
-    return longest * (0.5 + 0.5 * jitter())
+    in_seconds: float | None
+    reason: str
 
 
 class Uploader:
@@ -40,6 +42,7 @@ class Uploader:
     Args:
         outbox: What is to be sent.
         bucket: Where to.
+        uplink: Says when and how fast; None sends at once, as onto a stick.
         clock: For deadlines.
         jitter: Uniform in [0, 1).
     """
@@ -49,11 +52,16 @@ class Uploader:
         outbox: Outbox,
         bucket: Bucket,
         *,
+        uplink: Uplink | None = None,
         clock: Clock | None = None,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._outbox = outbox
-        self._bucket = bucket
+        # S3 is told before every piece of a request, a folder before every object
+        paced = uplink is not None and isinstance(bucket, S3Bucket)
+        self._bucket: Bucket = bucket.throttled(uplink.take) if paced else bucket  # type: ignore[attr-defined,union-attr]
+        self._take = uplink.take if uplink is not None and not paced else None
+        self._uplink = uplink
         self._clock = clock or SystemClock()
         self._jitter = jitter
         self._sending = threading.Lock()
@@ -61,7 +69,10 @@ class Uploader:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._failures = 0
+        self._again_at = 0.0
+        self._next_bytes = 1  # of the object that was held back, once one was
         self.problem = ""
+        self.needs_attention = False  # the problem does not pass by itself, as a lost network does
         self.windows_sent = 0
         self.samples_sent = 0
         self.bytes_sent = 0
@@ -86,6 +97,7 @@ class Uploader:
         """Send one window whole; False when none waits.
 
         Raises:
+            NotNow: The uplink holds it back.
             AndonError: The bucket or the spool failed; what was acknowledged is remembered, nothing is removed.
         """
         window = self._outbox.next_window()
@@ -95,31 +107,41 @@ class Uploader:
         while True:
             shard = self._outbox.next_shard(window)
             if shard is not None:
-                self._bucket.put(
-                    shard_key(device, epoch, window, shard.n), shard.data, content_type="application/x-tar"
-                )
-                self.bytes_sent += len(shard.data)
+                self._put(shard_key(device, epoch, window, shard.n), shard.data, "application/x-tar")
                 self._outbox.acknowledge(shard)
                 continue
             record = self._outbox.record(window)
             if record is not None:
                 break
-        self._bucket.put(record_key(device, epoch, window), record, content_type="application/json")
-        self.bytes_sent += len(record)
+        self._put(record_key(device, epoch, window), record, "application/json")
         self.samples_sent += self._outbox.close(window)
         self.windows_sent += 1
         return True
 
+    def next_upload(self) -> NextUpload:
+        """Tell when something is sent next, and why not now."""
+        if self._outbox.next_window() is None:
+            return NextUpload(in_seconds=None, reason="nothing waits")
+        wait = self._again_at - self._clock.monotonic()
+        if self._failures and wait > 0:
+            return NextUpload(in_seconds=wait, reason=f"{self._failures} failures in a row: {self.problem}")
+        if self._uplink is not None and not (held := self._uplink.permission(self._next_bytes)).granted:
+            return NextUpload(in_seconds=held.wait_seconds, reason=held.reason)
+        return NextUpload(in_seconds=0.0, reason="")
+
     def flush(self, *, seconds: float) -> bool:
         """Send all that waits, trying again until `seconds` have passed; True when nothing waits any more.
 
-        A request that is under way when the time is over runs into its own time-out first.
+        False at once when the uplink holds it back. A request that is under way when the time is over runs into its
+        own time-out first.
         """
         deadline = self._clock.monotonic() + seconds
         while (left := deadline - self._clock.monotonic()) > 0:
             try:
                 if self._attempt(timeout=left) is False:
                     return True
+            except NotNow:
+                return False
             except AndonError:
                 pause = min(backoff_seconds(self._failures, self._jitter), 2.0)
                 if pause >= deadline - self._clock.monotonic():
@@ -133,16 +155,33 @@ class Uploader:
             return None
         try:
             sent = self.send_next()
+        except NotNow:
+            self._well()
+            raise
         except AndonError as error:
             self._failures += 1
             hint = "the credentials need attention: " if isinstance(error, Refused) else ""
+            self.needs_attention = isinstance(error, Refused | Untrusted)
             self.problem = f"upload: {hint}{error}"
             log.warning("%s", self.problem)
             raise
         finally:
             self._sending.release()
-        self._failures, self.problem = 0, ""
+        self._well()
         return sent
+
+    def _well(self) -> None:
+        self._failures, self.problem, self.needs_attention = 0, "", False
+
+    def _put(self, key: str, data: bytes, content_type: str) -> None:
+        if self._uplink is not None and not (held := self._uplink.permission(len(data))).granted:
+            self._next_bytes = len(data)
+            raise NotNow(held)
+        if self._take is not None:
+            self._take(len(data))
+        self._bucket.put(key, data, content_type=content_type)
+        self.bytes_sent += len(data)
+        self._next_bytes = 1
 
     def _work(self) -> None:
         while not self._stop.is_set():
@@ -151,10 +190,17 @@ class Uploader:
                 while not self._stop.is_set() and self._attempt():
                     pass
                 self._bell.wait(_POLL_SECONDS)
+            except NotNow:
+                self._stop.wait(_POLL_SECONDS)  # asked anew: a clock, a day's count or a switch may have changed
             except AndonError:
-                self._stop.wait(backoff_seconds(self._failures, self._jitter))
+                self._back_off()
             except Exception as error:  # the worker's boundary: record, back off, go on
                 self._failures += 1
                 self.problem = f"upload: {error!r}"
                 log.exception("upload failed")
-                self._stop.wait(backoff_seconds(self._failures, self._jitter))
+                self._back_off()
+
+    def _back_off(self) -> None:
+        pause = backoff_seconds(self._failures, self._jitter)
+        self._again_at = self._clock.monotonic() + pause
+        self._stop.wait(pause)

@@ -1,27 +1,35 @@
 """What a frame is worth: reasons → the sampling weight w (the FRAME rule).
 
-1. Reasons, each in [0, 1]: *uncertain* (calibrated margin m: (1 - m)²), *anomalous* (times 1 - its running mean: after
-   a product change everything is anomalous, and that tells no frame from another), *rare* (probability of classes that
-   are rare on this device), *disagree* (a shadow challenger differs), *requested* (a campaign's query matches). Their
-   sum is multiplied by a novelty factor in [0.5, 2]: the distance to the nearest embedding seen lately against the
-   usual one.
-2. w = reasons / k + a, for the k-th near-duplicate of a run.
-3. a = φ/(1-φ) · running mean of the reasons over frames SEEN: the audit share φ. a > 0 always, so every frame can be
+1. Reasons, each in [0, 1]: *uncertain* (1 - calibrated margin), *anomalous*, *rare* (probability of classes that are
+   rare on this device), *disagree* (a shadow challenger differs), *requested* (a campaign's query matches).
+2. Each is squared, so that a clear case counts more than many faint ones, and divided by the running mean of its
+   squares, so that a reason that many frames share drowns none that few have. The mean counts as at least a
+   twentieth: a faint reason that nobody else has is still faint, and none counts more than twenty times.
+3. *anomalous* is also multiplied by 1 - its running mean: after a product change everything is anomalous, and that
+   tells no frame from another.
+4. Their sum is multiplied by a novelty factor in [0.5, 2]: the distance to the nearest embedding seen lately against
+   the usual one (`novelty`).
+5. w = reasons / k + a, for the k-th near-duplicate of a run.
+6. a = φ/(1-φ) · running mean of the reasons over frames SEEN: the audit share φ. a > 0 always, so every frame can be
    drawn.
+
+A frame's weight is plain Python on a handful of numbers: an array of K = 2 costs more to touch than to compute.
 """
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_client.contract.decision import defect_probability
 from edge_client.contract.engine_metadata import EngineMetadata, Kind
+from edge_client.novelty import Novelty
 
+REASONS = ("uncertain", "anomalous", "rare", "disagree", "requested")
+
+_LEAST_MEAN = 1 / 20  # of a squared reason: the greatest factor by which it is raised is 20
 _LEAST_REASONS = 1e-3  # a stream of frames that all look perfectly normal still has a weight
 _MEAN_FRAMES = 10_000  # the running means forget older frames than about this many
-_REMEMBERED = 128  # embeddings that novelty is judged against
 _PRIOR_FRAMES = 50.0  # how many frames the training prior counts for in the shares of classes
 _K1_BAND = 0.25  # with one class: anomaly within a quarter of the threshold is uncertain
 
@@ -32,14 +40,26 @@ class Weighed:
 
     Attributes:
         weight: w > 0.
-        reasons: What w is made of; sums to w.
         margin: Difference of the two largest probabilities, in [0, 1]; with one class the distance to the anomaly
             threshold.
+        audit: Part of w that every frame has.
+        parts: How the rest of it is divided among `REASONS`; those that are not there have none.
     """
 
     weight: float
-    reasons: Mapping[str, float]
     margin: float
+    audit: float
+    parts: tuple[float, ...]
+
+    @property
+    def reasons(self) -> dict[str, float]:
+        """What w is made of, for people: reason → its part; sums to w."""
+        plain = sum(self.parts)
+        if plain <= 0.0:
+            return {"audit": round(self.weight, 6)}
+        scale = (self.weight - self.audit) / plain
+        told = {name: round(part * scale, 6) for name, part in zip(REASONS, self.parts, strict=False)}
+        return {**{name: part for name, part in told.items() if part > 0.0}, "audit": round(self.audit, 6)}
 
 
 class Weigher:
@@ -52,17 +72,19 @@ class Weigher:
 
     def __init__(self, *, audit_share: float, random: np.random.Generator) -> None:
         self.audit_share = audit_share
-        self._random = random
         self._frames = 0
         self._mean_reasons = 0.0
         self._mean_anomalous = 0.0
-        self._novelty = _Novelty(random)
-        self._shares: dict[str, float] = {}
+        self._mean_squares = [0.0] * len(REASONS)
+        self._beyond = False  # whether there ever was more than the engine's answer
+        self._novelty = Novelty(random)
+        self._metadata: EngineMetadata | None = None
+        self._engine = _NO_ENGINE
 
     def weigh(
         self,
         *,
-        probabilities: NDArray[np.float32],
+        probabilities: Sequence[float],
         anomaly: float,
         embedding: NDArray[np.float32],
         metadata: EngineMetadata,
@@ -73,7 +95,7 @@ class Weigher:
         """Weigh one frame.
 
         Args:
-            probabilities: float32 [K].
+            probabilities: K numbers, in the engine's order of classes.
             anomaly: Its anomaly score.
             embedding: float32 [D], length 1.
             metadata: Of the engine that answered.
@@ -81,95 +103,98 @@ class Weigher:
             disagree: Distance of a shadow challenger's answer, in [0, 1].
             requested: How well a campaign's query matches, in [0, 1].
         """
-        margin = _margin(probabilities, anomaly, metadata)
-        anomalous = _clip((anomaly / max(metadata.thresholds.anomaly, 1e-6) - 0.7) / 0.6)
-        parts = {
-            "uncertain": (1.0 - margin) ** 2,
-            "anomalous": anomalous * (1.0 - self._mean_anomalous),
-            "rare": self._rare(probabilities, metadata),
-            "disagree": _clip(disagree),
-            "requested": _clip(requested),
-        }
-        novelty = self._novelty.factor(embedding, metadata.embedding_id)
-        plain = sum(parts.values())
-        reasons = max(_LEAST_REASONS, plain * novelty)
-        self._frames = min(self._frames + 1, _MEAN_FRAMES)
-        self._mean_reasons += (reasons - self._mean_reasons) / self._frames
-        self._mean_anomalous += (anomalous - self._mean_anomalous) / self._frames
+        if metadata is not self._metadata:
+            self._engine = _Engine(metadata, self._engine)
+            self._metadata = metadata
+        engine = self._engine
+        margin = engine.margin(probabilities, anomaly)
+        anomalous = _clip((anomaly / engine.anomaly_limit - 0.7) / 0.6)
+        found = [1.0 - margin, anomalous, engine.rare(probabilities)]
+        if disagree or requested or self._beyond:  # few devices have a challenger or a campaign
+            self._beyond = True
+            found += [_clip(disagree), _clip(requested)]
+        self._frames = frames = min(self._frames + 1, _MEAN_FRAMES)
+        self._mean_anomalous += (anomalous - self._mean_anomalous) / frames
+        means, parts = self._mean_squares, []
+        for i, reason in enumerate(found):
+            square = reason * reason
+            means[i] = mean = means[i] + (square - means[i]) / frames
+            parts.append(square / mean if mean > _LEAST_MEAN else square / _LEAST_MEAN)
+        parts[1] *= 1.0 - self._mean_anomalous
+        plain = sum(parts)
+        reasons = max(_LEAST_REASONS, plain * self._novelty.factor(embedding, metadata.embedding_id))
+        self._mean_reasons += (reasons - self._mean_reasons) / frames
         audit = self.audit_share / (1.0 - self.audit_share) * self._mean_reasons
         weight = reasons / k + audit
-        scale = reasons / k / plain if plain > 0 else 0.0
-        told = {name: round(value * scale, 6) for name, value in parts.items() if value * scale > 1e-6}
-        told["audit"] = round(audit + (reasons / k if plain <= 0 else 0.0), 6)
-        return Weighed(weight=weight, reasons=told, margin=margin)
+        return Weighed(weight=weight, margin=margin, audit=audit, parts=tuple(parts))
 
-    def _rare(self, probabilities: NDArray[np.float32], metadata: EngineMetadata) -> float:
-        """Probability mass on classes that this device seldom predicts; a defect class never counts below one half."""
-        if len(metadata.classes) == 1:
+
+class _Engine:
+    """What is asked of an engine's metadata for every frame, and how often each of its classes was predicted.
+
+    Args:
+        metadata: The engine's.
+        before: The engine before it: classes that both know keep their counts.
+    """
+
+    def __init__(self, metadata: EngineMetadata | None, before: "_Engine | None") -> None:
+        classes = metadata.classes if metadata is not None else ()
+        prior = metadata.training_prior if metadata is not None else ()
+        self.anomaly_limit = max(metadata.thresholds.anomaly, 1e-6) if metadata is not None else 1.0
+        self._names = [c.name for c in classes]
+        seen: dict[str, float] = before.counts() if before is not None else {}
+        self._counts: list[float] = [seen.get(name, 0.0) for name in self._names]
+        self._shares = [n + _PRIOR_FRAMES * share for n, share in zip(self._counts, prior, strict=True)]
+        self._counted = sum(self._counts)
+        self._prior = prior
+        self._least = [0.5 if c.kind is Kind.DEFECT else 0.0 for c in classes]
+        defects = [i for i, c in enumerate(classes) if c.kind is Kind.DEFECT]
+        self._defects = defects if 0 < len(defects) < len(classes) else []
+
+    def counts(self) -> dict[str, float]:
+        """Return how often each class was predicted."""
+        return dict(zip(self._names, self._counts, strict=True))
+
+    def margin(self, probabilities: Sequence[float], anomaly: float) -> float:
+        """Return how clear the answer is, in [0, 1].
+
+        What matters first is ok against defect; between two defects the ordinary margin speaks.
+        """
+        if len(probabilities) == 1:
+            return _clip(abs(anomaly - self.anomaly_limit) / (_K1_BAND * self.anomaly_limit))
+        if len(probabilities) == 2:
+            return _clip(abs(probabilities[0] - probabilities[1]))
+        *_, second, first = sorted(probabilities)
+        margin = first - second
+        if self._defects:
+            margin = min(margin, abs(2.0 * sum([probabilities[i] for i in self._defects]) - 1.0))
+        return _clip(margin)
+
+    def rare(self, probabilities: Sequence[float]) -> float:
+        """Return the probability of classes that are rare here; a defect class never counts below one half."""
+        if len(probabilities) == 1:
             return 0.0
-        shares = [
-            self._shares.get(c.name, 0.0) + _PRIOR_FRAMES * prior
-            for c, prior in zip(metadata.classes, metadata.training_prior, strict=True)
-        ]
-        most = max(*shares, 1e-9)
-        rarity = [
-            max(1.0 - share / most, 0.5 if c.kind is Kind.DEFECT else 0.0)
-            for c, share in zip(metadata.classes, shares, strict=True)
-        ]
-        best = metadata.classes[int(np.argmax(probabilities))].name
-        self._shares[best] = self._shares.get(best, 0.0) + 1.0
-        if sum(self._shares.values()) > _MEAN_FRAMES:
-            self._shares = {name: count / 2 for name, count in self._shares.items()}
-        return _clip(sum(float(p) * r for p, r in zip(probabilities, rarity, strict=True)))
+        shares = self._shares
+        most = max(shares) or 1.0
+        total = 0.0
+        for i, p in enumerate(probabilities):
+            rarity, least = 1.0 - shares[i] / most, self._least[i]
+            total += p * (rarity if rarity > least else least)
+        self._count(probabilities.index(max(probabilities)))
+        return _clip(total)
+
+    def _count(self, predicted: int) -> None:
+        self._counts[predicted] += 1.0
+        self._shares[predicted] += 1.0
+        self._counted += 1.0
+        if self._counted > _MEAN_FRAMES:
+            self._counts = [n / 2 for n in self._counts]
+            self._counted /= 2
+            self._shares = [n + _PRIOR_FRAMES * share for n, share in zip(self._counts, self._prior, strict=True)]
 
 
-class _Novelty:
-    """How far a frame lies from those remembered, against what is usual: a factor in [0.5, 2]."""
-
-    def __init__(self, random: np.random.Generator) -> None:
-        self._random = random
-        self._embedding_id = ""
-        self._memory: NDArray[np.float32] | None = None
-        self._held = 0
-        self._seen = 0
-        self._usual = 0.0
-
-    def factor(self, embedding: NDArray[np.float32], embedding_id: str) -> float:
-        memory = self._memory
-        if memory is None or embedding_id != self._embedding_id or memory.shape[1] != embedding.size:
-            memory = self._memory = np.zeros((_REMEMBERED, embedding.size), dtype=np.float32)
-            self._embedding_id, self._held, self._seen, self._usual = embedding_id, 0, 0, 0.0
-        found = 1.0
-        if self._held >= 8:
-            distance = max(0.0, 1.0 - float((memory[: self._held] @ embedding).max()))
-            rounds = min(self._seen - 7, 1000)
-            self._usual += (distance - self._usual) / rounds
-            found = min(2.0, max(0.5, distance / self._usual)) if self._usual > 1e-9 else 1.0
-        self._seen += 1
-        if self._held < _REMEMBERED:
-            memory[self._held] = embedding
-            self._held += 1
-        elif self._random.random() < max(_REMEMBERED / self._seen, 0.02):
-            memory[int(self._random.integers(_REMEMBERED))] = embedding
-        return found
-
-
-def _margin(probabilities: NDArray[np.float32], anomaly: float, metadata: EngineMetadata) -> float:
-    if len(metadata.classes) == 1:
-        limit = max(metadata.thresholds.anomaly, 1e-6)
-        return _clip(abs(anomaly - limit) / (_K1_BAND * limit))
-    kinds = {c.kind for c in metadata.classes}
-    if len(kinds) == 2:
-        # what matters first is ok against defect; between two defects the ordinary margin speaks
-        p = float(defect_probability(probabilities[None], metadata.classes)[0])
-        return _clip(min(abs(2.0 * p - 1.0), _top_two(probabilities)))
-    return _clip(_top_two(probabilities))
-
-
-def _top_two(probabilities: NDArray[np.float32]) -> float:
-    second, first = np.partition(probabilities, -2)[-2:]
-    return float(first - second)
+_NO_ENGINE = _Engine(None, None)
 
 
 def _clip(value: float) -> float:
-    return min(1.0, max(0.0, float(value)))
+    return min(1.0, max(0.0, value))

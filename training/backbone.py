@@ -10,9 +10,9 @@ from torch import Tensor
 class Backbone(Protocol):
     """A frozen image network, exportable to ONNX in one piece.
 
-    `forward` takes float32 [N, 3, S, S] with values 0…255 (S = `input_size`) and returns `(features, patches)`:
-    features float32 [N, feature_width], of which the first `embedding_width` columns are the novelty embedding
-    before L2 normalisation; patches float32 [N, grid, grid, patch_width].
+    `forward` takes float32 [N, 3, S, S] (S = `input_size`), values 0…255 less `offset`, divided by `scale`, and returns
+    `(features, patches)`: features float32 [N, feature_width], of which the first `embedding_width` columns are the
+    novelty embedding before L2 normalisation; patches float32 [N, grid, grid, patch_width].
     """
 
     @property
@@ -22,6 +22,14 @@ class Backbone(Protocol):
     @property
     def input_size(self) -> int:
         """Side in pixels of the square the image is resized to."""
+
+    @property
+    def offset(self) -> float:
+        """Subtracted from the resized frame's values 0…255."""
+
+    @property
+    def scale(self) -> float:
+        """Divides them then."""
 
     @property
     def feature_width(self) -> int:

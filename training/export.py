@@ -12,11 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 from edge_client.contract.engine_metadata import METADATA_KEY, EngineMetadata
 from training.anomaly import Bank, highest_patches
 from training.calibration import calibrated
+from training.graph_part import GraphPart
 from training.space import ANOMALY_LIMIT, RawHead
 from training.trunk import Trunk
 
@@ -53,22 +54,6 @@ def constant_head(width: int) -> EngineHead:
     return EngineHead(raw=raw, temperature=1.0, shift=zero)
 
 
-class _Tail:
-    """Collects nodes and constants behind the trunk, each named after what it is."""
-
-    def __init__(self) -> None:
-        self.nodes: list[onnx.NodeProto] = []
-        self.constants: list[onnx.TensorProto] = []
-
-    def constant(self, name: str, value: NDArray[np.generic] | np.float32) -> str:
-        self.constants.append(numpy_helper.from_array(np.asarray(value, order="C"), f"andon.{name}"))
-        return f"andon.{name}"
-
-    def node(self, kind: str, inputs: list[str], output: str, **attributes: int | float) -> str:
-        self.nodes.append(helper.make_node(kind, inputs, [output], name=f"andon.{output}", **attributes))
-        return output
-
-
 def build_engine(trunk: Trunk, head: EngineHead, bank: Bank, metadata: EngineMetadata) -> bytes:
     """Compose an engine.
 
@@ -91,13 +76,12 @@ def build_engine(trunk: Trunk, head: EngineHead, bank: Bank, metadata: EngineMet
             "for this trunk and these classes"
         )
     model = onnx.load_model_from_string(trunk.onnx)
-    tail = _Tail()
+    tail = GraphPart("andon")
     _anomaly(tail, bank, trunk)
     _probabilities(tail, head)
     _embedding(tail, trunk)
     graph = model.graph
-    graph.node.extend(tail.nodes)
-    graph.initializer.extend(tail.constants)
+    tail.behind(graph)
     del graph.output[:], graph.value_info[:]
     grid = trunk.grid
     for name, shape in (
@@ -120,7 +104,7 @@ def build_engine(trunk: Trunk, head: EngineHead, bank: Bank, metadata: EngineMet
     return bytes(model.SerializeToString(deterministic=True))
 
 
-def _probabilities(tail: _Tail, head: EngineHead) -> None:
+def _probabilities(tail: GraphPart, head: EngineHead) -> None:
     raw = head.raw
     seen = tail.node(
         "Gemm", ["features", tail.constant("weights", raw.weights), tail.constant("bias", raw.bias)], "logits_seen"
@@ -138,7 +122,7 @@ def _probabilities(tail: _Tail, head: EngineHead) -> None:
     tail.node("Softmax", [shifted], "probabilities", axis=1)
 
 
-def _anomaly(tail: _Tail, bank: Bank, trunk: Trunk) -> None:
+def _anomaly(tail: GraphPart, bank: Bank, trunk: Trunk) -> None:
     # |p - b|² = |p|² + |b|² - 2 p·b. The bank is kept in half precision and widened once, when the engine loads.
     wide = tail.node("Cast", [tail.constant("bank", bank.patches.T)], "bank_wide", to=TensorProto.FLOAT)
     square = np.square(bank.patches.astype(np.float32)).sum(axis=1)
@@ -158,16 +142,12 @@ def _anomaly(tail: _Tail, bank: Bank, trunk: Trunk) -> None:
         "Reshape", ["anomaly_map", tail.constant("flat", np.array([-1, patches], dtype=np.int64))], "anomaly_flat"
     )
     count = tail.constant("highest", np.array([highest_patches(patches)], dtype=np.int64))
-    tail.nodes.append(
-        helper.make_node(
-            "TopK", [flat, count], ["anomaly_highest", "anomaly_highest_index"], name="andon.anomaly_highest", axis=1
-        )
-    )
+    tail.nodes_of("TopK", [flat, count], ["anomaly_highest", "anomaly_highest_index"], axis=1)
     axis = tail.constant("patch_axis", np.array([1], dtype=np.int64))
     tail.node("ReduceMean", ["anomaly_highest", axis], "anomaly", keepdims=0)
 
 
-def _embedding(tail: _Tail, trunk: Trunk) -> None:
+def _embedding(tail: GraphPart, trunk: Trunk) -> None:
     ends = [
         tail.constant(f"embedding_{name}", np.array([value], dtype=np.int64))
         for name, value in (("from", 0), ("to", trunk.embedding_width), ("axis", 1))

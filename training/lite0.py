@@ -25,6 +25,7 @@ class Lite0(nn.Module):  # type: ignore[misc]
     """The default backbone. Implements `training.backbone.Backbone`."""
 
     name = "efficientnet-lite0"
+    offset, scale = 127.0, 128.0
     feature_width = 2 * (_LAST_CHANNELS + sum(_TAP_CHANNELS))
     embedding_width = _LAST_CHANNELS
     patch_width = sum(_TAP_CHANNELS)
@@ -48,8 +49,7 @@ class Lite0(nn.Module):  # type: ignore[misc]
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Run the network: see `Backbone`."""
         net = self.network
-        x = (image - 127.0) / 128.0
-        x = net._swish(net._bn0(net._conv_stem(x)))
+        x = net._swish(net._bn0(net._conv_stem(image)))
         taps: list[Tensor] = []
         for index, block in enumerate(net._blocks):
             x = block(x)

@@ -1,4 +1,4 @@
-"""Backbone and resize to ONNX, by torch's own exporter. The only place where training meets torch for export."""
+"""Backbone to ONNX by torch's own exporter, the resize before it. The only place where training meets torch."""
 
 from __future__ import annotations
 
@@ -9,24 +9,11 @@ from io import StringIO
 
 import onnx
 import torch
-from torch import Tensor, nn
+from onnx import TensorProto, helper
 
 from training.backbone import Backbone
-from training.resize import resize
-from training.trunk import OPSET, stamp
-
-
-class ImageToFeatures(nn.Module):  # type: ignore[misc]
-    """A uint8 image to features and patches: what the trunk's file holds."""
-
-    def __init__(self, backbone: Backbone) -> None:
-        """Wrap a backbone (an `nn.Module` that implements `Backbone`)."""
-        super().__init__()
-        self.backbone = backbone
-
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Take uint8 [N, H, W, 3] to features [N, D] and patches [N, h, w, C]."""
-        return self.backbone(resize(image, self.backbone.input_size))
+from training.resize import resize_part
+from training.trunk import NETWORK_INPUT, OPSET, stamp
 
 
 def export_trunk(backbone: Backbone) -> bytes:
@@ -38,19 +25,17 @@ def export_trunk(backbone: Backbone) -> bytes:
     Returns:
         One ONNX file, weights inside, any N, H and W.
     """
-    module = ImageToFeatures(backbone).eval()
-    # Sizes that differ from one another and from 1, or the exporter takes them for constants.
-    example = torch.zeros((2, 150, 111, 3), dtype=torch.uint8)
-    dims = {index: torch.export.Dim(name, min=2) for index, name in enumerate(("N", "H", "W"))}
+    # More than one frame, or the exporter takes their number for a constant.
+    example = torch.zeros((2, 3, backbone.input_size, backbone.input_size))
     with warnings.catch_warnings(), redirect_stdout(StringIO()), torch.no_grad():
         warnings.simplefilter("ignore")
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
         program = torch.onnx.export(
-            module,
+            backbone,
             (example,),
             dynamo=True,
-            dynamic_shapes={"image": dims},
-            input_names=["image"],
+            dynamic_shapes=({0: torch.export.Dim("N", min=2)},),
+            input_names=[NETWORK_INPUT],
             output_names=["features", "patches"],
             external_data=False,
             opset_version=OPSET,
@@ -63,6 +48,9 @@ def export_trunk(backbone: Backbone) -> bytes:
         node.doc_string = ""
         del node.metadata_props[:]  # stack traces with paths of the machine that exported
     del model.graph.metadata_props[:]
+    resize_part(backbone.input_size, offset=backbone.offset, scale=backbone.scale).before(model.graph)
+    del model.graph.input[:]
+    model.graph.input.append(helper.make_tensor_value_info("image", TensorProto.UINT8, ["N", "H", "W", 3]))
     facts: dict[str, str | int] = {
         "variant": "fp32",
         "input_size": backbone.input_size,

@@ -30,10 +30,12 @@ from training.atomic import write_atomically
 from training.frames import Frame, decode
 
 #: Rises when the exported graph changes, so that a stale cache is not used.
-_RECIPE = 1
+_RECIPE = 2
 #: Key of the trunk's own facts in the ONNX metadata.
 METADATA_KEY = "andon.trunk"
 OPSET = 18
+#: The tensor between the resize and the network: float32 [N, 3, S, S], normalised.
+NETWORK_INPUT = "network_input"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from data.devices import Device
 from edge_client.contract.bucket import Bucket, ObjectInfo
-from edge_client.contract.errors import AndonError, BadRecord, BadSignature, InvalidName
+from edge_client.contract.errors import AndonError, BadRecord, BadSignature
 from edge_client.contract.inclusion import counts_for_estimates, inclusion_probability
 from edge_client.contract.names import parse_record_key
 from edge_client.contract.record import ManifestEntry, WindowRecord
@@ -90,7 +90,7 @@ def believe(document: bytes, waiting: WaitingWindow, device: Device | None) -> W
         raise Rejected(f"device {name!r} was revoked at {device.revoked_at:%Y-%m-%d %H:%M} UTC")
     try:
         record = WindowRecord.verify(document, device.public_key_hex)
-    except (BadSignature, BadRecord, InvalidName) as error:
+    except (BadSignature, BadRecord) as error:
         raise Rejected(str(error)) from error
     except (ValueError, TypeError, LookupError, ArithmeticError, RecursionError) as error:
         raise Rejected(f"the record cannot be read: {type(error).__name__}: {error}") from error

@@ -3,9 +3,11 @@
 import argparse
 from pathlib import Path
 
+from edge_client.logs import FORMATS, LEVELS
+
 
 def common(parser: argparse.ArgumentParser) -> None:
-    """Add ``--config`` and ``--json``."""
+    """Add ``--config``, ``--json`` and what the log looks like."""
     parser.add_argument(
         "--config",
         type=Path,
@@ -14,3 +16,7 @@ def common(parser: argparse.ArgumentParser) -> None:
         help="the device's configuration, as enrolment wrote it (default: ./andon.toml)",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of text")
+    parser.add_argument(
+        "--log-format", choices=FORMATS, default="text", help="log lines on standard error (default: text)"
+    )
+    parser.add_argument("--log-level", choices=LEVELS, default="warning", help="least level logged (default: warning)")

@@ -4,14 +4,15 @@ imported.
 
 import argparse
 import json
-import logging
 import sys
+import tomllib
 from collections.abc import Sequence
 from importlib import import_module
 
 from edge_client.contract.errors import AndonError
+from edge_client.logs import set_up_logging
 
-COMMANDS = ("run", "serve", "status", "ledger", "doctor", "update", "export")
+COMMANDS = ("run", "serve", "status", "ledger", "doctor", "tune", "update", "export")
 
 
 def build_parser(commands: Sequence[str] = COMMANDS) -> argparse.ArgumentParser:
@@ -34,9 +35,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     chosen = [w for w in words[:1] if w in COMMANDS]
     args = build_parser(chosen or COMMANDS).parse_args(words)
-    logging.basicConfig(
-        level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    kind = getattr(args, "log_format", "text")
+    device, inspection = _names_of(args) if kind == "json" else ("", "")
+    set_up_logging(kind, level=getattr(args, "log_level", "warning"), device=device, inspection=inspection)
     try:
         return int(import_module(f"edge_client.cli.{args.command}").run(args))
     except AndonError as error:
@@ -46,6 +47,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
+
+
+def _names_of(args: argparse.Namespace) -> tuple[str, str]:
+    """Return device and inspection for log lines; what is wrong with the configuration is told by who reads it next."""
+    try:
+        document = tomllib.loads(args.config.read_text(encoding="utf-8"))
+        return str(document["device"]["name"]), str(document["inspection"]["name"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return "", ""
 
 
 if __name__ == "__main__":

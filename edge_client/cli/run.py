@@ -1,41 +1,66 @@
-"""``andon-edge run``: inspect the images of a folder as a real process, with capture, upload and updates."""
+"""``andon-edge run``: inspect a folder, a video, a camera or a stream as a real process, with capture, upload and
+updates.
+"""
 
 import argparse
 import json
-import os
 import signal
 import threading
-import time
-from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from edge_client.cli.arguments import common
-from edge_client.cli.frames import Folder, FolderFrame, read_frame, reference_frames
+from edge_client.cli.folder_line import FolderLine
+from edge_client.cli.run_file import RunFile
+from edge_client.cli.stream_line import StreamLine
 from edge_client.client import Client
-from edge_client.contract.errors import BadEngine, BadImage
+from edge_client.contract.errors import ConfigError
+from edge_client.sources.folder import Folder, reference_frames
+from edge_client.sources.opening import open_source, read_name
+from edge_client.sources.part_pattern import nobody, part_pattern, stem
+from edge_client.sources.raw_stream import frame_size
 
-_LOOK_SECONDS = 0.1  # between looks into a followed folder
+_OF_A_FOLDER = ("follow", "consume", "reference")
 
 
 def add_parser(sub: Any) -> None:
     """Add the command."""
     parser: argparse.ArgumentParser = sub.add_parser(
         "run",
-        help="inspect the images of a folder, capture, upload, update",
-        description="Inspects every image of FOLDER in name order, once; with --loop again and again; with --follow "
-        "it waits for new "
-        "files. Frames worth learning from are kept and uploaded, new engines are taken as they are released. A side "
-        "file "
-        '<image>.json ({"part_id": …, "context": {…}}) names the part; else the file name does. SIGTERM ends it in '
-        "order: "
-        "what was captured is on disk and, if the bucket is there, uploaded.",
-        epilog="state/run.json tells every second: requests, answered, refused, lost, frames, waiting, engines, swaps.",
+        help="inspect a folder, a video, a camera or a stream; capture, upload, update",
+        description="Inspects every frame of SOURCE. Frames worth learning from are kept and uploaded, new engines are "
+        "taken as they are released. In a folder every image is inspected in name order, once; with --loop again and "
+        "again; with --follow it waits for new files; a side file "
+        '<image>.json ({"part_id": …, "context": {…}}) names the part; else the file name does. A camera never waits: '
+        "when the engine is slower the oldest waiting frame is dropped, and counted. SIGTERM ends it in order: what "
+        "was captured is on disk and, if the bucket is there, uploaded.",
+        epilog="state/run.json tells every second: requests, answered, refused, lost, frames, waiting, engines, swaps, "
+        "and what the source dropped. A stream from ffmpeg: ffmpeg -i rtsp://… -f image2pipe -c:v mjpeg - | "
+        "andon-edge run --source - --live",
     )
     common(parser)
     parser.add_argument(
-        "--source", type=Path, required=True, metavar="FOLDER", help="folder of PNG, JPEG or WebP images"
+        "--source",
+        required=True,
+        metavar="SOURCE",
+        help="a folder of PNG, JPEG or WebP images, a video file (video:FILE), camera:NUMBER (or its device file or "
+        "URL), or - for image files one after the other on standard input",
+    )
+    parser.add_argument(
+        "--part-pattern",
+        metavar="REGEX",
+        help="reads part id and station from a frame's name by the named groups (?P<part>…) and (?P<station>…)",
+    )
+    parser.add_argument(
+        "--frame-size", metavar="WxH", help="standard input brings raw RGB frames of this size, 3 bytes a pixel"
+    )
+    parser.add_argument(
+        "--live",
+        action="store_true",
+        help="a video or standard input never waits either: drop the oldest waiting frame when the engine is slower",
+    )
+    parser.add_argument(
+        "--queue-frames", type=int, default=2, metavar="N", help="frames read ahead of the engine (default: 2)"
     )
     parser.add_argument("--follow", action="store_true", help="wait for new files; end on SIGTERM")
     parser.add_argument(
@@ -67,153 +92,68 @@ def run(args: argparse.Namespace) -> int:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    source = Folder(args.source, consume=args.consume)
+    name = read_name(args.source)
+    _check(args, name.kind)
+    size = frame_size(args.frame_size) if args.frame_size else None
+    part_of = part_pattern(args.part_pattern) if args.part_pattern else stem if name.kind == "folder" else nobody
     reference = reference_frames(args.reference) if args.reference else None
-    with_client = Client.from_config(args.config)
-    line = _Line(with_client, source, reference, stop, fps=args.fps, reference_fps=args.reference_fps)
+    folder = Folder(Path(name.where), consume=args.consume) if name.kind == "folder" else None
+    client = Client.from_config(args.config)
+    told = RunFile(client)
     try:
-        line.work(follow=args.follow, loop=args.loop)
+        if folder is not None:
+            FolderLine(
+                client,
+                told,
+                folder,
+                part_of=part_of,
+                stop=stop,
+                reference=reference,
+                fps=args.fps,
+                reference_fps=args.reference_fps,
+            ).work(follow=args.follow, loop=args.loop)
+        else:
+            StreamLine(
+                client,
+                told,
+                lambda: open_source(
+                    args.source,
+                    part_of=part_of,
+                    live=args.live or None,
+                    queue_frames=args.queue_frames,
+                    frame_size=size,
+                ),
+                stop=stop,
+                fps=args.fps,
+            ).work(loop=args.loop)
     finally:
-        line.tell(done=True)
-        with_client.close(flush_seconds=args.flush_seconds)
-        line.tell(done=True)
+        told.tell(done=True)
+        client.close(flush_seconds=args.flush_seconds)
+        told.tell(done=True)
+    summary = told.summary(done=True)
     if args.json:
-        print(json.dumps(line.summary(done=True)))
+        print(json.dumps(summary))
     else:
-        told = line.summary(done=True)
+        dropped = f", {summary['source']['dropped']} dropped by the source" if summary["source"] else ""
         print(
-            f"{told['requests']} requests, {told['answered']} answered, {told['refused']} refused, {told['lost']} lost"
+            f"{summary['requests']} requests, {summary['answered']} answered, {summary['refused']} refused, "
+            f"{summary['lost']} lost{dropped}"
         )
     return 0
 
 
-class _Line:
-    """The loop over frames, and the file that tells of it."""
+def _check(args: argparse.Namespace, kind: str) -> None:
+    """Refuse arguments that mean nothing for this kind of source.
 
-    def __init__(
-        self,
-        client: Client,
-        source: Folder,
-        reference: Iterator[FolderFrame] | None,
-        stop: threading.Event,
-        *,
-        fps: float,
-        reference_fps: float,
-    ) -> None:
-        self._client = client
-        self._source = source
-        self._reference = reference
-        self._stop = stop
-        self._fps = fps
-        self._reference_fps = reference_fps
-        self._next_at = time.monotonic()
-        self._told_at = 0.0
-        self._waiting = 0
-        self._passes = 0
-        self._unreadable = 0
-        self._last: dict[str, Any] = {}
-        self._path = client.config.device.state / "run.json"
-
-    def work(self, *, follow: bool, loop: bool) -> None:
-        while not self._stop.is_set():
-            files = self._source.new_files()
-            self._waiting = len(files)
-            if not files:
-                if follow:
-                    self._idle()
-                    continue
-                if not loop or self._passes == 0:
-                    return
-                self._source.again()
-                self._passes = 0
-                continue
-            for path in files:
-                if self._stop.is_set():
-                    return
-                self._one(path, follow=follow)
-            self._passes += 1
-
-    def _one(self, path: Path, *, follow: bool) -> None:
-        try:
-            frame = read_frame(path)
-            self._pace(self._fps)
-            self._client.predict(frame.image, part_id=frame.part_id, context=frame.context)
-        except (BadImage, OSError) as error:
-            if not follow or not self._source.try_later(path):
-                self._source.done(path, refused=True)
-                self._unreadable += 1
-                print(f"{path}: {error}", flush=True)
-            else:
-                self._stop.wait(_LOOK_SECONDS)
-            return
-        except BadEngine as error:  # counted as lost; the line goes on with the next part
-            print(f"{path}: {error}", flush=True)
-        self._source.done(path)
-        self._waiting -= 1
-        self._tell_each_second()
-
-    def _idle(self) -> None:
-        self._tell_each_second()
-        if self._reference is None:
-            self._stop.wait(_LOOK_SECONDS)
-            return
-        frame = next(self._reference)
-        self._pace(self._reference_fps)
-        try:
-            self._client.predict(frame.image, part_id=frame.part_id, capture=False)
-        except (BadImage, BadEngine) as error:
-            print(f"{frame.path}: {error}", flush=True)
-
-    def _pace(self, fps: float) -> None:
-        now = time.monotonic()
-        if fps <= 0:
-            self._next_at = now
-            return
-        if self._next_at > now:
-            self._stop.wait(self._next_at - now)
-        self._next_at = max(self._next_at + 1.0 / fps, now)
-
-    def _tell_each_second(self) -> None:
-        if time.monotonic() - self._told_at >= 1.0:
-            self.tell()
-
-    def tell(self, *, done: bool = False) -> None:
-        """Replace ``state/run.json``."""
-        self._told_at = time.monotonic()
-        beside = self._path.with_name(".run.json.new")
-        try:
-            beside.write_text(json.dumps(self.summary(done=done)))
-            os.replace(beside, self._path)
-        except OSError as error:
-            print(f"{self._path} cannot be written: {error}", flush=True)
-
-    def summary(self, *, done: bool) -> dict[str, Any]:
-        """Return what ``run.json`` tells."""
-        if not (done and self._last.get("done")):
-            self._last = self._describe(done=done)
-        return self._last
-
-    def _describe(self, *, done: bool) -> dict[str, Any]:
-        status = self._client.status()
-        requests = status["requests"]
-        engine = status["engine"]
-        return {
-            "pid": os.getpid(),
-            "updated_at": datetime.now(UTC).isoformat(),
-            "done": done,
-            **{k: requests[k] for k in ("requests", "answered", "refused", "lost", "frames", "capture_errors")},
-            "engines": requests["engines"],
-            "verdicts": requests["verdicts"],
-            "latency_ms_p50": requests["latency_ms_p50"],
-            "latency_ms_p99": requests["latency_ms_p99"],
-            "waiting": max(0, self._waiting),
-            "unreadable": self._unreadable,
-            "engine_id": engine["engine_id"],
-            "engine_sha256": engine["engine_sha256"],
-            "slot": engine["place"],
-            "swaps": engine["swaps"],
-            "rollout": engine["rollout"],
-            "health": status["health"],
-            "problems": status["problems"],
-            "capture": status["capture"],
-        }
+    Raises:
+        ConfigError: There is one.
+    """
+    of_a_folder = [option for option in _OF_A_FOLDER if getattr(args, option)] if kind != "folder" else []
+    if of_a_folder:
+        raise ConfigError(f"--{of_a_folder[0]} is for a folder, the source {args.source!r} is a {kind}: leave it out")
+    if args.live and kind == "folder":
+        raise ConfigError("--live is for videos and streams: files of a folder wait by themselves; leave it out")
+    if args.loop and kind not in ("folder", "video"):
+        raise ConfigError(f"--loop is for folders and videos, the source {args.source!r} is a {kind}: leave it out")
+    if args.frame_size and kind != "stdin":
+        raise ConfigError(f"--frame-size is for raw frames on standard input, not for a {kind}: leave it out")

@@ -14,6 +14,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+from edge_client.cli.arguments import common
 from edge_client.clock import Clock, SystemClock
 from edge_client.config import Config
 from edge_client.contract.bucket import DirectoryBucket
@@ -33,11 +34,10 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> argparse.ArgumentPa
     parser: argparse.ArgumentParser = commands.add_parser(
         "update", help="look for a new engine now", description="Look for a signed release and put it into service."
     )
-    parser.add_argument("--config", type=Path, default=Path("andon.toml"), help="the device's andon.toml")
+    common(parser)
     parser.add_argument("--from", dest="source", type=Path, help="folder that holds releases/, such as a USB stick")
     parser.add_argument("--forgive", metavar="SHA256", default="", help="take an engine out of quarantine first")
     parser.add_argument("--timeout", type=float, default=600.0, help="seconds to wait for a running client")
-    parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=run)
     return parser
 

@@ -1,17 +1,28 @@
 """The bucket: the whole interface between edge and cloud, behind seven calls.
 
 `S3Bucket` is the real one, through boto3. `DirectoryBucket` is a folder that behaves the same: a USB stick, or a test.
+
+A call to S3 never hangs: `pace` says when it is given up, whatever the server does. It is signed with the server's
+time when the local clock is off (`server_time`).
 """
 
 import os
+import socket
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from edge_client.contract.errors import BucketError, NotFound, Refused, Unavailable
+from edge_client.contract.errors import BucketError, NotFound, Refused, Unavailable, Untrusted
+from edge_client.contract.pace import Pace
+from edge_client.contract.server_time import NEGLIGIBLE_SECONDS, ServerTime
+
+if TYPE_CHECKING:  # they import botocore, which a device without a bucket need not load
+    from edge_client.contract.paced_http import Throttle, Watch, Watchman
+
+_LIST_BYTES = 1_000_000  # a page of a listing, about
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,29 +74,63 @@ class S3Bucket:
     """A bucket reached through boto3.
 
     Args:
-        client: A boto3 S3 client.
+        client: A boto3 S3 client, as `connect` makes it.
         bucket: The bucket's name.
+        watchman: Ends requests that stall.
+        server_time: Learns the bucket's time.
+        throttle: Called before pieces are sent; rests to keep to a bandwidth.
     """
 
-    def __init__(self, client: Any, bucket: str) -> None:
+    def __init__(
+        self,
+        client: Any,
+        bucket: str,
+        *,
+        watchman: "Watchman",
+        server_time: ServerTime,
+        throttle: "Throttle | None" = None,
+    ) -> None:
         self.client = client
         self.name = bucket
+        self.server_time = server_time
+        self._watchman = watchman
+        self._throttle = throttle
 
     @classmethod
     def connect(
-        cls, settings: S3Settings, *, connect_timeout: float = 5, read_timeout: float = 30, attempts: int = 3
+        cls,
+        settings: S3Settings,
+        *,
+        connect_timeout: float = 5,
+        read_timeout: float = 30,
+        attempts: int = 3,
+        pace: Pace | None = None,
+        server_time: ServerTime | None = None,
     ) -> "S3Bucket":
         """Make a client with time-outs; nothing is sent yet.
 
         `when_required` checksums: chunked uploads with trailing checksums break Swift and other stores over TLS.
+
+        Args:
+            settings: Where and who.
+            connect_timeout: Seconds for a connection and for its TLS handshake.
+            read_timeout: Seconds without noticeable progress, unless `pace` says otherwise.
+            attempts: Tries of one call.
+            pace: When a request is given up.
+            server_time: The bucket's clock; a new one learns it from the first answer.
         """
         import boto3
         from botocore.config import Config
 
+        from edge_client.contract.paced_http import PacedSession, Watchman
+        from edge_client.contract.server_time_signing import sign_with_server_time
+
+        pace = pace or Pace(stall_seconds=read_timeout)
+        server_time = server_time or ServerTime()
         config = Config(
             connect_timeout=connect_timeout,
-            read_timeout=read_timeout,
-            retries={"max_attempts": attempts, "mode": "standard"},
+            read_timeout=pace.total_seconds,  # the watchman is stricter; the kernel may still be sending a body
+            retries={"total_max_attempts": attempts, "mode": "standard"},
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
             s3={"addressing_style": settings.addressing},
@@ -97,11 +142,21 @@ class S3Bucket:
             region_name=settings.region,
         )
         client = session.client("s3", endpoint_url=settings.endpoint_url, config=config, verify=settings.ca_bundle)
-        return cls(client, settings.bucket)
+        paced = PacedSession.like(client, timeout=(connect_timeout, pace.total_seconds), ca_bundle=settings.ca_bundle)
+        client.meta.events.register("before-send.s3", lambda request, **_: paced.send(request))
+        sign_with_server_time(client, session.get_credentials(), server_time)
+        return cls(client, settings.bucket, watchman=Watchman(pace), server_time=server_time)
+
+    def throttled(self, throttle: "Throttle") -> "S3Bucket":
+        """Return the same bucket, whose requests rest to keep to a bandwidth."""
+        return S3Bucket(
+            self.client, self.name, watchman=self._watchman, server_time=self.server_time, throttle=throttle
+        )
 
     def put(self, key: str, data: bytes, *, content_type: str = "application/octet-stream") -> None:
         """Store an object; a repeated put replaces it."""
-        self._call("put_object", key, Body=data, ContentType=content_type)
+        with self._watchman.request(len(data), self._throttle) as watch:
+            self._call("put_object", key, watch, Body=data, ContentType=content_type)
 
     def get(self, key: str, *, max_bytes: int) -> bytes:
         """Return an object of at most `max_bytes`.
@@ -109,27 +164,30 @@ class S3Bucket:
         Raises:
             BucketError: The object is larger.
         """
-        answer = self._call("get_object", key)
-        length = int(answer["ContentLength"])
-        if length > max_bytes:
-            answer["Body"].close()
-            raise BucketError(f"object {key!r} has {length} bytes: at most {max_bytes} are read")
-        return self._read(key, answer["Body"], length)
+        with self._watchman.request(max_bytes) as watch:
+            answer = self._call("get_object", key, watch)
+            length = int(answer["ContentLength"])
+            if length > max_bytes:
+                answer["Body"].close()
+                raise BucketError(f"object {key!r} has {length} bytes: at most {max_bytes} are read")
+            return self._read(key, answer, length, watch)
 
     def get_range(self, key: str, start: int, length: int) -> bytes:
         """Return up to `length` bytes from `start`; empty past the end."""
         if length <= 0:
             return b""
-        try:
-            answer = self._call("get_object", key, Range=f"bytes={start}-{start + length - 1}")
-        except _PastTheEnd:
-            return b""
-        return self._read(key, answer["Body"], length)
+        with self._watchman.request(length) as watch:
+            try:
+                answer = self._call("get_object", key, watch, Range=f"bytes={start}-{start + length - 1}")
+            except _PastTheEnd:
+                return b""
+            return self._read(key, answer, length, watch)
 
     def head(self, key: str) -> ObjectInfo | None:
         """Tell about an object, or None where there is none."""
         try:
-            answer = self._call("head_object", key)
+            with self._watchman.request(0) as watch:
+                answer = self._call("head_object", key, watch)
         except NotFound:
             return None
         return ObjectInfo(
@@ -140,7 +198,8 @@ class S3Bucket:
         """Yield the objects whose key begins with `prefix`, in key order."""
         token: dict[str, str] = {}
         while True:
-            answer = self._call("list_objects_v2", None, Prefix=prefix, **token)
+            with self._watchman.request(_LIST_BYTES) as watch:
+                answer = self._call("list_objects_v2", None, watch, Prefix=prefix, **token)
             for item in answer.get("Contents", []):
                 yield ObjectInfo(
                     key=item["Key"], bytes=int(item["Size"]), etag=item.get("ETag"), modified=item.get("LastModified")
@@ -152,33 +211,69 @@ class S3Bucket:
     def delete(self, key: str) -> None:
         """Remove an object; one that is not there is no error."""
         try:
-            self._call("delete_object", key)
+            with self._watchman.request(0) as watch:
+                self._call("delete_object", key, watch)
         except NotFound:
             return
 
-    def _call(self, operation: str, key: str | None, **arguments: Any) -> Any:
+    def _call(self, operation: str, key: str | None, watch: "Watch", **arguments: Any) -> Any:
         from botocore.exceptions import BotoCoreError, ClientError
 
         if key is not None:
             arguments["Key"] = key
-        try:
-            return getattr(self.client, operation)(Bucket=self.name, **arguments)
-        except ClientError as error:
-            raise _translate(error, self.name, key or arguments.get("Prefix", "")) from error
-        except (BotoCoreError, OSError) as error:
-            raise Unavailable(f"bucket {self.name!r} cannot be reached for {key!r}: {error}") from error
+        named = key or arguments.get("Prefix", "")
+        again = True
+        while True:
+            signed_off = self.server_time.now() - datetime.now(UTC)
+            try:
+                return getattr(self.client, operation)(Bucket=self.name, **arguments)
+            except ClientError as error:
+                refusal = _translate(error, self.name, named)
+                learnt = self.server_time.now() - datetime.now(UTC)
+                moved = abs((learnt - signed_off).total_seconds()) > NEGLIGIBLE_SECONDS
+                if again and moved and isinstance(refusal, Refused):
+                    again = False  # refused for its time: its answer told the right one
+                    continue
+                raise refusal from error
+            except (BotoCoreError, OSError) as error:
+                raise _unreachable(error, self, named, watch.given_up) from error
 
-    def _read(self, key: str, body: Any, most: int) -> bytes:
+    def _read(self, key: str, answer: Any, most: int, watch: "Watch") -> bytes:
         from botocore.exceptions import BotoCoreError
         from urllib3.exceptions import HTTPError
 
+        body = answer["Body"]
         try:
             data: bytes = body.read(most)
         except (BotoCoreError, HTTPError, OSError) as error:
-            raise Unavailable(f"object {key!r} stopped in the middle: {error}") from error
+            raise Unavailable(f"object {key!r} stopped in the middle: {watch.given_up or error}") from error
         finally:
             body.close()
+        if len(data) < min(most, int(answer["ContentLength"])):
+            raise Unavailable(
+                f"object {key!r} stopped in the middle, after {len(data)} of {answer['ContentLength']} bytes"
+                + (f": {watch.given_up}" if watch.given_up else "")
+            )
         return data
+
+
+def _unreachable(error: Exception, bucket: S3Bucket, key: str, given_up: str) -> Unavailable:
+    """Say what kept a request from an answer, and what a person can do."""
+    found = f"bucket {bucket.name!r} cannot be reached for {key!r}"
+    cause = getattr(error, "kwargs", {}).get("error") or error  # botocore's own text names only the endpoint
+    where = bucket.client.meta.endpoint_url
+    if given_up:
+        return Unavailable(f"{found}: the request was given up: {given_up}; tried again later")
+    if "CERTIFICATE_VERIFY_FAILED" in str(cause):
+        return Untrusted(
+            f"{found}: its certificate is not accepted ({cause}): this device's clock says "
+            f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC; set the clock if that is wrong, else check bucket.ca_bundle"
+        )
+    if type(cause).__name__ == "NameResolutionError" or isinstance(cause, socket.gaierror):
+        return Unavailable(
+            f"{found}: the name in {where} cannot be resolved: check DNS and bucket.endpoint_url; tried again later"
+        )
+    return Unavailable(f"{found}: {cause}; check the network and bucket.endpoint_url ({where}); tried again later")
 
 
 class _PastTheEnd(BucketError):

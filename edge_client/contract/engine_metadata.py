@@ -1,17 +1,20 @@
 """What an engine says about itself: the JSON in the ONNX file's ``metadata_props["andon"]``."""
 
-import json
-import math
 from dataclasses import asdict, dataclass
+from dataclasses import fields as dataclass_fields
 from enum import Enum
-from typing import Any
 
-from edge_client.contract.errors import AndonError, BadEngine
-from edge_client.contract.names import check_class_name, check_name
+from edge_client.contract.errors import BadEngine
+from edge_client.contract.fields import Fields
+from edge_client.contract.foreign_json import read_json
+from edge_client.contract.quoting import quoted
 from edge_client.contract.signing import canonical_json
 
 CONTRACT_VERSION = 1
 METADATA_KEY = "andon"
+MAX_CLASSES = 1024
+_DOCUMENT = "the engine's metadata"
+_OPTIONAL = {"run_id": "", "snapshot_id": "", "variant": "fp32", "created_at": ""}
 
 
 class Kind(Enum):
@@ -75,42 +78,52 @@ class EngineMetadata:
         Raises:
             BadEngine: Not such metadata, or of another contract version.
         """
-        try:
-            value: dict[str, Any] = json.loads(text)
-            contract = value["contract"]
-            if contract != CONTRACT_VERSION:
-                raise BadEngine(
-                    f"engine follows contract version {contract!r}: this client reads version {CONTRACT_VERSION}; "
-                    "update the client or export the engine for it"
-                )
-            classes = tuple(ClassInfo(name=check_class_name(c["name"]), kind=Kind(c["kind"])) for c in value["classes"])
-            metadata = EngineMetadata(
-                **{
-                    **value,
-                    "classes": classes,
-                    "thresholds": Thresholds(**{k: float(v) for k, v in value["thresholds"].items()}),
-                    "training_prior": tuple(float(p) for p in value["training_prior"]),
-                    "inspection": check_name(value["inspection"], "inspection"),
-                    "engine_id": check_name(value["engine_id"], "engine"),
-                }
+        value = read_json(text, _DOCUMENT, BadEngine)
+        contract = Fields(value, _DOCUMENT, BadEngine).raw("contract")
+        if isinstance(contract, bool) or contract != CONTRACT_VERSION:
+            raise BadEngine(
+                f"engine follows contract version {quoted(contract)}: this client reads version {CONTRACT_VERSION}; "
+                "update the client or export the engine for it"
             )
-        except BadEngine:
-            raise
-        except (AndonError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise BadEngine(f"the engine's metadata cannot be used: {error!r}; export the engine again") from error
+        fields = Fields({**_OPTIONAL, **value}, _DOCUMENT, BadEngine)
+        fields.only({f.name for f in dataclass_fields(EngineMetadata)})
+        prior = fields.items("training_prior", most=MAX_CLASSES)
+        shares = Fields({str(i): share for i, share in enumerate(prior)}, f"{_DOCUMENT}: training_prior", BadEngine)
+        metadata = EngineMetadata(
+            engine_id=fields.name("engine_id", "engine"),
+            inspection=fields.name("inspection", "inspection"),
+            classes=tuple(_class(f) for f in fields.objects("classes", most=MAX_CLASSES)),
+            thresholds=_thresholds(Fields(fields.raw("thresholds"), f"{_DOCUMENT}: thresholds", BadEngine)),
+            training_prior=tuple(shares.number(str(i)) for i in range(len(prior))),
+            embedding_id=fields.text("embedding_id"),
+            run_id=fields.text("run_id"),
+            snapshot_id=fields.text("snapshot_id"),
+            variant=fields.text("variant"),
+            created_at=fields.text("created_at"),
+        )
         metadata._check()
         return metadata
 
     def _check(self) -> None:
         names = [c.name for c in self.classes]
         if not names or len(set(names)) != len(names):
-            raise BadEngine(f"the engine names the classes {names}: expected one or more, each once")
+            raise BadEngine(f"the engine names the classes {quoted(names)}: expected one or more, each once")
         if len(self.training_prior) != len(names):
             raise BadEngine(
                 f"the engine's training prior has {len(self.training_prior)} values for {len(names)} classes"
             )
-        values = (*self.training_prior, *asdict(self.thresholds).values())
-        if not all(math.isfinite(v) for v in values):
-            raise BadEngine("the engine's thresholds and prior must be finite numbers")
         if not self.thresholds.unsure_low <= self.thresholds.unsure_high:
             raise BadEngine(f"the engine's unsure band is upside down: {self.thresholds}")
+
+
+def _class(fields: Fields) -> ClassInfo:
+    kind = fields.text("kind")
+    if kind not in [k.value for k in Kind]:
+        raise fields.wrong("kind", kind, "ok or defect")
+    return ClassInfo(name=fields.class_name("name"), kind=Kind(kind))
+
+
+def _thresholds(fields: Fields) -> Thresholds:
+    known = [f.name for f in dataclass_fields(Thresholds)]
+    fields.only(set(known))
+    return Thresholds(**{name: fields.number(name) for name in known if fields.has(name)})

@@ -59,3 +59,7 @@ class Refused(BucketError):
 
 class Unavailable(BucketError):
     """The bucket cannot be reached or answers with a server error: try again later."""
+
+
+class Untrusted(Unavailable):
+    """The bucket's TLS certificate is not accepted: a person has to look, but nothing is lost by trying again."""

@@ -5,11 +5,17 @@ document it belongs to and raises that document's own error.
 """
 
 import math
+import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from edge_client.contract.errors import AndonError
+from edge_client.contract.errors import AndonError, InvalidName
+from edge_client.contract.names import check_class_name, check_name
+from edge_client.contract.quoting import quoted
+
+MAX_WHOLE = 1 << 53  # the largest count up to which a float is exact
+_LARGEST = sys.float_info.max  # JSON's whole numbers may be larger, which no arithmetic with floats takes
 
 
 class Fields:
@@ -31,19 +37,24 @@ class Fields:
     def wrong(self, field: str, found: object, expected: str) -> AndonError:
         """Build the error for a field."""
         where = f"{self._document}: {field}" if field else self._document
-        return self._error(f"{where} is {_short(found)}: expected {expected}")
+        return self._error(f"{where} is {quoted(found)}: expected {expected}")
 
     def only(self, allowed: set[str]) -> None:
         """Refuse fields that are not known, so that a misspelt one can't be silently ignored."""
         unknown = sorted(set(self._value) - allowed)
         if unknown:
-            raise self._error(f"{self._document} has unknown fields {unknown}: known are {sorted(allowed)}")
+            found = quoted(unknown, most=200)
+            raise self._error(f"{self._document} has unknown fields {found}: known are {sorted(allowed)}")
 
     def raw(self, name: str) -> Any:
         """Return a field of any type."""
         if name not in self._value:
             raise self._error(f"{self._document} lacks the field {name!r}")
         return self._value[name]
+
+    def has(self, name: str) -> bool:
+        """Tell whether a field is there."""
+        return name in self._value
 
     def text(self, name: str, *, most: int = 512) -> str:
         """Return a string of at most `most` characters."""
@@ -56,7 +67,7 @@ class Fields:
         """Return a string, or None for null."""
         return None if self.raw(name) is None else self.text(name, most=most)
 
-    def whole(self, name: str, *, least: int = 0, most: int = 1 << 53) -> int:
+    def whole(self, name: str, *, least: int = 0, most: int = MAX_WHOLE) -> int:
         """Return an integer in bounds."""
         value = self.raw(name)
         if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
@@ -66,11 +77,39 @@ class Fields:
     def number(self, name: str, *, least: float = -math.inf, most: float = math.inf) -> float:
         """Return a finite number in bounds."""
         value = self.raw(name)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not -_LARGEST <= value <= _LARGEST:
             raise self.wrong(name, value, "a finite number")
         if not least <= value <= most:
             raise self.wrong(name, value, f"a number from {least} to {most}")
         return float(value)
+
+    def name(self, name: str, what: str) -> str:
+        """Return the name of a device, site, station, inspection, channel or engine."""
+        try:
+            return check_name(self.raw(name), what)
+        except InvalidName as error:
+            raise self._error(f"{self._document}: {name}: {error}") from error
+
+    def names(self, name: str, what: str, *, most: int) -> tuple[str, ...]:
+        """Return a list of such names."""
+        try:
+            return tuple(check_name(item, what) for item in self.items(name, most=most))
+        except InvalidName as error:
+            raise self._error(f"{self._document}: {name}: {error}") from error
+
+    def class_name(self, name: str) -> str:
+        """Return the name of a class."""
+        try:
+            return check_class_name(self.raw(name))
+        except InvalidName as error:
+            raise self._error(f"{self._document}: {name}: {error}") from error
+
+    def class_names(self, name: str, *, most: int) -> tuple[str, ...]:
+        """Return a list of names of classes."""
+        try:
+            return tuple(check_class_name(item) for item in self.items(name, most=most))
+        except InvalidName as error:
+            raise self._error(f"{self._document}: {name}: {error}") from error
 
     def flag(self, name: str) -> bool:
         """Return a boolean."""
@@ -100,6 +139,14 @@ class Fields:
             raise self.wrong(name, value, f"a list of at most {most} items")
         return value
 
+    def texts(self, name: str, *, most: int, longest: int = 512) -> tuple[str, ...]:
+        """Return a list of at most `most` strings of at most `longest` characters."""
+        items = self.items(name, most=most)
+        for item in items:
+            if not isinstance(item, str) or len(item) > longest:
+                raise self.wrong(name, item, f"texts of at most {longest} characters")
+        return tuple(items)
+
     def objects(self, name: str, *, most: int) -> list["Fields"]:
         """Return a list of objects, each to be read in turn."""
         return [
@@ -117,16 +164,11 @@ class Fields:
         """Return an object from names to counts."""
         value = self.mapping(name)
         for key, count in value.items():
-            if isinstance(count, bool) or not isinstance(count, int) or count < 0:
-                raise self.wrong(f"{name}[{key!r}]", count, "a count")
+            if isinstance(count, bool) or not isinstance(count, int) or not 0 <= count <= MAX_WHOLE:
+                raise self.wrong(f"{name}[{quoted(key)}]", count, "a count")
         return value
 
     def numbers(self, name: str) -> dict[str, float]:
         """Return an object from names to finite numbers."""
         inner = Fields(self.mapping(name), f"{self._document}: {name}", self._error)
         return {key: inner.number(key) for key in self.mapping(name)}
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "…"

@@ -9,7 +9,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from edge_client.contract.errors import BadRecord
 from edge_client.contract.fields import Fields
-from edge_client.contract.names import check_name
 from edge_client.contract.signing import sign_payload, verify_payload
 
 SCHEMA = 1
@@ -105,19 +104,19 @@ class Heartbeat:
         if health not in HEALTH:
             raise fields.wrong("health", health, f"one of {HEALTH}")
         return Heartbeat(
-            device=check_name(fields.text("device"), "device"),
-            site=check_name(fields.text("site"), "site"),
-            station=check_name(fields.text("station"), "station"),
+            device=fields.name("device", "device"),
+            site=fields.name("site", "site"),
+            station=fields.name("station", "station"),
             sequence=fields.whole("sequence"),
             sent_at=fields.time("sent_at"),
             client_version=fields.text("client_version", most=64),
-            inspection=check_name(fields.text("inspection"), "inspection"),
-            channel=check_name(fields.text("channel"), "channel"),
+            inspection=fields.name("inspection", "inspection"),
+            channel=fields.name("channel", "channel"),
             engine_id=fields.text("engine_id", most=64),
             engine_sha256=fields.text("engine_sha256", most=64),
             slot=fields.text("slot", most=16),
             health=health,
-            problems=tuple(str(p)[:500] for p in fields.items("problems", most=50)),
+            problems=tuple(p[:500] for p in fields.texts("problems", most=50, longest=10_000)),
             frames=fields.whole("frames"),
             requests_lost=fields.whole("requests_lost"),
             latency_ms_p50=fields.number("latency_ms_p50", least=0),

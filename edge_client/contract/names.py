@@ -6,6 +6,7 @@ Names become path segments of object keys, folders and TUF target paths, so one 
 import re
 
 from edge_client.contract.errors import InvalidName
+from edge_client.contract.quoting import quoted
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}\Z")
 _CLASS_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,62}\Z")
@@ -24,7 +25,7 @@ def check_name(value: str, what: str) -> str:
     """
     if not isinstance(value, str) or not _NAME.match(value) or ".." in value:
         raise InvalidName(
-            f"{what} name {value!r} is not allowed: expected 1 to 63 characters a-z, 0-9, '.', '_' or '-', "
+            f"{what} name {quoted(value)} is not allowed: expected 1 to 63 characters a-z, 0-9, '.', '_' or '-', "
             f"beginning with a letter or digit and without '..'; choose another {what} name"
         )
     return value
@@ -38,7 +39,7 @@ def check_class_name(value: str) -> str:
     """
     if not isinstance(value, str) or not _CLASS_NAME.match(value) or ".." in value or value != value.rstrip():
         raise InvalidName(
-            f"class name {value!r} is not allowed: expected 1 to 63 letters, digits, spaces, '.', '_' or '-', "
+            f"class name {quoted(value)} is not allowed: expected 1 to 63 letters, digits, spaces, '.', '_' or '-', "
             "beginning with a letter or digit, without '..'; rename the class or its folder"
         )
     return value

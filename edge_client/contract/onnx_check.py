@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from edge_client.contract.engine_metadata import METADATA_KEY, EngineMetadata
 from edge_client.contract.errors import BadEngine
@@ -57,7 +58,11 @@ _FLOAT, _UINT8 = 1, 2
 _TYPE_NAMES = {1: "float32", 2: "uint8", 3: "int8", 6: "int32", 7: "int64", 8: "string", 10: "float16", 11: "float64"}
 _CONTRACT_OUTPUTS = {"probabilities": 2, "anomaly": 1, "anomaly_map": 3, "embedding": 2}  # name -> rank
 
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_VARINT, _BYTES = 0, 2
+_FIXED = {1: 8, 5: 4}  # wire type -> bytes
+# A varint's number, the inside of a string or message, or the bytes of a fixed number. The last two are kept apart: a
+# runtime skips a message that is written as a fixed number, so it must not be read as one here.
+_Value: TypeAlias = int | memoryview | bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -354,19 +359,19 @@ def _unknown(where: str, field: int, hint: str) -> BadEngine:
     return BadEngine(f"engine's {where} has the field {field}, which is not accepted {hint}".rstrip())
 
 
-def _message(value: int | memoryview, what: str) -> memoryview:
-    if isinstance(value, int):
+def _message(value: _Value, what: str) -> memoryview:
+    if not isinstance(value, memoryview):
         raise BadEngine(f"engine file is damaged: {what} is a number where bytes were expected")
     return value
 
 
-def _number(value: int | memoryview, what: str) -> int:
+def _number(value: _Value, what: str) -> int:
     if not isinstance(value, int):
         raise BadEngine(f"engine file is damaged: {what} is bytes where a number was expected")
     return value
 
 
-def _text(value: int | memoryview, what: str, *, most: int = MAX_TEXT) -> str:
+def _text(value: _Value, what: str, *, most: int = MAX_TEXT) -> str:
     content = _message(value, what)
     if len(content) > most:
         raise BadEngine(f"engine file has a {what} of {len(content)} bytes: at most {most}")
@@ -376,8 +381,8 @@ def _text(value: int | memoryview, what: str, *, most: int = MAX_TEXT) -> str:
         raise BadEngine(f"engine file is damaged: a {what} is not UTF-8") from None
 
 
-def _fields(data: memoryview, what: str) -> Iterator[tuple[int, int | memoryview]]:
-    """Yield (field number, value) of one protobuf message; a value is a number or the bytes inside.
+def _fields(data: memoryview, what: str) -> Iterator[tuple[int, _Value]]:
+    """Yield (field number, value) of one protobuf message.
 
     Wire format: https://protobuf.dev/programming-guides/encoding/. Groups (wire types 3 and 4) do not occur in ONNX.
     """
@@ -394,17 +399,16 @@ def _fields(data: memoryview, what: str) -> Iterator[tuple[int, int | memoryview
             continue
         if wire == _BYTES:
             length, position = varint(data, position, what)
-        elif wire == _FIXED32:
-            length = 4
-        elif wire == _FIXED64:
-            length = 8
+        elif wire in _FIXED:
+            length = _FIXED[wire]
         else:
             raise BadEngine(f"engine file is damaged or no ONNX file: wire type {wire} in its {what}")
         if length > end - position:
             raise BadEngine(
                 f"engine file is damaged or no ONNX file: its {what} ends {length - (end - position)} bytes early"
             )
-        yield field, data[position : position + length]
+        content = data[position : position + length]
+        yield field, content if wire == _BYTES else bytes(content)
         position += length
 
 

@@ -12,8 +12,8 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from edge_client.contract.errors import BadRecord
-from edge_client.contract.fields import Fields
-from edge_client.contract.names import check_name
+from edge_client.contract.fields import MAX_WHOLE, Fields
+from edge_client.contract.quoting import quoted
 from edge_client.contract.signing import sign_payload, verify_payload
 
 SCHEMA = 1
@@ -134,15 +134,15 @@ class WindowRecord:
         if fields.whole("schema") != SCHEMA:
             raise fields.wrong("schema", fields.raw("schema"), f"{SCHEMA}; update the cloud side")
         record = WindowRecord(
-            device=check_name(fields.text("device"), "device"),
-            site=check_name(fields.text("site"), "site"),
-            station=check_name(fields.text("station"), "station"),
-            inspection=check_name(fields.text("inspection"), "inspection"),
+            device=fields.name("device", "device"),
+            site=fields.name("site", "site"),
+            station=fields.name("station", "station"),
+            inspection=fields.name("inspection", "inspection"),
             epoch=fields.whole("epoch"),
             window=fields.whole("window"),
             opened_at=fields.time("opened_at"),
             closed_at=fields.time("closed_at"),
-            engine_ids=tuple(check_name(e, "engine") for e in fields.items("engine_ids", most=1000)),
+            engine_ids=fields.names("engine_ids", "engine", most=1000),
             frames=fields.whole("frames"),
             weight_total=fields.number("weight_total", least=0),
             threshold=fields.number("threshold", least=0),
@@ -187,17 +187,21 @@ def _shard(fields: Fields) -> ShardEntry:
 
 
 def _run(fields: Fields, pair: object) -> tuple[int, int]:
-    if not isinstance(pair, list | tuple) or len(pair) != 2 or not all(isinstance(v, int) and v >= -1 for v in pair):
+    if (
+        not isinstance(pair, list | tuple)
+        or len(pair) != 2
+        or not all(isinstance(v, int) and -1 <= v <= MAX_WHOLE for v in pair)
+    ):
         raise fields.wrong("runs", pair, "pairs of run and length")
     return int(pair[0]), int(pair[1])
 
 
 def _histogram(fields: Fields, name: str, value: object) -> dict[str, list[float]]:
-    inner = Fields(value, f"window record: histograms[{name!r}]", BadRecord)
+    inner = Fields(value, f"window record: histograms[{quoted(name)}]", BadRecord)
     edges, counts = inner.items("edges", most=1025), inner.items("counts", most=1024)
     numeric = all(isinstance(v, int | float) and not isinstance(v, bool) for v in (*edges, *counts))
     if not numeric or len(edges) != len(counts) + 1:
-        raise fields.wrong(f"histograms[{name!r}]", value, "edges one longer than counts, all numbers")
+        raise fields.wrong(f"histograms[{quoted(name)}]", value, "edges one longer than counts, all numbers")
     return {"edges": edges, "counts": counts}
 
 

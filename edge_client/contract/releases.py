@@ -1,12 +1,11 @@
 """Layout of the signed release repository, and the channel document that a device follows."""
 
-import json
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any
 
 from edge_client.contract.errors import BadRelease
 from edge_client.contract.fields import Fields
+from edge_client.contract.foreign_json import read_json
 from edge_client.contract.names import check_name
 from edge_client.contract.signing import canonical_json
 
@@ -68,16 +67,12 @@ class Channel:
         Raises:
             BadRelease: Not a channel document.
         """
-        try:
-            value: Any = json.loads(data)
-        except (ValueError, RecursionError) as error:
-            raise BadRelease(f"channel document is not JSON: {error}") from error
-        fields = Fields(value, "channel document", BadRelease)
-        inspection = check_name(fields.text("inspection"), "inspection")
-        engine_id = check_name(fields.text("engine_id"), "engine")
+        fields = Fields(read_json(data, "channel document", BadRelease), "channel document", BadRelease)
+        inspection = fields.name("inspection", "inspection")
+        engine_id = fields.name("engine_id", "engine")
         channel = Channel(
             inspection=inspection,
-            channel=check_name(fields.text("channel"), "channel"),
+            channel=fields.name("channel", "channel"),
             engine_path=fields.text("engine_path"),
             engine_sha256=fields.text("engine_sha256", most=64),
             engine_bytes=fields.whole("engine_bytes", least=1, most=MAX_ENGINE_BYTES),

@@ -5,7 +5,6 @@ the anomaly map (float16) and the image as it was encoded. Part ids, context and
 ciphertext.
 """
 
-import json
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,14 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_client.contract.decision import Verdict
-from edge_client.contract.errors import AndonError, BadSample
+from edge_client.contract.engine_metadata import MAX_CLASSES
+from edge_client.contract.errors import BadSample
 from edge_client.contract.fields import Fields
-from edge_client.contract.names import check_class_name, check_name
+from edge_client.contract.foreign_json import read_json
+from edge_client.contract.quoting import quoted
 from edge_client.contract.signing import canonical_json
 
 MAX_BLOB_BYTES = 64 * 1024 * 1024
 MAX_EMBEDDING = 8192
-MAX_CLASSES = 1024
 MAX_MAP_SIDE = 512
 MEDIA_TYPES = ("image/png", "image/jpeg", "image/webp")
 EVENT_KINDS = ("flag", "outcome")
@@ -106,7 +106,7 @@ class SampleBlob:
         if len(body) != map_end + image_bytes:
             raise BadSample(f"sample has {len(body)} bytes after its header: expected {map_end + image_bytes}")
         probabilities = fields.items("probabilities", most=MAX_CLASSES)
-        classes = tuple(check_class_name(c) for c in fields.items("classes", most=MAX_CLASSES))
+        classes = fields.class_names("classes", most=MAX_CLASSES)
         finite = all(isinstance(p, int | float) and 0 <= p <= 1.0001 for p in probabilities)
         if not finite or len(probabilities) != len(classes):
             raise fields.wrong("probabilities", probabilities, f"{len(classes)} numbers from 0 to 1")
@@ -119,10 +119,10 @@ class SampleBlob:
             raise fields.wrong("verdict", fields.raw("verdict"), "ok, defect or unsure") from None
         return SampleBlob(
             sample_id=_sample_id(fields, "sample_id"),
-            inspection=check_name(fields.text("inspection"), "inspection"),
-            device=check_name(fields.text("device"), "device"),
-            station=check_name(fields.text("station"), "station"),
-            engine_id=check_name(fields.text("engine_id"), "engine"),
+            inspection=fields.name("inspection", "inspection"),
+            device=fields.name("device", "device"),
+            station=fields.name("station", "station"),
+            engine_id=fields.name("engine_id", "engine"),
             media_type=media_type,
             image=body[map_end:],
             captured_at=fields.time("captured_at"),
@@ -206,12 +206,7 @@ def unpack_blob(data: bytes) -> SampleBlob | EventsBlob:
     Raises:
         BadSample: Neither.
     """
-    try:
-        return EventsBlob.unpack(data) if data[:8] == _EVENTS_MAGIC else SampleBlob.unpack(data)
-    except BadSample:
-        raise
-    except (AndonError, RecursionError) as error:
-        raise BadSample(f"sample has a field that is not allowed: {error}") from error
+    return EventsBlob.unpack(data) if data[:8] == _EVENTS_MAGIC else SampleBlob.unpack(data)
 
 
 def _split(data: bytes, magic: bytes, what: str) -> tuple[Any, bytes]:
@@ -222,10 +217,7 @@ def _split(data: bytes, magic: bytes, what: str) -> tuple[Any, bytes]:
     (length,) = struct.unpack(">I", data[8:12])
     if 12 + length > len(data):
         raise BadSample(f"{what} ends inside its header")
-    try:
-        return json.loads(data[12 : 12 + length]), data[12 + length :]
-    except (ValueError, RecursionError) as error:
-        raise BadSample(f"{what} has a header that is not JSON: {error}") from error
+    return read_json(data[12 : 12 + length], f"{what} header", BadSample), data[12 + length :]
 
 
 def _sample_id(fields: Fields, name: str) -> str:
@@ -239,9 +231,9 @@ def _context(fields: Fields) -> dict[str, float | str]:
     value = fields.mapping("context", most=256)
     for key, item in value.items():
         if isinstance(item, bool) or not isinstance(item, int | float | str) or len(key) > 128:
-            raise fields.wrong(f"context[{key!r}]", item, "a number or a text")
+            raise fields.wrong(f"context[{quoted(key)}]", item, "a number or a text")
         if isinstance(item, str) and len(item) > 1024:
-            raise fields.wrong(f"context[{key!r}]", item, "a text of at most 1024 characters")
+            raise fields.wrong(f"context[{quoted(key)}]", item, "a text of at most 1024 characters")
     return value
 
 

@@ -1,11 +1,11 @@
 """Remote settings of a device: a signed target, so that budgets and modes change without a visit."""
 
-import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from edge_client.contract.errors import BadRelease
 from edge_client.contract.fields import Fields
+from edge_client.contract.foreign_json import read_json
 from edge_client.contract.signing import canonical_json
 
 
@@ -41,10 +41,7 @@ class DeviceSettings:
             BadRelease: Not settings, or a value out of bounds.
         """
         default = asdict(DeviceSettings())
-        try:
-            value: Any = json.loads(data)
-        except (ValueError, RecursionError) as error:
-            raise BadRelease(f"device settings are not JSON: {error}") from error
+        value: Any = read_json(data, "device settings", BadRelease)
         given = Fields(value, "device settings", BadRelease)
         given.only(set(default))
         fields = Fields({**default, "deny_engines": [], **value}, "device settings", BadRelease)
@@ -54,5 +51,5 @@ class DeviceSettings:
             audit_share=fields.number("audit_share", least=0.01, most=0.99),
             advisory=fields.flag("advisory"),
             recipient=fields.optional_text("recipient"),
-            deny_engines=tuple(str(d) for d in fields.items("deny_engines", most=10_000)),
+            deny_engines=fields.texts("deny_engines", most=10_000, longest=64),
         )

@@ -6,7 +6,6 @@ record.
 """
 
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from edge_client.contract.errors import BadSignature, ConfigError
+from edge_client.contract.foreign_json import read_json
 from edge_client.contract.private_files import write_private
 
 MAX_ENVELOPE_BYTES = 32 * 1024 * 1024  # a window of 100,000 samples is about 25 MB of manifest
@@ -74,15 +74,15 @@ def verify_payload(envelope: bytes, public_key_hex: str, *, purpose: str) -> dic
     """
     if len(envelope) > MAX_ENVELOPE_BYTES:
         raise BadSignature(f"signed {purpose} has {len(envelope)} bytes: at most {MAX_ENVELOPE_BYTES} are read")
+    document = read_json(envelope, f"not a signed {purpose}: it", BadSignature)
     try:
-        document = json.loads(envelope, parse_constant=_refuse_constant)
         payload = document["payload"]
         signature = bytes.fromhex(document["signature"])
         if not isinstance(payload, dict):
             raise TypeError("payload is not an object")
-        message = _message(payload, purpose)
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise BadSignature(f"not a signed {purpose}: {error}; expected an envelope of payload and signature") from error
+    message = _message(payload, purpose)
     try:
         Ed25519PublicKey.from_public_bytes(bytes.fromhex(public_key_hex)).verify(signature, message)
     except (InvalidSignature, ValueError):
@@ -95,9 +95,3 @@ def verify_payload(envelope: bytes, public_key_hex: str, *, purpose: str) -> dic
 
 def _message(payload: Mapping[str, Any], purpose: str) -> bytes:
     return b"andon/" + purpose.encode() + b"\0" + canonical_json(payload)
-
-
-def _refuse_constant(text: str) -> float:
-    if not math.isfinite(float(text)):
-        raise ValueError(f"{text} is not a finite number")
-    return float(text)

@@ -116,6 +116,7 @@ def try_release(
         engine_bytes=held.engine_bytes,
         inspection=config.inspection,
         engine_id=held.engine_id,
+        provider=config.provider,
         threads=config.threads,
         limits=config.trial,
     )

@@ -33,8 +33,12 @@ class LoadingConfig(Protocol):
         """The engine in the application's package."""
 
     @property
+    def provider(self) -> str:
+        """Where engines run."""
+
+    @property
     def threads(self) -> int:
-        """Threads of an engine."""
+        """Threads of one run."""
 
 
 def load_place(place: Place, state: UpdateState, slots: Slots, config: LoadingConfig) -> Engine:
@@ -47,7 +51,7 @@ def load_place(place: Place, state: UpdateState, slots: Slots, config: LoadingCo
     """
     held = state.at(place)
     data = config.factory_engine.read_bytes() if held is None else slots.read(place, held)
-    engine = Engine.from_bytes(data, threads=config.threads)
+    engine = Engine.from_bytes(data, threads=config.threads, provider=config.provider)
     if engine.metadata.inspection != config.inspection:
         raise BadEngine(
             f"engine {engine.metadata.engine_id!r} is for the inspection {engine.metadata.inspection!r}: this "

@@ -25,6 +25,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from edge_client.background import step_back
+
 MAX_REPORT_BYTES = 65_536
 
 
@@ -56,6 +58,7 @@ class TrialOrder:
     engine_id: str
     threads: int
     limits: TrialLimits
+    provider: str = "cpu"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,7 +163,7 @@ def _run(order: TrialOrder) -> TrialReport:
 
     import numpy as np
 
-    from edge_client.contract.errors import AndonError
+    from edge_client.contract.errors import AndonError, ConfigError
     from edge_client.contract.selftest import SelfTest
     from edge_client.engine import Engine
 
@@ -170,7 +173,7 @@ def _run(order: TrialOrder) -> TrialReport:
             return TrialReport(passed=False, certain=False, reason=f"the {name} on disk is not what was downloaded")
     try:
         test = SelfTest.unpack(packed)
-        engine = Engine.from_bytes(data, threads=order.threads)
+        engine = Engine.from_bytes(data, threads=order.threads, provider=order.provider)
         found = engine.metadata
         if (found.inspection, found.engine_id) != (order.inspection, order.engine_id):
             return TrialReport(
@@ -195,6 +198,8 @@ def _run(order: TrialOrder) -> TrialReport:
         return TrialReport(
             passed=False, reason=f"the engine needs more than {order.limits.memory_bytes} bytes of memory"
         )
+    except ConfigError as error:  # the provider is not there: no verdict on the engine
+        return TrialReport(passed=False, certain=False, reason=str(error))
     except AndonError as error:
         return TrialReport(passed=False, reason=str(error))
     latency = float(np.median(times))
@@ -228,6 +233,7 @@ def main() -> int:
     report_to = os.dup(1)
     os.dup2(2, 1)
     _limit_resources(order.limits)
+    step_back()  # the line's own frames come first
     report = _run(order)
     os.write(report_to, json.dumps(asdict(report)).encode())
     return 0

@@ -20,7 +20,7 @@ import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +30,13 @@ from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig  # type: ignor
 
 from edge_client.clock import Clock
 from edge_client.contract.bucket import Bucket
+from edge_client.contract.build_date import BUILT_AT
 from edge_client.contract.errors import AndonError, BadRelease, BucketError, NotFound, Refused, Unavailable
 from edge_client.contract.releases import METADATA_PREFIX, TARGETS_PREFIX, Channel, channel_target, settings_target
 from edge_client.contract.settings import DeviceSettings
 from edge_client.updates.slots import open_plain_folder, sync_tree
 from edge_client.updates.store import UpdateStore
 
-BUILT_AT = datetime(2026, 1, 1, tzinfo=UTC)  # raised with each release of the client; never later than it
 ISSUED_AT = "x-andon-issued-at"  # in the timestamp metadata
 _MAX_METADATA_BYTES = 5_000_000
 _MAX_DOCUMENT_BYTES = 1_000_000  # channel, settings

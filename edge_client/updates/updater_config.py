@@ -7,6 +7,7 @@ from pathlib import Path
 
 from edge_client.config import Config
 from edge_client.contract.errors import ConfigError
+from edge_client.runtime import Runtime
 from edge_client.updates.rules import Limits
 from edge_client.updates.trial import TrialLimits
 
@@ -22,7 +23,8 @@ class UpdaterConfig:
         state: Folder of slots, metadata and database; the updater's alone.
         factory_engine: The engine in the application's own package.
         root: First TUF root; None for a device without updates.
-        threads: Threads of an engine.
+        provider: Where engines run.
+        threads: Threads of one run.
         poll_seconds: Between looks for releases.
         limits: Of probation and trial attempts.
         trial: Of the child process.
@@ -37,6 +39,7 @@ class UpdaterConfig:
     state: Path
     factory_engine: Path
     root: bytes | None = None
+    provider: str = "cpu"
     threads: int = 1
     poll_seconds: float = 30.0
     limits: Limits = field(default_factory=Limits)
@@ -46,12 +49,17 @@ class UpdaterConfig:
     least_bytes_per_second: float = 1000.0
 
     @staticmethod
-    def from_config(config: Config) -> UpdaterConfig:
+    def from_config(config: Config, runtime: Runtime | None = None) -> UpdaterConfig:
         """Take the updater's part out of a device's `Config`.
+
+        Args:
+            config: The device's.
+            runtime: How engines run on it; default: on the processor, as many threads as the configuration names.
 
         Raises:
             ConfigError: The root can't be read.
         """
+        runtime = runtime or Runtime(threads=max(1, config.inspection.threads))
         root = None
         if config.releases is not None:
             try:
@@ -66,7 +74,8 @@ class UpdaterConfig:
             state=config.device.state / "updates",
             factory_engine=config.inspection.factory_engine,
             root=root,
-            threads=config.inspection.threads,
+            provider=runtime.provider,
+            threads=runtime.threads,
             poll_seconds=config.update.poll_seconds,
             limits=Limits(probation_frames=frames),
             trial=TrialLimits(seconds=config.update.trial_seconds),

@@ -162,3 +162,70 @@ def test_a_spool_without_a_network_goes_onto_a_stick(tmp_path: Path):
     stick = DirectoryBucket(tmp_path / "stick")
     (record,) = bundle.records(stick)
     assert len(bundle.blobs(record, stick)) == 4
+
+
+def write_video(path: Path, frames: int) -> None:
+    import cv2
+
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 10, (64, 64))
+    for n in range(frames):
+        writer.write(noise(n, 64))
+    writer.release()
+
+
+def test_a_video_and_a_stream_are_inspected_to_their_end(bundle: Bundle, tmp_path: Path):
+    write_video(tmp_path / "aoi7_L42.avi", 9)
+    words = ("run", "--config", bundle.config, "--json")
+    pattern = r"(?P<station>aoi\d)_(?P<part>L\d+)"
+    done = json.loads(
+        andon_edge(*words, "--source", tmp_path / "aoi7_L42.avi", "--part-pattern", pattern).stdout.splitlines()[-1]
+    )
+    assert (done["requests"], done["answered"], done["lost"]) == (9, 9, 0)
+    assert (done["source"]["kind"], done["source"]["read"], done["source"]["dropped"]) == ("video", 9, 0)
+    blobs = [b for r in bundle.records() for b in bundle.blobs(r).values() if isinstance(b, SampleBlob)]
+    assert {(b.part_id, b.context["station"]) for b in blobs} == {("L42", "aoi7")}
+
+    images = [encode_lossless(noise(n))[0] for n in range(5)]
+    piped = subprocess.run(
+        command(*words, "--source", "-"),
+        cwd=ROOT,
+        input=b"".join(images[:3]) + b"rubbish" + b"".join(images[3:]) + images[0][:50],
+        capture_output=True,
+        timeout=60,
+        check=True,
+    )
+    done = json.loads(piped.stdout.splitlines()[-1])
+    assert (done["answered"], done["source"]["read"], done["source"]["damaged"]) == (5, 5, 2)
+
+    status = json.loads(andon_edge("status", "--config", bundle.config, "--json").stdout)
+    assert status["run"]["source"]["kind"] == "stdin"
+    wrong = andon_edge("run", "--config", bundle.config, "--source", "-", "--follow", code=2)
+    assert "--follow is for a folder" in wrong.stderr
+
+
+def test_a_camera_goes_on_until_it_is_told_to_stop_and_its_drops_are_told(bundle: Bundle, tmp_path: Path):
+    """A file stands for the camera: it is opened by the same function, and is lost and opened again at its end."""
+    write_video(tmp_path / "camera.avi", 40)
+    process = subprocess.Popen(
+        command("run", "--config", bundle.config, "--source", f"camera:{tmp_path / 'camera.avi'}", "--fps", 20),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    seen = until(lambda: (s := told(bundle).get("source")) and s["dropped"] > 5 and s["reopened"] > 0 and s)
+    assert seen["live"] is True
+    process.send_signal(signal.SIGTERM)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert "dropped by the source" in out
+    source = told(bundle)["source"]
+    assert source["read"] == told(bundle)["requests"] + source["dropped"] + source["queued"]
+
+
+def test_a_stream_that_stays_silent_does_not_keep_the_process_from_ending(bundle: Bundle):
+    process = subprocess.Popen(
+        command("run", "--config", bundle.config, "--source", "-"), cwd=ROOT, stdin=subprocess.PIPE
+    )
+    until(lambda: told(bundle).get("requests") == 0)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=60) == 0

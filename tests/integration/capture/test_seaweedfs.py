@@ -2,13 +2,17 @@
 
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from edge_client import Client
+from edge_client.clock import SystemClock
 from edge_client.contract.bucket import S3Bucket, S3Settings
 from edge_client.contract.errors import Refused
+from edge_client.contract.names import record_key
+from edge_client.contract.record import WindowRecord
 from edge_client.figures import read_ledger
 from tests.integration.capture.weed import Weed, running_weed
 from tests.unit.capture.device import Bundle, noise
@@ -85,3 +89,33 @@ def test_samples_arrive_through_outage_crash_of_the_bucket_and_end_with_revocati
         client.close(flush_seconds=0)
     kept = [e for e in read_ledger(bundle.folder / "state" / "spool") if e.state == "kept"]
     assert len(kept) >= 1  # a refusal removes nothing
+
+
+class WrongClock(SystemClock):
+    """A clock that runs, from the wrong time on."""
+
+    def __init__(self, begins: datetime) -> None:
+        self.offset = begins - datetime.now(UTC)
+
+    def now(self) -> datetime:
+        return super().now() + self.offset
+
+
+@pytest.mark.parametrize("begins", [datetime(1970, 1, 1, tzinfo=UTC), datetime(2099, 6, 1, tzinfo=UTC)])
+def test_a_device_whose_clock_is_wrong_uploads_and_says_so(weed: Weed, tmp_path: Path, begins: datetime):
+    """The bucket refuses what is signed with such a clock; its answer tells the time to sign with."""
+    bundle = enrolled(tmp_path / "device", weed.settings)
+    with Client.from_config(bundle.config, clock=WrongClock(begins)) as client:
+        for i in range(3):
+            client.predict(noise(i))
+        assert client.flush(seconds=30)
+        status = client.status()
+    assert status["capture"]["upload"]["samples_sent"] == 3
+    assert abs(begins + timedelta(seconds=status["clock_behind_bucket_seconds"]) - datetime.now(UTC)).days == 0
+    (problem,) = [p for p in status["problems"] if p.startswith("clock")]
+    assert f"says {begins:%Y-%m-%d}" in problem
+    assert "set the clock" in problem
+    epoch = next(read_ledger(bundle.folder / "state" / "spool")).epoch
+    document = S3Bucket.connect(weed.settings).get(record_key("line-1", epoch, 1), max_bytes=1 << 20)
+    record = WindowRecord.verify(document, bundle.public_key)
+    assert (record.frames, record.opened_at.year) == (3, begins.year)

@@ -1,6 +1,10 @@
 """Intake and worker: what happens to a frame between `predict` and the spool."""
 
 import json
+import os
+import sys
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -233,3 +237,20 @@ def test_draws_are_uniform_above_zero():
     assert drawn.min() > 0
     assert drawn.max() <= 1
     assert drawn.mean() == pytest.approx(0.5, abs=4 * 0.2887 / np.sqrt(20_000))  # four standard errors
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="priorities belong to threads on Linux alone")
+def test_the_worker_steps_back_and_the_application_keeps_its_priority(tmp_path: Path):
+    device = Rig(tmp_path)
+    mine = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+    device.capture.start()
+    try:
+        worker = next(t for t in threading.enumerate() if t.name == "andon-capture")
+        deadline = time.monotonic() + 30
+        while (theirs := os.getpriority(os.PRIO_PROCESS, worker.native_id or 0)) <= mine:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        assert theirs == max(mine, 10)
+        assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == mine
+    finally:
+        device.capture.stop()

@@ -43,6 +43,11 @@ def test_a_bundle_is_read_and_its_paths_are_relative_to_the_file(bundle: Bundle)
         ('directory = "bucket"', "", ["bucket.name", "missing"]),
         ('directory = "bucket"', 'name = "andon"', ["bucket.credentials", "missing"]),
         ("[capture]", "[capture", ["not TOML"]),
+        ("[capture]", '[upload]\nhours = "22:00-05:00"\n[capture]', ["upload.hours", "a list of texts"]),
+        ("[capture]", '[upload]\nhours = ["22:00-5:00"]\n[capture]', ["upload.hours", "22:00-5:00", "mon-fri"]),
+        ("[capture]", "[upload]\nbytes_per_second = 100\n[capture]", ["upload.bytes_per_second", "100", "2000"]),
+        ("[capture]", "[upload]\nbytes_per_day = -1\n[capture]", ["upload.bytes_per_day", "-1"]),
+        ("[capture]", "[upload]\nmetered = 1\n[capture]", ["upload.metered", "true or false"]),
     ],
 )
 def test_a_mistake_is_named_with_what_was_found_and_what_was_expected(

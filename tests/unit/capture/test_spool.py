@@ -3,6 +3,7 @@
 import hashlib
 import json
 import resource
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -139,6 +140,30 @@ def test_a_damaged_database_is_set_aside_and_a_new_epoch_begins(tmp_path: Path, 
     again.commit([opening(), seen(), offer(2)])
     assert read_figures(tmp_path).set_aside
     again.close()
+
+
+@pytest.mark.parametrize("removed", ["", "spool.db", "blobs"])
+def test_a_spool_that_is_removed_under_it_begins_anew_and_says_so(tmp_path: Path, removed: str):
+    """SQLite would go on writing into a file without a name."""
+    folder = tmp_path / "spool"
+    s = spool(folder)
+    s.commit([opening(), seen(), offer(1)])
+    epoch = s.epoch
+    if (folder / removed).is_dir():
+        shutil.rmtree(folder / removed)
+    else:
+        (folder / removed).unlink()
+    with pytest.raises(SpoolError, match="was removed while it was in use"):
+        s.commit([offer(2)])
+    assert (s.epoch == epoch) == (removed == "blobs")  # the database still knows what is missing
+    window = s.next_window
+    s.commit([opening(window), seen(window), offer(3, window=window)])
+    with pytest.raises(SpoolError, match="in use"):
+        spool(folder)
+    assert states(folder) == {3: "kept"} | ({1: "damaged"} if removed == "blobs" else {})
+    assert "leave the folder alone" in s.loss
+    s.close()
+    spool(folder).close()
 
 
 def test_damage_that_shows_in_the_middle_begins_a_new_epoch_too(tmp_path: Path):

@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import pytest
 
-from edge_client.contract.errors import BadEngine, BadImage
+from edge_client.contract.errors import BadEngine, BadImage, ConfigError
 from edge_client.engine import Engine
 from edge_client.engine_slot import EngineSlot
 from edge_client.prediction import predictions_from
@@ -115,3 +115,9 @@ def test_no_answer_comes_from_a_mixture_of_engines() -> None:
 
 def _classes(n: int) -> tuple[tuple[str, str], ...]:
     return (("ok", "ok"), *((f"defect-{i}", "defect") for i in range(n)))
+
+
+def test_a_provider_that_is_not_there_is_a_matter_of_configuration_not_of_the_engine() -> None:
+    for provider in ("tensorrt", "abacus"):
+        with pytest.raises(ConfigError, match=rf"inspection.provider is '{provider}': this ONNX Runtime has \['cpu'"):
+            Engine.from_bytes(tiny_engine(), provider=provider)

@@ -115,7 +115,7 @@ def test_no_operator_with_a_graph_inside_is_on_the_list() -> None:
         ),
         (lambda m: m.ClearField("metadata_props"), "no metadata under 'andon'"),
         (lambda m: m.metadata_props.append(m.metadata_props[0]), "twice"),
-        (lambda m: setattr(m.metadata_props[0], "value", "{}"), "metadata cannot be used"),
+        (lambda m: setattr(m.metadata_props[0], "value", "{}"), "lacks the field"),
         (lambda m: setattr(m.graph.input[0], "name", "x"), r"inputs \['x'\]"),
         (lambda m: m.graph.input.append(m.graph.output[0]), "expected the one input"),
         (lambda m: setattr(m.graph.input[0].type.tensor_type, "elem_type", 1), "image float32"),

@@ -23,6 +23,7 @@ class TinyBackbone(nn.Module):
     """Two convolutions with fixed random weights: 32 pixels, 16 features, 8x8 patches of 8 channels."""
 
     name = "tiny"
+    offset, scale = 128.0, 128.0
     input_size = 32
     feature_width = 16
     embedding_width = 8
@@ -38,7 +39,7 @@ class TinyBackbone(nn.Module):
             parameter.data = torch.randn(parameter.shape, generator=generator) * 0.3
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        x = torch.clamp(self.first(image / 128.0 - 1.0), 0, 6)
+        x = torch.clamp(self.first(image), 0, 6)
         x = torch.clamp(self.second(x), 0, 6)
         return torch.cat([x.mean((2, 3)), x.amax((2, 3))], dim=1), x.permute(0, 2, 3, 1)
 

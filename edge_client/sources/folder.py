@@ -1,31 +1,22 @@
 """Frames from a folder: once, in a loop, or as new files arrive.
 
 1. Files go in name order; a name that begins with a dot, or ends in anything but an image suffix, is not one.
-2. A file may have a side file ``<image>.json`` (or the same stem): ``{"part_id": …, "context": {…}}``. Without one
-   the stem is the part id.
+2. A file may have a side file ``<image>.json`` (or the same stem): ``{"part_id": …, "context": {…}}``. What it does
+   not tell comes from the file's name: by a pattern, else the stem is the part id.
 3. Following, a file that can't be read yet is tried again: it may still be being written.
 """
 
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from edge_client.contract.errors import ConfigError
+from edge_client.sources.frame import PartOf, SourceFrame
+from edge_client.sources.part_pattern import stem
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 _TRIES = 20  # of a file that is no image yet, once every pass
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FolderFrame:
-    """One image file."""
-
-    path: Path
-    image: bytes
-    part_id: str
-    context: dict[str, float | str] = field(default_factory=dict)
 
 
 class Folder:
@@ -83,30 +74,42 @@ class Folder:
         self._done.clear()
 
 
-def read_frame(path: Path) -> FolderFrame:
+def read_frame(path: Path, part_of: PartOf = stem) -> SourceFrame:
     """Read a file and its side file.
 
     Raises:
         OSError: It cannot be read.
     """
-    part_id, context = path.stem[:256], {}
+    part_id, context = None, {}
     for side in _sides(path):
         if side.is_file():
             try:
                 told = json.loads(side.read_text())
-                part_id = str(told.get("part_id", part_id))[:256]
+                part_id = str(told["part_id"])[:256] if "part_id" in told else None
                 context = {str(k): v for k, v in told.get("context", {}).items()}
-            except (OSError, ValueError, AttributeError):
+            except (OSError, ValueError, AttributeError, TypeError):
                 pass  # a side file that is no JSON object tells nothing
             break
-    return FolderFrame(path=path, image=path.read_bytes(), part_id=part_id, context=context)
+    frame = SourceFrame(name=path.name, image=path.read_bytes(), part_id=part_id, context=context)
+    return frame.of(part_of(frame))
+
+
+def folder_frames(path: Path, part_of: PartOf = stem) -> Iterator[SourceFrame]:
+    """Yield the images that a folder holds now, in name order, once.
+
+    Raises:
+        ConfigError: It is not a folder.
+        OSError: A file cannot be read.
+    """
+    for file in Folder(path).new_files():
+        yield read_frame(file, part_of)
 
 
 def _sides(path: Path) -> tuple[Path, Path]:
     return path.with_name(path.name + ".json"), path.with_suffix(".json")
 
 
-def reference_frames(path: Path) -> Iterator[FolderFrame]:
+def reference_frames(path: Path) -> Iterator[SourceFrame]:
     """Yield a folder's images for ever.
 
     Raises:

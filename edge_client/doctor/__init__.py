@@ -1,0 +1,1 @@
+"""What ``andon-edge doctor`` looks at. Each module examines one thing; `examination` runs them all."""

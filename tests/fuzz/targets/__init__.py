@@ -1,0 +1,16 @@
+"""Every target by its name."""
+
+from tests.fuzz.target import Target
+from tests.fuzz.targets.configuration import CONFIGURATION
+from tests.fuzz.targets.engine import ENGINE, METADATA
+from tests.fuzz.targets.images import IMAGES
+from tests.fuzz.targets.records import HEARTBEAT, RECORD
+from tests.fuzz.targets.releases import CHANNEL, SELFTEST, SETTINGS
+from tests.fuzz.targets.samples import SAMPLE, SHARD, UPLOAD
+
+TARGETS: dict[str, Target] = {
+    target.name: target
+    for target in (
+        ENGINE, METADATA, SETTINGS, CHANNEL, SELFTEST, CONFIGURATION, RECORD, HEARTBEAT, SHARD, SAMPLE, UPLOAD, IMAGES,
+    )
+}  # fmt: skip
