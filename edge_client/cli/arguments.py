@@ -16,6 +16,11 @@ def common(parser: argparse.ArgumentParser) -> None:
         help="the device's configuration, as enrolment wrote it (default: ./andon.toml)",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of text")
+    logs(parser)
+
+
+def logs(parser: argparse.ArgumentParser) -> None:
+    """Add what the log looks like."""
     parser.add_argument(
         "--log-format", choices=FORMATS, default="text", help="log lines on standard error (default: text)"
     )

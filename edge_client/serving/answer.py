@@ -22,6 +22,7 @@ from edge_client.serving.problems import bad
 from edge_client.serving.tensors import bytes_to_binary
 
 Buffer = bytes | memoryview
+_ENCODE = json.JSONEncoder(separators=(",", ":")).encode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -92,7 +93,7 @@ def http_body(model: str, call: InferCall, predictions: Sequence[Prediction]) ->
     }
     if call.id:
         answer["id"] = call.id
-    pieces[0] = json.dumps(answer, separators=(",", ":")).encode()
+    pieces[0] = _ENCODE(answer).encode()
     return pieces, len(pieces[0]) if any(asked.binary for asked in call.wanted) else None
 
 
