@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -29,7 +29,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.result import Row, tell
-from edge_client.capture import Capture
+from edge_client.capture import Capture, draw_from_os
 from edge_client.config import CaptureConfig
 from edge_client.contract.bucket import Bucket, DirectoryBucket
 from edge_client.contract.decision import Verdict
@@ -216,8 +216,14 @@ def frames_of(week: Week, random: np.random.Generator, metadata: EngineMetadata)
             )
 
 
-def live(week: Week, folder: Path) -> Told:
-    """Let the days pass, then let the bucket come back and read what lies in it."""
+def live(week: Week, folder: Path, *, draw: Callable[[], float] = draw_from_os) -> Told:
+    """Let the days pass, then let the bucket come back and read what lies in it.
+
+    Args:
+        week: What is simulated.
+        folder: Where the spool and the bucket lie.
+        draw: Draws u from U(0, 1].
+    """
     folder.mkdir(parents=True, exist_ok=True)
     recipient = generate_identity(folder / "recipient.age")
     public_key = generate_private_key(folder / "device.key")
@@ -240,6 +246,7 @@ def live(week: Week, folder: Path) -> Told:
         ),
         config=CaptureConfig(queue_frames=256, recent_frames=0),
         clock=clock,
+        draw=draw,
         random=np.random.default_rng(week.seed + 1),
     )
     sender = Sender(
