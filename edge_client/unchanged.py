@@ -55,7 +55,7 @@ def difference(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
     >>> difference(grid_of(black), grid_of(corner))
     0.2
     """
-    apart = np.maximum(one, other) - np.minimum(one, other)  # |a - b| without leaving uint8
+    apart: NDArray[np.uint8] = np.maximum(one, other) - np.minimum(one, other)  # |a - b| without leaving uint8
     largest = int(apart.sum(axis=1, dtype=np.uint32).max())
     return largest / (apart.shape[1] * 255)
 
