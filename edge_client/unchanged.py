@@ -57,7 +57,8 @@ def difference(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
     """
     apart: NDArray[np.uint8] = np.maximum(one, other) - np.minimum(one, other)  # |a - b| without leaving uint8
     largest = int(apart.sum(axis=1, dtype=np.uint32).max())
-    return largest / (apart.shape[1] * 255)
+    most: int = apart.shape[1] * 255
+    return largest / most
 
 
 @lru_cache(maxsize=16)  # an application has a few sizes of frames

@@ -14,6 +14,7 @@ from edge_client.cli.folder_line import FolderLine
 from edge_client.cli.run_file import RunFile
 from edge_client.cli.stream_line import StreamLine
 from edge_client.client import Client
+from edge_client.config import Config
 from edge_client.contract.errors import ConfigError
 from edge_client.sources.folder import Folder, reference_frames
 from edge_client.sources.opening import open_source, read_name
@@ -98,7 +99,12 @@ def run(args: argparse.Namespace) -> int:
     part_of = part_pattern(args.part_pattern) if args.part_pattern else stem if name.kind == "folder" else nobody
     reference = reference_frames(args.reference) if args.reference else None
     folder = Folder(Path(name.where), consume=args.consume) if name.kind == "folder" else None
-    client = Client.from_config(args.config)
+    config = Config.load(args.config)
+    if config.telemetry.enabled:
+        from edge_client.telemetry import export_by_environment
+
+        export_by_environment()
+    client = Client(config)
     told = RunFile(client)
     try:
         if folder is not None:
