@@ -52,7 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _names_of(args: argparse.Namespace) -> tuple[str, str]:
     """Return device and inspection for log lines; what is wrong with the configuration is told by who reads it next."""
     try:
-        document = tomllib.loads(args.config.read_text(encoding="utf-8"))
+        (config,) = args.config if isinstance(args.config, list) else [args.config]  # several have no one name
+        document = tomllib.loads(config.read_text(encoding="utf-8"))
         return str(document["device"]["name"]), str(document["inspection"]["name"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return "", ""
