@@ -55,10 +55,9 @@ def difference(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
     >>> difference(grid_of(black), grid_of(corner))
     0.2
     """
-    apart: NDArray[np.uint8] = np.maximum(one, other) - np.minimum(one, other)  # |a - b| without leaving uint8
+    apart = np.maximum(one, other) - np.minimum(one, other)  # |a - b| without leaving uint8
     largest = int(apart.sum(axis=1, dtype=np.uint32).max())
-    most: int = apart.shape[1] * 255
-    return largest / most
+    return float(largest / (apart.shape[1] * 255))
 
 
 @lru_cache(maxsize=16)  # an application has a few sizes of frames
