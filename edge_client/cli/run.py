@@ -16,6 +16,7 @@ from edge_client.cli.stream_line import StreamLine
 from edge_client.client import Client
 from edge_client.config import Config
 from edge_client.contract.errors import ConfigError
+from edge_client.sd_notify import notify
 from edge_client.sources.folder import Folder, reference_frames
 from edge_client.sources.opening import open_source, read_name
 from edge_client.sources.part_pattern import nobody, part_pattern, stem
@@ -106,6 +107,7 @@ def run(args: argparse.Namespace) -> int:
         export_by_environment()
     client = Client(config)
     told = RunFile(client)
+    notify("READY=1")
     try:
         if folder is not None:
             FolderLine(
@@ -133,6 +135,7 @@ def run(args: argparse.Namespace) -> int:
                 fps=args.fps,
             ).work(loop=args.loop)
     finally:
+        notify("STOPPING=1")
         told.tell(done=True)
         client.close(flush_seconds=args.flush_seconds)
         told.tell(done=True)

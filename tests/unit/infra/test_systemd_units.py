@@ -65,10 +65,16 @@ def test_the_sandbox_is_closed_but_for_what_the_client_needs(command: str):
     assert "Service.ReadWritePaths" not in unit
 
 
-def test_the_server_tells_that_it_is_ready_and_alive_and_a_bad_configuration_is_not_tried_again():
-    unit = directives(UNITS["serve"])
+@both
+def test_it_tells_that_it_is_ready_and_alive(command: str):
+    unit = directives(UNITS[command])
     assert unit["Service.Type"] == ["notify"]
+    assert unit["Service.NotifyAccess"] == ["main"]
     assert unit["Service.WatchdogSec"] == ["60s"]
+
+
+def test_a_bad_configuration_of_the_server_is_not_tried_again():
+    unit = directives(UNITS["serve"])
     assert unit["Service.RestartPreventExitStatus"] == ["2"]
     assert int(unit["Unit.StartLimitBurst"][0]) > 0
     assert unit["Service.PrivateDevices"] == ["yes"]
