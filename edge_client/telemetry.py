@@ -13,7 +13,7 @@
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -140,11 +140,14 @@ class Telemetry:
         return told
 
 
-def export_by_environment() -> None:
+def export_by_environment(environment: Mapping[str, str] = os.environ) -> None:
     """Set providers as ``OTEL_TRACES_EXPORTER`` and ``OTEL_METRICS_EXPORTER`` name them, for a program of our own.
 
     ``console`` comes with the SDK; others, such as ``otlp_proto_http``, with a package of that exporter. Unset or
     ``none`` exports nothing. Providers that are there already stay.
+
+    Args:
+        environment: The process's, by default.
 
     Raises:
         ConfigError: The SDK, or an exporter that is named, is not installed.
@@ -157,19 +160,19 @@ def export_by_environment() -> None:
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
     except ImportError as error:
         raise ConfigError(_MISSING) from error
-    spans = _exporters("OTEL_TRACES_EXPORTER", "opentelemetry_traces_exporter")
+    spans = _exporters(environment, "OTEL_TRACES_EXPORTER", "opentelemetry_traces_exporter")
     if spans and isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
         tracer_provider = TracerProvider()
         for exporter in spans:
             tracer_provider.add_span_processor(BatchSpanProcessor(exporter))
         trace.set_tracer_provider(tracer_provider)
-    values = _exporters("OTEL_METRICS_EXPORTER", "opentelemetry_metrics_exporter")
+    values = _exporters(environment, "OTEL_METRICS_EXPORTER", "opentelemetry_metrics_exporter")
     if values and not isinstance(metrics.get_meter_provider(), MeterProvider):
         metrics.set_meter_provider(MeterProvider([PeriodicExportingMetricReader(exporter) for exporter in values]))
 
 
-def _exporters(variable: str, group: str) -> list[Any]:
-    named: Iterable[str] = (name.strip() for name in os.environ.get(variable, "").split(","))
+def _exporters(environment: Mapping[str, str], variable: str, group: str) -> list[Any]:
+    named: Iterable[str] = (name.strip() for name in environment.get(variable, "").split(","))
     found = []
     for name in named:
         if name in ("", "none"):
