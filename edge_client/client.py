@@ -91,6 +91,7 @@ class Client:
         )
         self._bucket = bucket if bucket is not None else config.open_bucket(self._clock)
         self._endpoint: MetricsEndpoint | None = None
+        self._stop_telemetry: Callable[[], None] = lambda: None
         self._sections: dict[str, Callable[[], Any]] = {}
         self._slot = self._open_engine()
         self._consumption = ConsumptionMeter(clock=self._clock)
@@ -277,6 +278,7 @@ class Client:
                     self._heartbeat.send()
                 except (AndonError, OSError) as error:
                     log.info("the last heartbeat was not sent: %s", error)
+        self._stop_telemetry()  # after the last upload, before the spool that its last metrics read
         if self._loop is not None:
             self._loop.close()
         if self._updater is not None:
@@ -349,15 +351,32 @@ class Client:
                 self._heartbeat.start()
             except OSError as error:
                 self._problems["heartbeat"] = f"heartbeats are off: {error}"
+        self._start_reporting()
 
+    def _start_reporting(self) -> None:
+        """Start what tells others: the metrics endpoint and telemetry. Neither is a reason not to inspect."""
+        config = self.config
         if config.metrics.port:
             try:
                 self._endpoint = MetricsEndpoint(
                     lambda: metrics_text([self.status()]), host=config.metrics.host, port=config.metrics.port
                 )
                 self._endpoint.start()
-            except ConfigError as error:  # a taken port is no reason not to inspect
+            except ConfigError as error:
                 self._problems["metrics"] = f"metrics are off: {error}"
+        if config.telemetry.enabled:
+            from edge_client.telemetry import Telemetry
+
+            try:
+                self._stop_telemetry = Telemetry(
+                    self,
+                    uploader=self._loop.uploader if self._loop is not None else None,
+                    updater=self._updater,
+                    status=self.status,
+                    place={"andon.device": config.device.name, "andon.inspection": config.inspection.name},
+                ).stop
+            except ConfigError as error:
+                self._problems["telemetry"] = f"telemetry is off: {error}"
 
     def _run(self, batch: NDArray[np.uint8]) -> tuple[EngineOutput, Engine, float]:
         """Run the current engine; if it fails, and was replaced for that, the one that replaced it."""

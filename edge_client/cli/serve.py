@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_client.cli.arguments import logs
 from edge_client.contract.errors import ConfigError
 from edge_client.sd_notify import notify, watchdog_seconds
 
@@ -36,7 +35,6 @@ def add_parser(sub: Any) -> None:
         help="a device's configuration; once for each inspection (default: ./andon.toml)",
     )
     parser.add_argument("--json", action="store_true", help="print the line that says it is ready as JSON")
-    logs(parser)
     where = parser.add_argument_group("where")
     where.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
     where.add_argument("--port", type=_port, default=8080, help="port of HTTP, 0 for a free one (default: 8080)")
