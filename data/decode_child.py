@@ -14,7 +14,8 @@ from io import BytesIO
 from typing import BinaryIO
 
 _FORMATS = {"image/png": "PNG", "image/jpeg": "JPEG", "image/webp": "WEBP"}
-_MODES = ("1", "L", "LA", "P", "RGB", "RGBA")  # 8 bits a channel: what `convert("RGB")` takes without a loss
+# 8 bits a channel, and what the edge decodes: a frame that was inspected and captured there is not refused here.
+_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr")
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
 NEGLIGIBLE_SECONDS = 60.0
+_LAST_YEAR = 9000  # nearer to the calendar's end, the time that passes could lead out of it
 
 
 class ServerTime:
@@ -30,9 +31,12 @@ class ServerTime:
         """Take an answer's `Date`; one that cannot be read says nothing."""
         try:
             told = parsedate_to_datetime(date or "")
-        except (TypeError, ValueError):
+            if told.tzinfo is None:
+                return
+            told = told.astimezone(UTC)
+        except (TypeError, ValueError, OverflowError):  # numbers of any length; 9999, and an offset out of the calendar
             return
-        if told.tzinfo is None:
+        if told.year > _LAST_YEAR:
             return
         with self._lock:
             self._offset = told - self._now()

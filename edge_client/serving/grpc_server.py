@@ -193,7 +193,7 @@ class GrpcServer:
 
     def _infer(self, message: Any) -> Any:
         call, predictions = self._service.infer(
-            message.model_name, message.model_version or None, lambda: _read(message)
+            message.model_name, message.model_version or None, lambda: read_message(message)
         )
         first = predictions[0]
         answer = pb.ModelInferResponse(model_name=message.model_name, model_version=first.engine_id, id=call.id)
@@ -208,7 +208,7 @@ class GrpcServer:
         return answer
 
 
-def _read(message: Any) -> InferCall:
+def read_message(message: Any) -> InferCall:
     """Read an inference message.
 
     Raises:

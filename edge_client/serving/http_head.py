@@ -121,6 +121,8 @@ class HeadParser:
         """
         try:
             self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            pass  # by a second request behind the body, which the caller does not read
         except httptools.HttpParserError as error:
             raise bad(f"the body's chunks cannot be understood: {error}") from None
 

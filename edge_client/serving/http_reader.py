@@ -22,6 +22,8 @@ from edge_client.serving.wire import TooSlow, Wire
 
 _FIRST_BUFFER = 1 << 16
 _KEPT_BUFFER = 8 << 20  # a larger one is let go after its request
+# The head for a parser of chunks alone: after an offer of another protocol (curl makes one) it would read no body.
+_CHUNKS_FOLLOW = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -83,11 +85,10 @@ class HttpReader(Generic[Prepared]):
         end = self._read_head()
         if end < 0:
             return None
-        raw = bytes(self._view[:end])
-        prepared = self._heads.read(raw)
+        prepared = self._heads.read(bytes(self._view[:end]))
         head = self._head_of(prepared)
         if head.chunked:
-            return prepared, self._decompressed(head, self._read_chunks(raw, head, end))
+            return prepared, self._decompressed(head, self._read_chunks(head, end))
         total = end + head.length
         if head.length > self._limits.body_bytes:
             raise self._too_large(head.length)
@@ -161,9 +162,9 @@ class HttpReader(Generic[Prepared]):
             raise Refusal(Kind.TIMEOUT, f"the body of {length} bytes did not arrive in {seconds:.0f} s") from None
         self._filled = total
 
-    def _read_chunks(self, raw: bytes, head: Head, end: int) -> memoryview:
+    def _read_chunks(self, head: Head, end: int) -> memoryview:
         parser = HeadParser()
-        parser.read(raw)
+        parser.feed(_CHUNKS_FOLLOW)
         piece: bytes | memoryview = bytes(self._view[end : self._filled])
         self._used = self._filled
         scratch = memoryview(bytearray(_FIRST_BUFFER))

@@ -44,6 +44,7 @@ class ImageStream:
             except _Broken:
                 self.damaged += 1
                 broken = True
+                self._has(self._walked)  # what was walked is skipped whole, however much of it has arrived
                 del self._held[: max(1, self._walked)]
                 continue
             broken = False
@@ -97,7 +98,7 @@ class ImageStream:
     def _next_marker(self, at: int) -> int:
         """Return where the next marker is, beyond the compressed data that begins at `at`."""
         while True:
-            found = _JPEG_MARKER.search(self._held, at)
+            found = _JPEG_MARKER.search(self._held, at, self._most)  # beyond it only what arrived at once would count
             if found is not None:
                 return found.start()
             at = max(at, len(self._held) - 1)
@@ -120,6 +121,8 @@ class ImageStream:
     def _end_of_webp(self) -> int:
         length = 8 + self._number(4, 4, "little")
         length += length % 2
+        if length < _LONGEST_BEGINNING:
+            raise _Broken  # it would end inside its own beginning
         self._need(length)
         return length
 

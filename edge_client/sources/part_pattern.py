@@ -35,7 +35,7 @@ def part_pattern(pattern: str) -> PartOf:
 
     def whose(frame: SourceFrame) -> Whose:
         found = compiled.search(frame.name)
-        told = {name: value[:_MOST_CHARACTERS] for name, value in found.groupdict().items() if value} if found else {}
+        told = {name: _text(value) for name, value in found.groupdict().items() if value} if found else {}
         return Whose(part_id=told.get("part"), station=told.get("station"))
 
     return whose
@@ -43,7 +43,12 @@ def part_pattern(pattern: str) -> PartOf:
 
 def stem(frame: SourceFrame) -> Whose:
     """Take a file's name without its suffix as the part id: what a folder does without a pattern."""
-    return Whose(part_id=frame.name.rpartition(".")[0][:_MOST_CHARACTERS] or None)
+    return Whose(part_id=_text(frame.name.rpartition(".")[0]) or None)
+
+
+def _text(name: str) -> str:
+    """A part id of a file's name, which need not be UTF-8: what is not becomes a question mark."""
+    return name[:_MOST_CHARACTERS].encode("utf-8", "replace").decode()
 
 
 def nobody(frame: SourceFrame) -> Whose:

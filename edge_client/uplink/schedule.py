@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from edge_client.contract.errors import ConfigError
+from edge_client.contract.quoting import quoted
 
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _RANGE = re.compile(r"(?:(?P<days>[a-z,\-]+) +)?(?P<h1>\d\d):(?P<m1>\d\d) *- *(?P<h2>\d\d):(?P<m2>\d\d)")
@@ -78,19 +79,19 @@ def _hours(text: str) -> Hours:
     found = _RANGE.fullmatch(text.strip().lower())
     if found is None:
         raise ConfigError(
-            f"{text!r}: expected '22:00-05:00', or with weekdays before it 'mon-fri 18:00-06:00' or "
+            f"{quoted(text)}: expected '22:00-05:00', or with weekdays before it 'mon-fri 18:00-06:00' or "
             "'sat,sun 00:00-24:00'"
         )
     begin, end = (_minute(text, found[h], found[m]) for h, m in (("h1", "m1"), ("h2", "m2")))
     if begin == _DAY_MINUTES:
-        raise ConfigError(f"{text!r} begins at 24:00: expected 00:00")
+        raise ConfigError(f"{quoted(text)} begins at 24:00: expected 00:00")
     return Hours(days=_weekdays(text, found["days"]), begin=begin, end=end if end > begin else end + _DAY_MINUTES)
 
 
 def _minute(text: str, hour: str, minute: str) -> int:
     at = int(hour) * 60 + int(minute)
     if int(minute) > 59 or at > _DAY_MINUTES:
-        raise ConfigError(f"{text!r} names {hour}:{minute}: expected a time from 00:00 to 24:00")
+        raise ConfigError(f"{quoted(text)} names {hour}:{minute}: expected a time from 00:00 to 24:00")
     return at
 
 
@@ -102,7 +103,7 @@ def _weekdays(text: str, days: str | None) -> frozenset[int]:
         first, _, last = part.partition("-")
         if first not in _DAYS or (last and last not in _DAYS):
             raise ConfigError(
-                f"{text!r} names the day {part!r}: expected {', '.join(_DAYS)}, or a range such as mon-fri"
+                f"{quoted(text)} names the day {quoted(part)}: expected {', '.join(_DAYS)}, or a range such as mon-fri"
             )
         begin = _DAYS.index(first)
         length = (_DAYS.index(last or first) - begin) % 7

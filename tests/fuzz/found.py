@@ -21,6 +21,7 @@ from tests.fuzz.targets import TARGETS
 _LARGE = "1" + "0" * 400  # an int to Python; no float holds it
 _DEEP = "[" * 2000 + "]" * 2000
 _LONG = "y" * 5000
+_SEGMENT = b"\xff\xd8\xff\xe8\x99+o>zv\xd7\xff\xd9\xff\xd8\xff"
 _TERABYTES = b"{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000,), }\n"
 _SPARSE = (b"GNU.sparse.map=1099511627776,0", b"GNU.sparse.size=1099511627776")
 
@@ -116,6 +117,13 @@ def _toml(old: bytes, new: bytes) -> Callable[[], bytes]:
     return lambda: TARGETS["configuration"].seeds()[0].replace(old, new, 1)
 
 
+def _chunks_and_an_offer() -> bytes:
+    """A body in chunks that is no request, and a second request that offers another protocol."""
+    offer = b"GET /v2 HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
+    infer = b"POST /v2/models/solar-cells/infer HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    return infer + b"2\r\n{}\r\n0\r\n\r\n" + offer
+
+
 def _opset_as_a_number() -> bytes:
     """The operator set written as a fixed number of 64 bits, which a runtime skips and a careless reader reads."""
     data = TARGETS["engine"].seeds()[0]
@@ -154,6 +162,7 @@ FOUND = (
     Found(target="configuration", what="a number of 5000 digits", make=lambda: b"a = " + b"9" * 5000),
     Found(target="configuration", what="a number of 400 digits", make=_toml(b"30.0", _LARGE.encode())),
     Found(target="configuration", what="a number that cannot be shown", make=_toml(b"0.3", b"0x" + b"f" * 4000)),
+    Found(target="configuration", what="hours to fill a log", make=_toml(b"mon-fri", _LONG.encode())),
     Found(target="configuration", what="a table to fill a log", make=lambda: b"[%s]" % _LONG.encode()),
     Found(target="record", what="a name that is no name", make=_signed("record", RECORD, station="../up")),
     Found(target="record", what="a number of 400 digits", make=_signed("record", RECORD, weight_total=int(_LARGE))),
@@ -162,6 +171,15 @@ FOUND = (
     Found(target="heartbeat", what="400 digits", make=_signed("heartbeat", HEARTBEAT, anomaly_mean=int(_LARGE))),
     Found(target="shard", what="a sparse file of a terabyte in a kilobyte", make=_tar(*_SPARSE)),
     Found(target="shard", what="extended headers in a long chain", make=_tar(b"path=b.age", times=1100)),
+    Found(target="stream", what="a WebP that ends in its own beginning", make=lambda: b"RIFF\x01\x00\x00\x00WEBP"),
+    Found(target="stream", what="a segment that is longer than an image may be", make=lambda: _SEGMENT),
+    Found(target="request", what="an offer of another protocol behind chunks", make=_chunks_and_an_offer),
+    Found(target="told", what="a part id that is a number", make=lambda: b'{"part_id": 5}'),
+    Found(target="told", what="a part id with half a surrogate pair", make=lambda: b'{"part_id": "\\udcff"}'),
+    Found(
+        target="told", what="a process value of 400 digits", make=lambda: b'{"context": {"a": %s}}' % _LARGE.encode()
+    ),
+    Found(target="told", what="half a surrogate pair in a name", make=lambda: b'{"context": {"\\udcff": 1}}'),
     Found(target="sample", what="half a surrogate pair", make=_sample("part_id", '"\\ud800"')),
     Found(target="sample", what="a process value without end", make=_sample("context", '{"humidity": 1e999}')),
     Found(target="sample", what="a class name to fill a log", make=_sample("classes", f'["ok", "{_LONG}"]')),

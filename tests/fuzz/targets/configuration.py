@@ -25,7 +25,10 @@ name = "solar-cells"
 factory_engine = "factory.onnx"
 factory_selftest = "factory.selftest"
 channel = "stable"
+provider = "cpu"
 threads = 2
+goal = "throughput"
+skip_unchanged = 0.01
 
 [bucket]
 name = "andon"
@@ -46,11 +49,21 @@ enabled = true
 byte_budget = 2_000_000
 audit_share = 0.3
 
+[upload]
+hours = ["mon-fri 18:00-06:00", "sat,sun 00:00-24:00"]
+metered = false
+bytes_per_second = 250_000
+share = "link"
+
 [update]
 poll_seconds = 30.0
 
 [mode]
 advisory = true
+
+[metrics]
+port = 9100
+host = "127.0.0.1"
 """
 _SMALL = b"""[device]
 name = "a"

@@ -25,6 +25,11 @@ _MUTATIONS = {
     "sample": 400,
     "upload": 25,
     "image": 150,
+    "stream": 150,
+    "date": 2000,
+    "request": 40,
+    "call": 80,
+    "told": 400,
 }
 
 
@@ -44,7 +49,8 @@ def test_a_changed_document_is_accepted_or_refused_and_nothing_else(name: str) -
         verdicts.append(run_one(target, changed))
         if len(pool) < 50:
             pool.append(changed)  # the next change is made on top of it
-    assert verdicts.count(Verdict.REFUSED) > len(verdicts) / 10  # the mutations do reach the checks
+    if target.refusals:
+        assert verdicts.count(Verdict.REFUSED) > len(verdicts) / 10  # the mutations do reach the checks
 
 
 @pytest.mark.parametrize(("name", "data"), [pytest.param(f.target, f.make, id=f"{f.target}: {f.what}") for f in FOUND])

@@ -13,6 +13,7 @@ from PIL import Image
 
 from data.decode import DecoderUnavailable, ImageChecker, ImageSize
 from edge_client.contract.errors import BadImage
+from edge_client.images import decode_image
 from tests.unit.ingest.uploads import png, png_header
 
 
@@ -25,6 +26,13 @@ def encoded(image_format: str, mode: str = "RGB", size: tuple[int, int] = (40, 3
 @pytest.mark.parametrize("kind", ["png", "jpeg", "webp"])
 def test_the_three_formats_are_taken(checker: ImageChecker, kind: str) -> None:
     assert checker.check(encoded(kind.upper()), f"image/{kind}") == ImageSize(width=40, height=30, mode="RGB")
+
+
+@pytest.mark.parametrize(("kind", "mode"), [("PNG", "1"), ("PNG", "P"), ("PNG", "LA"), ("JPEG", "L"), ("JPEG", "CMYK")])
+def test_what_the_edge_decodes_is_taken(checker: ImageChecker, kind: str, mode: str) -> None:
+    image = encoded(kind, mode)
+    assert decode_image(image).shape == (30, 40, 3)
+    assert checker.check(image, f"image/{kind.lower()}") == ImageSize(width=40, height=30, mode=mode)
 
 
 REFUSED = {

@@ -317,6 +317,18 @@ def test_a_body_in_chunks_is_read(server: HttpServer):
             assert json.loads(read_answer(sock)[2])["id"] == "chunks"
 
 
+@pytest.mark.parametrize("behind", [b"", b"GET /v2 HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"])
+def test_an_offer_of_another_protocol_does_not_cost_a_body_in_chunks(server: HttpServer, behind: bytes):
+    head, data = head_and_frame(id="offered")
+    fields = (
+        "POST /v2/models/solar-cells/infer HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n"
+        f"Inference-Header-Content-Length: {len(head)}\r\nTransfer-Encoding: chunked\r\n\r\n"
+    )
+    with connect(server) as sock:
+        sock.sendall(fields.encode() + b"%x\r\n%s\r\n0\r\n\r\n" % (len(head + data), head + data) + behind)
+        assert json.loads(read_answer(sock)[2])["id"] == "offered"
+
+
 def test_endless_chunks_are_cut_off(server: HttpServer):
     with connect(server) as sock:
         sock.sendall(b"POST /v2/models/m/infer HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")

@@ -114,3 +114,19 @@ def test_a_frame_size_that_means_nothing_is_refused(text: str):
 
 def test_a_frame_size_is_width_by_height():
     assert frame_size("1920x1080") == (1920, 1080)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\xff\xd8\xff\xe8\x99+o>zv\xd7\xff\xd9\xff\xd8\xff",  # a segment longer than an image may be
+        b"\xff\xd8\xff\xda\x00\x02" + b"x" * 110 + b"RIFF\x04\0\0\0WEBP\xff\xd9",  # and an image behind its bound
+    ],
+)
+def test_the_pieces_in_which_a_broken_image_arrives_make_no_difference(data: bytes):
+    def cut(piece: int) -> tuple[list[bytes], int]:
+        source = io.BytesIO(data)
+        stream = ImageStream(lambda most: source.read(min(most, piece)), most_bytes=100)
+        return list(stream), stream.damaged
+
+    assert cut(1) == cut(7) == cut(1 << 16)

@@ -1,5 +1,6 @@
 """Reading ahead: what is dropped, what waits, and how it ends."""
 
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -125,3 +126,9 @@ def test_a_folder_takes_the_stem_and_an_overlong_one_is_cut():
 def test_a_pattern_that_names_nothing_is_refused(pattern: str):
     with pytest.raises(ConfigError, match="part pattern"):
         part_pattern(pattern)
+
+
+def test_a_name_that_is_no_utf_8_gives_a_part_id_that_can_be_stored():
+    odd = os.fsdecode(b"A-\xff17.png")
+    assert stem(frame(odd)).part_id == "A-?17"
+    assert part_pattern(r"(?P<part>.+)\.png")(frame(odd)).part_id == "A-?17"
