@@ -15,7 +15,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -45,6 +45,7 @@ from edge_client.metrics import metrics_text
 from edge_client.metrics_endpoint import MetricsEndpoint
 from edge_client.prediction import Prediction, predictions_from
 from edge_client.runtime import read_tuning, resolve, usable_cores
+from edge_client.unchanged import Unchanged
 from edge_client.updates.outcome import UpdateStatus
 from edge_client.updates.updater import Updater
 from edge_client.updates.updater_config import UpdaterConfig
@@ -93,6 +94,8 @@ class Client:
         self._endpoint: MetricsEndpoint | None = None
         self._stop_telemetry: Callable[[], None] = lambda: None
         self._sections: dict[str, Callable[[], Any]] = {}
+        limit = config.inspection.skip_unchanged
+        self._unchanged: Unchanged[tuple[Prediction, Engine]] | None = Unchanged(limit) if limit > 0 else None
         self._slot = self._open_engine()
         self._consumption = ConsumptionMeter(clock=self._clock)
         try:
@@ -159,16 +162,8 @@ class Client:
         except BadImage:
             self._counters.refuse()
             raise
-        output, engine, latency_ms = self._run(batch)
-        predictions = predictions_from(
-            output,
-            engine,
-            sample_ids=[secrets.token_hex(16) for _ in range(len(batch))],
-            latency_ms=latency_ms,
-            part_ids=parts,
-            advisory=self.advisory,
-        )
-        self._counters.answer(predictions, inspected=capture)
+        predictions, engine = self._answer(batch, parts)
+        self._counters.answer(predictions, inspected=capture, skipped=predictions[0].repeated)
         if capture and self._loop is not None:
             self._capture(self._loop, frame, batch, predictions, engine, told)
         return predictions if pixels.ndim == 4 else predictions[0]
@@ -377,6 +372,31 @@ class Client:
                 ).stop
             except ConfigError as error:
                 self._problems["telemetry"] = f"telemetry is off: {error}"
+
+    def _answer(self, batch: NDArray[np.uint8], parts: Sequence[str | None]) -> tuple[list[Prediction], Engine]:
+        """Answer a batch; one frame that did not change as the frame before it, if the configuration says so."""
+        if self._unchanged is None or len(batch) > 1:
+            return self._inspect(batch, parts)
+        look = self._unchanged.look(batch[0], part_id=parts[0], engine_sha256=self._slot.engine.sha256)
+        if look.answer is not None:
+            before, engine = look.answer
+            told = replace(before, sample_id=secrets.token_hex(16), latency_ms=0.0, repeated=True, advisory=self.advisory)
+            return [told], engine
+        predictions, engine = self._inspect(batch, parts)
+        self._unchanged.remember(look, (predictions[0], engine), engine_sha256=engine.sha256)
+        return predictions, engine
+
+    def _inspect(self, batch: NDArray[np.uint8], parts: Sequence[str | None]) -> tuple[list[Prediction], Engine]:
+        output, engine, latency_ms = self._run(batch)
+        predictions = predictions_from(
+            output,
+            engine,
+            sample_ids=[secrets.token_hex(16) for _ in range(len(batch))],
+            latency_ms=latency_ms,
+            part_ids=parts,
+            advisory=self.advisory,
+        )
+        return predictions, engine
 
     def _run(self, batch: NDArray[np.uint8]) -> tuple[EngineOutput, Engine, float]:
         """Run the current engine; if it fails, and was replaced for that, the one that replaced it."""
