@@ -127,7 +127,7 @@ class Telemetry:
         predictions: Sequence[Any] = answer if isinstance(answer, list) else [answer]
         first = predictions[0]
         each = first.latency_ms / len(predictions) / 1e3
-        for _ in predictions:
+        for _ in predictions if each > 0 else ():  # a repeated answer took no engine any time
             self._latency.record(each, {**self._place, "engine": first.engine_id})
         told: Attributes = {
             "andon.engine": first.engine_id,
