@@ -7,10 +7,11 @@ export PYTHONDONTWRITEBYTECODE ?=
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := 1
 
-.PHONY: help setup demo test check unit bench wheel clean lane-flows lane-parts
+.PHONY: help setup demo test test-swift check unit bench wheel clean lane-flows lane-parts
 help:
 	@echo "make demo    the whole loop on real images: a model breaks, and heals (some minutes after set-up)"
 	@echo "make test    every check and test (at most 15 minutes on 2 cores)"
+	@echo "make test-swift  the bucket's tests on OpenStack Swift over TLS (needs Debian's packages of it)"
 	@echo "make check   lint, types, import directions, unit tests (under 90 seconds)"
 	@echo "make bench   every figure the project claims, beside its peers"
 	@echo "make wheel   the edge wheel, into dist/"
@@ -43,6 +44,13 @@ lane-flows:
 	$(BIN)/python -m pytest $(FLOWS) -q
 lane-parts:
 	$(BIN)/python -m pytest tests/integration $(FLOWS:%=--ignore=%) -q
+
+# Apart from `test`: the packages take longer to install than all else that is needed from Debian.
+SWIFT := swift-proxy swift-account swift-container swift-object memcached
+test-swift: setup
+	@command -v swift-proxy-server memcached >/dev/null || \
+		{ echo "missing: run: sudo apt-get install --no-install-recommends $(SWIFT)" >&2; exit 1; }
+	$(BIN)/python -m pytest tests/swift -q
 
 bench: setup
 	$(BIN)/python -m benchmarks

@@ -4,7 +4,7 @@ import subprocess
 import sys
 import tempfile
 
-BENCHMARKS = ("client_overhead", "engine", "sampler", "learning")
+BENCHMARKS = ("client_overhead", "engine", "serving", "sampler", "learning")
 
 
 def main() -> int:

@@ -87,9 +87,11 @@ def rate_interval(y: ArrayLike, p: ArrayLike, population: int, level: float = 0.
     2. The rest has the rate r and variance V (Horvitz–Thompson over N). The lower end is Clopper–Pearson at
        n_eff = r(1−r)/V.
     3. Clopper–Pearson's upper end adds one more success, of the weight V/r that the found ones have. Where a
-       sampler looks for successes, found ones weigh little and those not found weigh much; so the added one
-       weighs at least as a typical frame of the population, w̄ = Σ p⁻² / Σ p⁻¹ (Fay and Feuer add the largest
-       weight, which covers always and is twice as wide).
+       sampler looks for successes, found ones weigh little and those not found may weigh much; so the added one
+       weighs at least as the k found ones and z² typical frames of the population do together, (k V/r + z² w̄)/(k + z²)
+       with w̄ = Σ p⁻² / Σ p⁻¹ and the normal quantile z (as Agresti and Coull add z² trials). With none found that is
+       a typical frame (three over n); with many it is what they say. (Fay and Feuer add the largest weight, which
+       covers always and is several times as wide.)
 
     Args:
         y: 0 or 1 for each labelled item (or y/m for part rates), [n].
@@ -112,7 +114,8 @@ def rate_interval(y: ArrayLike, p: ArrayLike, population: int, level: float = 0.
     low = high = 0.0
     if unknown > 0:
         typical = _typical_weight(probabilities[~certain]) / population
-        low, high = _beta_interval(rest, spread, typical, level)
+        found = int(np.count_nonzero(values[~certain]))
+        low, high = _beta_interval(rest, spread, found, typical, level)
     return Estimate(
         value=known + rest,
         low=known + min(low, rest),
@@ -131,14 +134,16 @@ def _typical_weight(uncertain: NDArray[np.float64]) -> float:
     return float(np.sum(weights**2) / np.sum(weights))
 
 
-def _beta_interval(rate: float, variance: float, typical: float, level: float) -> tuple[float, float]:
-    """Rules 2 and 3 of :func:`rate_interval`; all arguments as shares of the population."""
+def _beta_interval(rate: float, variance: float, found: int, typical: float, level: float) -> tuple[float, float]:
+    """Rules 2 and 3 of :func:`rate_interval`; rate, variance and weight as shares of the population."""
     tail = (1 - level) / 2
     low = 0.0
     if variance > 0 and rate < 1:
         n_effective = rate * (1 - rate) / variance
         low = float(stats.beta.ppf(tail, rate * n_effective, n_effective - rate * n_effective + 1))
-    added = max(typical, variance / rate if rate > 0 else 0.0)
+    usual = variance / rate if rate > 0 else 0.0
+    prior = float(stats.norm.ppf(tail)) ** 2
+    added = max(usual, (found * usual + prior * typical) / (found + prior))
     upper_rate, upper_variance = rate + added, variance + added**2
     if upper_rate >= 1:
         return low, 1.0

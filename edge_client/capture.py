@@ -90,7 +90,7 @@ class Capture:
         )
         self._carried: list[Step] = []
         self._budgets: dict[int, int] = {}
-        self._pause = 0.0
+        self._pause = self._pause_before = 0.0
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._pumping = threading.Lock()
@@ -144,6 +144,7 @@ class Capture:
     def pump(self) -> None:
         """Process everything that waits, on this thread."""
         with self._pumping:
+            self._pause_before = self._pause
             self.intake.rotate_if_due()
             while items := self.intake.take(_BATCH):
                 self._process(items)
@@ -169,8 +170,12 @@ class Capture:
             self.pump()
         except Exception as error:  # the worker's boundary: record, go on
             self.problem = f"capture: {error}"
-            self._pause = min(_LONGEST_PAUSE, max(1.0, 2 * self._pause))
+            self._pause = self._longer_pause()
             log.exception("capture failed")
+
+    def _longer_pause(self) -> float:
+        """Return the pause after a failure: doubled once a pump, however many batches of it failed."""
+        return min(_LONGEST_PAUSE, max(1.0, 2 * self._pause_before))
 
     def _process(self, items: Sequence[Item]) -> None:
         steps: list[Step] = self._carried
@@ -199,7 +204,7 @@ class Capture:
             done = self._spool.commit(steps)
         except SpoolError as error:
             self.problem = str(error)
-            self._pause = min(_LONGEST_PAUSE, max(1.0, 2 * self._pause))
+            self._pause = self._longer_pause()
             log.warning("%s", error)
             if self._spool.epoch != self._epoch:
                 self._epoch = self._spool.epoch

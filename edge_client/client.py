@@ -15,7 +15,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -45,6 +45,7 @@ from edge_client.metrics import metrics_text
 from edge_client.metrics_endpoint import MetricsEndpoint
 from edge_client.prediction import Prediction, predictions_from
 from edge_client.runtime import read_tuning, resolve, usable_cores
+from edge_client.unchanged import Unchanged
 from edge_client.updates.outcome import UpdateStatus
 from edge_client.updates.updater import Updater
 from edge_client.updates.updater_config import UpdaterConfig
@@ -91,7 +92,10 @@ class Client:
         )
         self._bucket = bucket if bucket is not None else config.open_bucket(self._clock)
         self._endpoint: MetricsEndpoint | None = None
+        self._stop_telemetry: Callable[[], None] = lambda: None
         self._sections: dict[str, Callable[[], Any]] = {}
+        limit = config.inspection.skip_unchanged
+        self._unchanged: Unchanged[tuple[Prediction, Engine]] | None = Unchanged(limit) if limit > 0 else None
         self._slot = self._open_engine()
         self._consumption = ConsumptionMeter(clock=self._clock)
         try:
@@ -158,16 +162,8 @@ class Client:
         except BadImage:
             self._counters.refuse()
             raise
-        output, engine, latency_ms = self._run(batch)
-        predictions = predictions_from(
-            output,
-            engine,
-            sample_ids=[secrets.token_hex(16) for _ in range(len(batch))],
-            latency_ms=latency_ms,
-            part_ids=parts,
-            advisory=self.advisory,
-        )
-        self._counters.answer(predictions, inspected=capture)
+        predictions, engine = self._answer(batch, parts)
+        self._counters.answer(predictions, inspected=capture, skipped=predictions[0].repeated)
         if capture and self._loop is not None:
             self._capture(self._loop, frame, batch, predictions, engine, told)
         return predictions if pixels.ndim == 4 else predictions[0]
@@ -277,6 +273,7 @@ class Client:
                     self._heartbeat.send()
                 except (AndonError, OSError) as error:
                     log.info("the last heartbeat was not sent: %s", error)
+        self._stop_telemetry()  # after the last upload, before the spool that its last metrics read
         if self._loop is not None:
             self._loop.close()
         if self._updater is not None:
@@ -349,15 +346,57 @@ class Client:
                 self._heartbeat.start()
             except OSError as error:
                 self._problems["heartbeat"] = f"heartbeats are off: {error}"
+        self._start_reporting()
 
+    def _start_reporting(self) -> None:
+        """Start what tells others: the metrics endpoint and telemetry. Neither is a reason not to inspect."""
+        config = self.config
         if config.metrics.port:
             try:
                 self._endpoint = MetricsEndpoint(
                     lambda: metrics_text([self.status()]), host=config.metrics.host, port=config.metrics.port
                 )
                 self._endpoint.start()
-            except ConfigError as error:  # a taken port is no reason not to inspect
+            except ConfigError as error:
                 self._problems["metrics"] = f"metrics are off: {error}"
+        if config.telemetry.enabled:
+            from edge_client.telemetry import Telemetry
+
+            try:
+                self._stop_telemetry = Telemetry(
+                    self,
+                    uploader=self._loop.uploader if self._loop is not None else None,
+                    updater=self._updater,
+                    status=self.status,
+                    place={"andon.device": config.device.name, "andon.inspection": config.inspection.name},
+                ).stop
+            except ConfigError as error:
+                self._problems["telemetry"] = f"telemetry is off: {error}"
+
+    def _answer(self, batch: NDArray[np.uint8], parts: Sequence[str | None]) -> tuple[list[Prediction], Engine]:
+        """Answer a batch; one frame that did not change as the frame before it, if the configuration says so."""
+        if self._unchanged is None or len(batch) > 1:
+            return self._inspect(batch, parts)
+        look = self._unchanged.look(batch[0], part_id=parts[0], engine_sha256=self._slot.engine.sha256)
+        if look.answer is not None:
+            before, engine = look.answer
+            told = replace(before, sample_id=secrets.token_hex(16), latency_ms=0.0, repeated=True, advisory=self.advisory)
+            return [told], engine
+        predictions, engine = self._inspect(batch, parts)
+        self._unchanged.remember(look, (predictions[0], engine), engine_sha256=engine.sha256)
+        return predictions, engine
+
+    def _inspect(self, batch: NDArray[np.uint8], parts: Sequence[str | None]) -> tuple[list[Prediction], Engine]:
+        output, engine, latency_ms = self._run(batch)
+        predictions = predictions_from(
+            output,
+            engine,
+            sample_ids=[secrets.token_hex(16) for _ in range(len(batch))],
+            latency_ms=latency_ms,
+            part_ids=parts,
+            advisory=self.advisory,
+        )
+        return predictions, engine
 
     def _run(self, batch: NDArray[np.uint8]) -> tuple[EngineOutput, Engine, float]:
         """Run the current engine; if it fails, and was replaced for that, the one that replaced it."""

@@ -17,65 +17,69 @@ from edge_client.counters import LATENCY_BOUNDS
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
-_Labels = dict[str, str]
-_Value = tuple[str, _Labels, float]  # suffix of the name, labels, value
+Labels = dict[str, str]
+Value = tuple[str, Labels, float]  # suffix of the name (of a histogram), labels, value
 
 
 @dataclass(frozen=True, slots=True)
-class _Family:
-    """One metric: its name without ``andon_edge_``, its type, its help."""
+class Family:
+    """One metric: its name without ``andon_edge_``, its type (counter, gauge, histogram), its help."""
 
     name: str
     kind: str
     help: str
 
 
-_REQUESTS = _Family("requests_total", "counter", "Calls of predict by how they ended.")
-_FRAMES = _Family("frames_total", "counter", "Frames inspected, without reference frames (capture off).")
-_SKIPPED = _Family(
+_REQUESTS = Family("requests_total", "counter", "Calls of predict by how they ended.")
+_FRAMES = Family("frames_total", "counter", "Frames inspected, without reference frames (capture off).")
+_SKIPPED = Family(
     "frames_skipped_total", "counter", "Frames answered as the one before them since nothing had changed."
 )
-_VERDICTS = _Family("verdicts_total", "counter", "Inspected frames by verdict.")
-_CLASSES = _Family("classes_total", "counter", "Inspected frames by their most probable class.")
-_ENGINE_REQUESTS = _Family("engine_requests_total", "counter", "Calls of predict answered by each engine.")
-_LATENCY = _Family("inference_seconds", "histogram", "Time of the engine for a frame.")
-_ENGINE = _Family("engine_info", "gauge", "The engine in service; always 1.")
-_SWAPS = _Family("engine_swaps_total", "counter", "Exchanges of the engine.")
-_HEALTHY = _Family("healthy", "gauge", "1 when nothing needs a person, else 0.")
-_PROBLEMS = _Family("problems", "gauge", "Problems that status() tells of.")
-_ADVISORY = _Family("advisory", "gauge", "1 when the application is told not to act.")
-_CAPTURE_ERRORS = _Family("capture_errors_total", "counter", "Frames that could not be offered to capture.")
-_ACKNOWLEDGED = _Family("samples_acknowledged_total", "counter", "Samples that capture stored durably.")
-_OVERLOAD = _Family("capture_overload_total", "counter", "Candidates that could not be queued in time.")
-_CANDIDATES = _Family("capture_queue_frames", "gauge", "Candidates that wait for encoding.")
-_SPOOL_BYTES = _Family("spool_bytes", "gauge", "Bytes that the spool holds.")
-_SPOOL_LIMIT = _Family("spool_limit_bytes", "gauge", "Most bytes that the spool may hold now.")
-_SPOOL_WINDOWS = _Family("spool_waiting_windows", "gauge", "Windows that wait for upload.")
-_SPOOL_SAMPLES = _Family("spool_samples", "gauge", "Samples by state, as far as the ledger remembers.")
-_BUDGET = _Family("capture_window_budget_bytes", "gauge", "Bytes that a capture window may keep.")
-_UPLOAD_WINDOWS = _Family("upload_windows_total", "counter", "Windows whose record is in the bucket.")
-_UPLOAD_SAMPLES = _Family("upload_samples_total", "counter", "Samples of those windows.")
-_UPLOAD_BYTES = _Family("upload_bytes_total", "counter", "Bytes that the bucket acknowledged.")
-_UPLOAD_FAILING = _Family("upload_failing", "gauge", "1 while the last attempt to upload failed.")
-_READ = _Family("source_frames_total", "counter", "Frames that the source delivered.")
-_DROPPED = _Family(
+_VERDICTS = Family("verdicts_total", "counter", "Inspected frames by verdict.")
+_CLASSES = Family("classes_total", "counter", "Inspected frames by their most probable class.")
+_ENGINE_REQUESTS = Family("engine_requests_total", "counter", "Calls of predict answered by each engine.")
+_LATENCY = Family("inference_seconds", "histogram", "Time of the engine for a frame.")
+_ENGINE = Family("engine_info", "gauge", "The engine in service; always 1.")
+_SWAPS = Family("engine_swaps_total", "counter", "Exchanges of the engine.")
+_HEALTHY = Family("healthy", "gauge", "1 when nothing needs a person, else 0.")
+_PROBLEMS = Family("problems", "gauge", "Problems that status() tells of.")
+_ADVISORY = Family("advisory", "gauge", "1 when the application is told not to act.")
+_CAPTURE_ERRORS = Family("capture_errors_total", "counter", "Frames that could not be offered to capture.")
+_ACKNOWLEDGED = Family("samples_acknowledged_total", "counter", "Samples that capture stored durably.")
+_OVERLOAD = Family("capture_overload_total", "counter", "Candidates that could not be queued in time.")
+_CANDIDATES = Family("capture_queue_frames", "gauge", "Candidates that wait for encoding.")
+_SPOOL_BYTES = Family("spool_bytes", "gauge", "Bytes that the spool holds.")
+_SPOOL_LIMIT = Family("spool_limit_bytes", "gauge", "Most bytes that the spool may hold now.")
+_SPOOL_WINDOWS = Family("spool_waiting_windows", "gauge", "Windows that wait for upload.")
+_SPOOL_SAMPLES = Family("spool_samples", "gauge", "Samples by state, as far as the ledger remembers.")
+_BUDGET = Family("capture_window_budget_bytes", "gauge", "Bytes that a capture window may keep.")
+_UPLOAD_WINDOWS = Family("upload_windows_total", "counter", "Windows whose record is in the bucket.")
+_UPLOAD_SAMPLES = Family("upload_samples_total", "counter", "Samples of those windows.")
+_UPLOAD_BYTES = Family("upload_bytes_total", "counter", "Bytes that the bucket acknowledged.")
+_UPLOAD_FAILING = Family("upload_failing", "gauge", "1 while the last attempt to upload failed.")
+_READ = Family("source_frames_total", "counter", "Frames that the source delivered.")
+_DROPPED = Family(
     "source_frames_dropped_total", "counter", "Oldest waiting frames dropped because the engine was slower."
 )
-_QUEUED = _Family("source_queue_frames", "gauge", "Frames of the source that wait for inspection.")
-_REOPENED = _Family("source_reopened_total", "counter", "Times that a camera was opened again.")
-_CPU = _Family("process_cpu_seconds_total", "counter", "Processor time of all threads since the start.")
-_MEMORY = _Family("process_resident_memory_bytes", "gauge", "Memory of the process.")
-_UPTIME = _Family("process_uptime_seconds", "gauge", "Time since the start.")
-_ENERGY = _Family("package_energy_joules_total", "counter", "Energy of the processor's packages, all that ran on them.")
+_QUEUED = Family("source_queue_frames", "gauge", "Frames of the source that wait for inspection.")
+_REOPENED = Family("source_reopened_total", "counter", "Times that a camera was opened again.")
+_CPU = Family("process_cpu_seconds_total", "counter", "Processor time of all threads since the start.")
+_MEMORY = Family("process_resident_memory_bytes", "gauge", "Memory of the process.")
+_UPTIME = Family("process_uptime_seconds", "gauge", "Time since the start.")
+_ENERGY = Family("package_energy_joules_total", "counter", "Energy of the processor's packages, all that ran on them.")
 
 
-def metrics_text(statuses: Sequence[Mapping[str, Any]]) -> str:
-    """Return the metrics of one process as Prometheus text.
+#: Every metric there is.
+FAMILIES: tuple[Family, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Family))
+
+
+def collect(statuses: Sequence[Mapping[str, Any]]) -> dict[Family, list[Value]]:
+    """Return the values of all metrics that have one.
 
     Args:
         statuses: What `Client.status()` returned, one for each client of this process.
     """
-    families: dict[_Family, list[_Value]] = {}
+    families: dict[Family, list[Value]] = {}
     for status in statuses:
         labels = {"device": str(status["device"]), "inspection": str(status["inspection"])}
         for family, suffix, more, value in _of_client(status):
@@ -84,15 +88,24 @@ def metrics_text(statuses: Sequence[Mapping[str, Any]]) -> str:
     for family, _, more, value in _of_process(statuses):
         if value is not None:
             families.setdefault(family, []).append(("", more, float(value)))
+    return families
+
+
+def metrics_text(statuses: Sequence[Mapping[str, Any]]) -> str:
+    """Return the metrics of one process as Prometheus text.
+
+    Args:
+        statuses: What `Client.status()` returned, one for each client of this process.
+    """
     lines: list[str] = []
-    for family, values in families.items():
+    for family, values in collect(statuses).items():
         name = f"andon_edge_{family.name}"
         lines += [f"# HELP {name} {_help(family.help)}", f"# TYPE {name} {family.kind}"]
         lines += [f"{name}{suffix}{_labels(labels)} {_number(value)}" for suffix, labels, value in values]
     return "\n".join(lines) + "\n" if lines else ""
 
 
-_Told = Iterator[tuple[_Family, str, _Labels, float | int | None]]
+_Told = Iterator[tuple[Family, str, Labels, float | int | None]]
 
 
 def _of_client(status: Mapping[str, Any]) -> _Told:
@@ -164,7 +177,7 @@ def _of_process(statuses: Sequence[Mapping[str, Any]]) -> _Told:
     yield _ENERGY, "", {}, process["energy_joules"]
 
 
-def _labels(labels: _Labels) -> str:
+def _labels(labels: Labels) -> str:
     if not labels:
         return ""
     return "{" + ",".join(f'{name}="{_escaped(value)}"' for name, value in labels.items()) + "}"

@@ -30,6 +30,7 @@ class Prediction:
         latency_ms: Time of the engine's run; a batch's time is that of each of its frames.
         part_id: The part the application named, if any.
         advisory: True when the application must not act on the verdict.
+        repeated: True when the frame had not changed and this is the answer to the frame before it.
     """
 
     sample_id: str
@@ -45,6 +46,7 @@ class Prediction:
     latency_ms: float
     part_id: str | None = None
     advisory: bool = False
+    repeated: bool = False
 
 
 def predictions_from(

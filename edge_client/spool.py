@@ -163,7 +163,8 @@ class Spool:
                 self.db.execute("COMMIT")
             except (sqlite3.Error, OSError) as error:
                 self._undo(error, new_blobs)
-                raise SpoolError(f"spool {self.folder} could not be written: {error}: {remedy(error)}") from error
+                found = self._files.why(error)
+                raise SpoolError(f"spool {self.folder} could not be written: {found}: {remedy(found)}") from error
             except BaseException as error:
                 self._undo(error, new_blobs)
                 raise

@@ -199,6 +199,16 @@ class SpoolFiles:
         aside = self.folder / "set-aside"
         return sum(p.stat().st_size for p in aside.rglob("*") if p.is_file()) if aside.is_dir() else 0
 
+    def why(self, error: BaseException) -> BaseException:
+        """Return what a plain write beside the database fails with: SQLite calls most of it "disk I/O error"."""
+        probe = self.folder / ".probe"
+        try:
+            write_durably(probe, b"probe")
+            probe.unlink()
+        except OSError as found:
+            return found
+        return error
+
     def close(self) -> None:
         """Let the lock go."""
         os.close(self._lock)

@@ -1,4 +1,4 @@
-"""Arguments that every command has."""
+"""Arguments that commands share."""
 
 import argparse
 from pathlib import Path
@@ -7,7 +7,7 @@ from edge_client.logs import FORMATS, LEVELS
 
 
 def common(parser: argparse.ArgumentParser) -> None:
-    """Add ``--config``, ``--json`` and what the log looks like."""
+    """Add ``--config`` and ``--json``."""
     parser.add_argument(
         "--config",
         type=Path,
@@ -16,6 +16,10 @@ def common(parser: argparse.ArgumentParser) -> None:
         help="the device's configuration, as enrolment wrote it (default: ./andon.toml)",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of text")
+
+
+def logging_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add ``--log-format`` and ``--log-level``; `main` does it for every command, and follows them."""
     parser.add_argument(
         "--log-format", choices=FORMATS, default="text", help="log lines on standard error (default: text)"
     )

@@ -51,7 +51,7 @@ class FolderLine:
         self._reference = reference
         self._fps = fps
         self._reference_fps = reference_fps
-        self._pace = Pace(stop)
+        self._pace = Pace(stop, told.tell_each_second)
         self._passes = 0
 
     def work(self, *, follow: bool, loop: bool) -> None:

@@ -9,6 +9,7 @@ import tomllib
 from collections.abc import Sequence
 from importlib import import_module
 
+from edge_client.cli.arguments import logging_arguments
 from edge_client.contract.errors import AndonError
 from edge_client.logs import set_up_logging
 
@@ -27,6 +28,7 @@ def build_parser(commands: Sequence[str] = COMMANDS) -> argparse.ArgumentParser:
     sub = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name in commands:
         import_module(f"edge_client.cli.{name}").add_parser(sub)
+        logging_arguments(sub.choices[name])
     return parser
 
 
@@ -35,9 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     chosen = [w for w in words[:1] if w in COMMANDS]
     args = build_parser(chosen or COMMANDS).parse_args(words)
-    kind = getattr(args, "log_format", "text")
-    device, inspection = _names_of(args) if kind == "json" else ("", "")
-    set_up_logging(kind, level=getattr(args, "log_level", "warning"), device=device, inspection=inspection)
+    device, inspection = _names_of(args) if args.log_format == "json" else ("", "")
+    set_up_logging(args.log_format, level=args.log_level, device=device, inspection=inspection)
     try:
         return int(import_module(f"edge_client.cli.{args.command}").run(args))
     except AndonError as error:
@@ -52,7 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _names_of(args: argparse.Namespace) -> tuple[str, str]:
     """Return device and inspection for log lines; what is wrong with the configuration is told by who reads it next."""
     try:
-        document = tomllib.loads(args.config.read_text(encoding="utf-8"))
+        (config,) = args.config if isinstance(args.config, list) else [args.config]  # several have no one name
+        document = tomllib.loads(config.read_text(encoding="utf-8"))
         return str(document["device"]["name"]), str(document["inspection"]["name"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return "", ""

@@ -2,6 +2,9 @@
 
 import threading
 import time
+from collections.abc import Callable
+
+_SLICE_SECONDS = 1.0  # of a long wait, so that others hear in between that the line is alive
 
 
 class Pace:
@@ -9,10 +12,12 @@ class Pace:
 
     Args:
         stop: Ends a wait early.
+        alive: Called at least every second of a wait.
     """
 
-    def __init__(self, stop: threading.Event) -> None:
+    def __init__(self, stop: threading.Event, alive: Callable[[], None]) -> None:
         self._stop = stop
+        self._alive = alive
         self._next_at = time.monotonic()
 
     def wait(self, fps: float) -> None:
@@ -21,6 +26,6 @@ class Pace:
         if fps <= 0:
             self._next_at = now
             return
-        if self._next_at > now:
-            self._stop.wait(self._next_at - now)
+        while (left := self._next_at - time.monotonic()) > 0 and not self._stop.wait(min(left, _SLICE_SECONDS)):
+            self._alive()
         self._next_at = max(self._next_at + 1.0 / fps, now)

@@ -14,7 +14,9 @@ from edge_client.cli.folder_line import FolderLine
 from edge_client.cli.run_file import RunFile
 from edge_client.cli.stream_line import StreamLine
 from edge_client.client import Client
+from edge_client.config import Config
 from edge_client.contract.errors import ConfigError
+from edge_client.sd_notify import notify
 from edge_client.sources.folder import Folder, reference_frames
 from edge_client.sources.opening import open_source, read_name
 from edge_client.sources.part_pattern import nobody, part_pattern, stem
@@ -98,8 +100,14 @@ def run(args: argparse.Namespace) -> int:
     part_of = part_pattern(args.part_pattern) if args.part_pattern else stem if name.kind == "folder" else nobody
     reference = reference_frames(args.reference) if args.reference else None
     folder = Folder(Path(name.where), consume=args.consume) if name.kind == "folder" else None
-    client = Client.from_config(args.config)
+    config = Config.load(args.config)
+    if config.telemetry.enabled:
+        from edge_client.telemetry import export_by_environment
+
+        export_by_environment()
+    client = Client(config)
     told = RunFile(client)
+    notify("READY=1")
     try:
         if folder is not None:
             FolderLine(
@@ -127,6 +135,7 @@ def run(args: argparse.Namespace) -> int:
                 fps=args.fps,
             ).work(loop=args.loop)
     finally:
+        notify("STOPPING=1")
         told.tell(done=True)
         client.close(flush_seconds=args.flush_seconds)
         told.tell(done=True)

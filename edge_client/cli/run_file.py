@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from edge_client.client import Client
+from edge_client.sd_notify import notify
 
 log = logging.getLogger("edge_client.run")
 
@@ -30,9 +31,10 @@ class RunFile:
         self.unreadable = 0
 
     def tell_each_second(self) -> None:
-        """Write it if the last time is a second ago."""
+        """Write it if the last time is a second ago, and tell systemd's watchdog that the line is alive."""
         if time.monotonic() - self._told_at >= _SECONDS:
             self.tell()
+            notify("WATCHDOG=1")
 
     def tell(self, *, done: bool = False) -> None:
         """Replace the file."""

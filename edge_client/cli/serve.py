@@ -2,9 +2,9 @@
 
 import argparse
 import json
-import os
 import signal
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,20 +47,21 @@ def add_parser(sub: Any) -> None:
     who.add_argument("--tls-key", type=Path, metavar="FILE", help="its key (PEM)")
     who.add_argument("--insecure", action="store_true", help="listen beyond this machine without a token")
     much = parser.add_argument_group("how much")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     much.add_argument(
         "--slots",
         type=_from(1),
-        default=cores,
         metavar="N",
-        help=f"requests that run at once (default: {cores}, cores)",
+        help="requests that run at once (default: as `andon-edge tune` found, else one a core)",
     )
     much.add_argument("--queue", type=_from(0), default=64, metavar="N", help="requests that may wait (default: 64)")
     much.add_argument(
         "--deadline-ms", type=_from(1), default=5000, metavar="MS", help="longest wait for a slot (default: 5000)"
     )
     much.add_argument(
-        "--max-batch", type=_from(1), default=1, metavar="N", help="gather up to N frames into a run (default: 1)"
+        "--max-batch",
+        type=_from(1),
+        metavar="N",
+        help="gather up to N frames into one run (default: as `andon-edge tune` found, else 1)",
     )
     much.add_argument(
         "--max-wait-ms", type=float, default=2.0, metavar="MS", help="how long a frame waits for company (default: 2)"
@@ -95,15 +96,18 @@ def run(args: argparse.Namespace) -> int:
         tls_certificate=args.tls_cert,
         tls_key=args.tls_key,
         insecure=args.insecure,
-        slots=args.slots,
         queue=args.queue,
         deadline_seconds=args.deadline_ms / 1e3,
-        max_batch=args.max_batch,
         max_wait_ms=args.max_wait_ms,
         connections=args.connections,
         limits=HttpLimits(body_bytes=args.max_body),
     )
     clients = _open(args.config or [Path("andon.toml")])
+    settings = replace(
+        settings,
+        slots=args.slots or max(client.runtime.slots for client in clients),
+        max_batch=args.max_batch or max(client.runtime.batch for client in clients),
+    )
     try:
         try:
             server = Server(clients, settings)

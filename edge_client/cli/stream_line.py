@@ -35,7 +35,7 @@ class StreamLine:
         self._open = open_frames
         self._stop = stop
         self._fps = fps
-        self._pace = Pace(stop)
+        self._pace = Pace(stop, told.tell_each_second)
 
     def work(self, *, loop: bool) -> None:
         """Inspect until the source ends or `stop` is set.

@@ -5,9 +5,15 @@ from __future__ import annotations
 import threading
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable
 
 BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)  # seconds
+
+_GAUGES = {
+    "in_flight": "Requests under way.",
+    "connections": "HTTP connections.",
+    "running": "Requests that hold a slot.",
+    "waiting": "Requests that wait for one.",
+}
 
 
 class ServerCounts:
@@ -70,7 +76,7 @@ class ServerCounts:
         with self._lock:
             return sum(n for (_, _, code), n in self._answers.items() if code == status)
 
-    def prometheus(self, *, running: Callable[[], int], waiting: Callable[[], int]) -> str:
+    def prometheus(self, *, running: int, waiting: int) -> str:
         """Return the counters as Prometheus text.
 
         Args:
@@ -81,17 +87,30 @@ class ServerCounts:
             answers, refused = sorted(self._answers.items()), sorted(self._refused.items())
             buckets, seconds = list(self._buckets), self._seconds
             gauges = {"in_flight": self.in_flight, "connections": self.connections}
-        gauges |= {"running": running(), "waiting": waiting()}
-        lines = ["# TYPE andon_server_requests_total counter"]
+        gauges |= {"running": running, "waiting": waiting}
+        lines = [
+            "# HELP andon_server_requests_total Requests by how they were answered.",
+            "# TYPE andon_server_requests_total counter",
+        ]
         lines += [
             f'andon_server_requests_total{{transport="{transport}",model="{model}",code="{code}"}} {n}'
             for (transport, model, code), n in answers
         ]
-        lines.append("# TYPE andon_server_refused_total counter")
+        lines += [
+            "# HELP andon_server_refused_total Requests and connections turned away, by reason.",
+            "# TYPE andon_server_refused_total counter",
+        ]
         lines += [f'andon_server_refused_total{{reason="{reason}"}} {n}' for reason, n in refused]
         for name, value in gauges.items():
-            lines += [f"# TYPE andon_server_{name} gauge", f"andon_server_{name} {value}"]
-        lines.append("# TYPE andon_server_request_seconds histogram")
+            lines += [
+                f"# HELP andon_server_{name} {_GAUGES[name]}",
+                f"# TYPE andon_server_{name} gauge",
+                f"andon_server_{name} {value}",
+            ]
+        lines += [
+            "# HELP andon_server_request_seconds From a request's arrival to its answer.",
+            "# TYPE andon_server_request_seconds histogram",
+        ]
         total = 0
         for bound, n in zip((*map(str, BOUNDS), "+Inf"), buckets, strict=True):
             total += n

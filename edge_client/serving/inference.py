@@ -42,7 +42,6 @@ OUTPUTS: Mapping[str, str] = {  # name: datatype
 ALL_OUTPUTS = tuple(OUTPUTS)
 IGNORED = frozenset({"sequence_id", "sequence_start", "sequence_end", "priority", "timeout", "headers"})
 _OWN = ("part_id", "capture", "context", "binary_data_output")
-_ABSENT = object()
 _TEXT = 1024
 _LARGEST = 1e300  # also for whole numbers, of which JSON may hold any
 
@@ -53,6 +52,10 @@ class Wanted:
 
     name: str
     binary: bool
+
+
+_WANTED = {(name, binary): Wanted(name=name, binary=binary) for name in OUTPUTS for binary in (False, True)}
+_EACH = [{"name": name} for name in OUTPUTS]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -142,7 +145,7 @@ def _read(told: dict[str, Any], rest: memoryview | bytes) -> InferCall:
     if at != len(rest):
         raise bad(f"{len(rest) - at} bytes follow the binary data that the inputs name: expected none")
     binary = _flag(parameters, "binary_data_output", False)
-    return assemble(read, parameters, _wanted(told.get("outputs", _ABSENT), binary=binary), id)
+    return assemble(read, parameters, _wanted(told.get("outputs", []), binary=binary), id)
 
 
 def assemble(
@@ -288,20 +291,18 @@ def _from_json(name: str, datatype: str, shape: tuple[int, ...], given: Mapping[
 
 
 def _wanted(outputs: object, *, binary: bool) -> tuple[Wanted, ...]:
-    if outputs is _ABSENT:
-        return tuple(Wanted(name=name, binary=binary) for name in ALL_OUTPUTS)
     if not isinstance(outputs, list):
         raise bad(f"outputs is {outputs!r:.60}: expected a list")
     found: dict[str, Wanted] = {}
-    for asked in outputs:
+    for asked in outputs or _EACH:
         if not isinstance(asked, dict):
             raise bad(f"an output is {asked!r:.60}: expected an object with a name")
         name = check_output(asked.get("name"), tuple(found))
         own = _object(asked.get("parameters", {}), f"parameters of the output {name!r}")
         if own.get("classification"):
             raise bad(f"output {name!r} is asked for as a classification: ask for 'label' and 'probabilities' instead")
-        found[name] = Wanted(name=name, binary=_flag(own, "binary_data", binary))
-    return tuple(found.values()) or tuple(Wanted(name=name, binary=binary) for name in ALL_OUTPUTS)
+        found[name] = _WANTED[name, _flag(own, "binary_data", binary)]
+    return tuple(found.values())
 
 
 def _context(parameters: Mapping[str, Any]) -> dict[str, Any]:

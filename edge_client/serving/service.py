@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from edge_client.metrics import metrics_text
 from edge_client.prediction import Prediction
 from edge_client.serving.counts import ServerCounts
 from edge_client.serving.inference import InferCall, check_text
@@ -95,8 +96,9 @@ class Service:
         return _stored(stored, f"/v2/models/{model}/status")
 
     def metrics(self) -> str:
-        """Return Prometheus text of the server."""
-        return self.counts.prometheus(running=lambda: self.slots.running, waiting=lambda: self.slots.waiting)
+        """Return Prometheus text: the clients', and the server's own."""
+        clients = metrics_text([model.client.status() for model in self.models])
+        return clients + self.counts.prometheus(running=self.slots.running, waiting=self.slots.waiting)
 
 
 def _stored(stored: bool, where: str) -> dict[str, Any]:

@@ -84,6 +84,10 @@ class BadServer:
         if self.way == "says nothing":
             while not self.stop.wait(0.05):
                 connection.recv(1 << 20)
+        if self.way == "takes all":
+            self._take_all(connection)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            return
         connection.recv(1 << 16)
         if self.way == "answers":
             connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
@@ -95,6 +99,15 @@ class BadServer:
             self._trickle(connection, b"x" * _BODY)
         if self.way == "stops in the body":
             self.stop.wait()
+
+    def _take_all(self, connection: socket.socket) -> None:
+        taken = b""
+        while b"\r\n\r\n" not in taken:
+            taken += connection.recv(1 << 16)
+        head, _, body = taken.partition(b"\r\n\r\n")
+        left = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0]) - len(body)
+        while left > 0 and (piece := connection.recv(1 << 16)):
+            left -= len(piece)
 
     def _trickle(self, connection: socket.socket, data: bytes) -> None:
         for byte in data:

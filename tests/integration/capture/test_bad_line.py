@@ -15,6 +15,7 @@ import pytest
 from edge_client.contract.bucket import S3Bucket, S3Settings
 from edge_client.contract.errors import Unavailable
 from edge_client.contract.pace import Pace
+from edge_client.uplink.shared_link import SharedLink
 from tests.integration.capture.bad_line import WAYS, running, self_signed
 
 QUICK = Pace(stall_seconds=0.4, least_bytes_per_second=10_000)
@@ -102,3 +103,17 @@ def test_a_slow_line_that_keeps_to_the_least_rate_gets_through(tmp_path: Path):
         bucket_at(listener.getsockname()[1], None, pace).put("inbox/line-1/1-1/0.tar", bytes(1_000_000))
         thread.join(10)
     assert len(received) >= 1_000_000
+
+
+def test_a_bandwidth_limit_rests_between_pieces_and_is_not_taken_for_a_stall(tmp_path: Path):
+    """A rest is longer than the time in which something has to move."""
+    link = SharedLink(tmp_path / "uplink", bytes_per_second=8_000)
+    pace = Pace(stall_seconds=1.5, least_bytes_per_second=2_000)
+    with running("takes all") as server:
+        bucket = bucket_at(server.port, None, pace).throttled(lambda count: link.take(count, day=1))
+        begun = time.monotonic()
+        bucket.put("inbox/line-1/1-1/0.tar", bytes(30_000))
+        seconds = time.monotonic() - begun
+    used = link.used_on(1)
+    assert 30_000 < used < 32_000
+    assert seconds >= (used - 16_384) / 8_000 - 0.5

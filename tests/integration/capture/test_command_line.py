@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -222,10 +223,20 @@ def test_a_camera_goes_on_until_it_is_told_to_stop_and_its_drops_are_told(bundle
     assert source["read"] == told(bundle)["requests"] + source["dropped"] + source["queued"]
 
 
-def test_a_stream_that_stays_silent_does_not_keep_the_process_from_ending(bundle: Bundle):
-    process = subprocess.Popen(
-        command("run", "--config", bundle.config, "--source", "-"), cwd=ROOT, stdin=subprocess.PIPE
-    )
-    until(lambda: told(bundle).get("requests") == 0)
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=60) == 0
+def test_a_stream_that_stays_silent_is_alive_for_systemd_and_does_not_keep_the_process_from_ending(bundle: Bundle):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(bundle.folder / "notify"))
+        manager.settimeout(60)
+        process = subprocess.Popen(
+            command("run", "--config", bundle.config, "--source", "-"),
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            env={**os.environ, "NOTIFY_SOCKET": str(bundle.folder / "notify")},
+        )
+        heard = [manager.recv(100) for _ in range(3)]
+        assert heard == [b"READY=1", b"WATCHDOG=1", b"WATCHDOG=1"]
+        assert told(bundle)["requests"] == 0
+        process.send_signal(signal.SIGTERM)
+        while heard[-1] != b"STOPPING=1":
+            heard.append(manager.recv(100))
+        assert process.wait(timeout=60) == 0

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from edge_client import Client
-from edge_client.clock import SystemClock
 from edge_client.contract.bucket import S3Bucket, S3Settings
 from edge_client.contract.errors import Refused
 from edge_client.contract.names import record_key
 from edge_client.contract.record import WindowRecord
 from edge_client.figures import read_ledger
 from tests.integration.capture.weed import Weed, running_weed
+from tests.integration.capture.wrong_clock import WrongClock
 from tests.unit.capture.device import Bundle, noise
 
 
@@ -89,16 +89,6 @@ def test_samples_arrive_through_outage_crash_of_the_bucket_and_end_with_revocati
         client.close(flush_seconds=0)
     kept = [e for e in read_ledger(bundle.folder / "state" / "spool") if e.state == "kept"]
     assert len(kept) >= 1  # a refusal removes nothing
-
-
-class WrongClock(SystemClock):
-    """A clock that runs, from the wrong time on."""
-
-    def __init__(self, begins: datetime) -> None:
-        self.offset = begins - datetime.now(UTC)
-
-    def now(self) -> datetime:
-        return super().now() + self.offset
 
 
 @pytest.mark.parametrize("begins", [datetime(1970, 1, 1, tzinfo=UTC), datetime(2099, 6, 1, tzinfo=UTC)])

@@ -65,7 +65,7 @@ def test_engines_are_exchanged_under_load_and_no_request_fails(tmp_path: Path):
             for number in range(3):
                 engine_id = line.release(tiny_engine(engine_id=f"e{number}", inspection=INSPECTION), FRAMES)
                 wait_until(
-                    lambda engine_id=engine_id: get(served, "/v2/repository/index")[0]["version"] == engine_id,
+                    lambda engine_id=engine_id: get(served, f"/v2/models/{INSPECTION}")["versions"] == [engine_id],
                     seconds=60,
                     what=f"{engine_id} in service",
                 )

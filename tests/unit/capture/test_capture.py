@@ -156,6 +156,32 @@ def test_when_the_queue_is_full_the_lowest_priority_is_overload_and_raises_the_t
     assert all(q > found["tau"] > 0 for (q,) in rows)
 
 
+def test_what_the_queue_turns_away_raises_every_window_that_waits_in_it(tmp_path: Path):
+    """Rule 3 of the intake: the lowest of all was turned away, whichever window it was of, as in the sampler's pool."""
+    rig = Rig(
+        tmp_path,
+        config=CaptureConfig(queue_frames=2, duplicate_distance=0),
+        draws=[0.5, 0.01, 0.001, 1.0],
+        window_seconds=20.0,
+        idle_close_seconds=1e9,
+    )
+    rig.offer(noise(0))
+    rig.offer(noise(0))
+    rig.clock.pass_seconds(30)
+    rig.offer(noise(0))  # in window 2; the first, of window 1, gives way
+    rig.capture.pump()
+    assert rig.window(1)["overload"] == 1
+    assert rig.window(2)["overload"] == 0
+    assert rig.window(1)["tau"] == rig.window(2)["tau"] > 0
+    rows = rig.spool.db.execute("SELECT window, weight / u FROM entries ORDER BY window").fetchall()
+    assert [window for window, _ in rows] == [1, 2]
+    assert all(q > rig.window(1)["tau"] for _, q in rows)
+    rig.offer(noise(0))
+    assert rig.capture.intake.waiting == 0  # below the τ that window 2 has since
+    rig.capture.pump()
+    assert rig.window(2)["frames"] == 2
+
+
 def test_a_frame_larger_than_the_budget_is_encoded_smaller_or_excluded(tmp_path: Path):
     rig = Rig(tmp_path, byte_budget=8_000)
     told = rig.offer(noise(1, side=64))  # 10 kB lossless

@@ -174,3 +174,37 @@ def test_an_engine_that_fails_on_a_frame_loses_that_request_and_says_so(bundle: 
             client.predict(np.zeros((16, 16, 3), dtype=np.uint8))
         assert client.predict(GREY).verdict == "ok"
         assert client.status()["requests"]["lost"] == 1
+
+
+def test_a_frame_that_did_not_change_is_answered_without_the_engine_and_stays_in_the_population(bundle: Bundle):
+    text = bundle.config.read_text()
+    bundle.config.write_text(
+        text.replace("[bucket]", "skip_unchanged = 0.02\n[bucket]").replace("\n\n[bucket]", "\n[bucket]")
+    )
+    moved = GREY.copy()
+    moved[:4, :4] = 0
+    with Client.from_config(bundle.config) as client:
+        first, second, third = (client.predict(GREY) for _ in range(3))
+        other_part = client.predict(GREY, part_id="b")
+        changed = client.predict(moved, part_id="b")
+        batch = client.predict(np.stack([moved, moved]), part_id="b")
+        requests = client.status()["requests"]
+        assert client.flush(seconds=20)
+    assert [p.repeated for p in (first, second, third, other_part, changed, *batch)] == [
+        False,
+        True,
+        True,
+        *[False] * 4,
+    ]
+    assert (second.verdict, second.probabilities, second.latency_ms) == (first.verdict, first.probabilities, 0.0)
+    assert len({first.sample_id, second.sample_id, third.sample_id}) == 3
+    assert (requests["frames"], requests["skipped"]) == (7, 2)
+    (record,) = bundle.records()
+    assert record.frames == 7
+    assert sorted(n for _, n in record.runs) == [3, 4]
+
+
+def test_nothing_is_skipped_unless_it_was_asked_for(bundle: Bundle):
+    with Client.from_config(bundle.config) as client:
+        assert not any(client.predict(GREY).repeated for _ in range(3))
+        assert client.status()["requests"]["skipped"] == 0

@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from edge_client import BadImage, Client
 from edge_client.contract.errors import ConfigError
 from edge_client.counters import LATENCY_BOUNDS, Counters
-from edge_client.metrics import CONTENT_TYPE, metrics_text
+from edge_client.metrics import CONTENT_TYPE, FAMILIES, metrics_text
 from edge_client.metrics_endpoint import MetricsEndpoint
 from tests.unit.capture.device import Bundle, noise
 
@@ -242,3 +242,9 @@ def test_metrics_that_cannot_be_read_are_an_error_500():
         failed.value.close()
     finally:
         endpoint.stop()
+
+
+def test_the_page_lists_every_metric_with_its_help():
+    page = (Path(__file__).parents[3] / "docs" / "operating.md").read_text()
+    for family in FAMILIES:
+        assert f"| `andon_edge_{family.name}` | {family.kind}: {family.help} |" in page, family.name
