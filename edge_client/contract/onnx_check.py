@@ -312,11 +312,11 @@ class _Model:
 def _value_info(data: memoryview) -> TensorInfo:
     """ValueInfoProto -> TypeProto -> TypeProto.Tensor -> TensorShapeProto."""
     name, element, shape = "", 0, None
-    for field, value in _fields(data, "input or output"):
+    for field, value in _once(data, "input or output"):
         if field == 1:
             name = _text(value, "name of an input or output")
         elif field == 2:
-            for kind, content in _fields(_message(value, "type"), "type"):
+            for kind, content in _once(_message(value, "type"), "type"):
                 if kind == 6:  # denotation
                     continue
                 if kind != 1:
@@ -327,7 +327,7 @@ def _value_info(data: memoryview) -> TensorInfo:
 
 def _tensor_type(data: memoryview) -> tuple[int, tuple[int | None, ...] | None]:
     element, shape = 0, None
-    for field, value in _fields(data, "tensor type"):
+    for field, value in _once(data, "tensor type"):
         if field == 1:
             element = _number(value, "element type")
         elif field == 2:
@@ -410,6 +410,19 @@ def _fields(data: memoryview, what: str) -> Iterator[tuple[int, _Value]]:
         content = data[position : position + length]
         yield field, content if wire == _BYTES else bytes(content)
         position += length
+
+
+def _once(data: memoryview, what: str) -> Iterator[tuple[int, _Value]]:
+    """Yield the fields of a message that has each at most once.
+
+    A runtime merges a message that is given twice: it would see both shapes, one behind the other, and this reader one.
+    """
+    seen: set[int] = set()
+    for field, value in _fields(data, what):
+        if field in seen:
+            raise BadEngine(f"engine file is damaged: field {field} twice in its {what}")
+        seen.add(field)
+        yield field, value
 
 
 def _varint(data: memoryview, position: int, what: str) -> tuple[int, int]:

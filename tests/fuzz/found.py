@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import onnx
 
 from edge_client.contract.heartbeat import PURPOSE as HEARTBEAT
 from edge_client.contract.record import PURPOSE as RECORD
@@ -132,8 +133,27 @@ def _opset_as_a_number() -> bytes:
     return data.replace(operator_set, b"\x41\x0a\x00\x10\x11\x10\x11\x10\x11")
 
 
+def _shape_twice() -> bytes:
+    """An output whose shape is given twice: a runtime puts the second behind the first."""
+    model = onnx.load_from_string(TARGETS["engine"].seeds()[0])
+    shape = model.graph.output[1].type.tensor_type.shape.SerializeToString()
+    once = b"\x12" + bytes((len(shape),)) + shape  # field 2 of the tensor's type
+    twice = b"\x08\x01" + once + once
+    kind = b"\x0a" + bytes((len(twice),)) + twice
+    output = b"\x0a\x07anomaly\x12" + bytes((len(kind),)) + kind
+    del model.graph.output[1]
+    graph = model.graph.SerializeToString() + b"\x62" + bytes((len(output),)) + output  # field 12: an output
+    model.ClearField("graph")
+    return model.SerializeToString() + b"\x3a" + _varint(len(graph)) + graph  # field 7: the graph
+
+
+def _varint(value: int) -> bytes:
+    return bytes((value & 127 | 128,)) + _varint(value >> 7) if value > 127 else bytes((value,))
+
+
 FOUND = (
     Found(target="engine", what="an operator set that a runtime does not see", make=_opset_as_a_number),
+    Found(target="engine", what="a shape that is given twice", make=_shape_twice),
     Found(target="metadata", what="brackets nested too deep", make=_json("metadata", "classes", _DEEP)),
     Found(target="metadata", what="a threshold of 400 digits", make=_json("metadata", "thresholds.defect", _LARGE)),
     Found(target="metadata", what="a prior of 400 digits", make=_json("metadata", "training_prior", f"[{_LARGE}, 1]")),
