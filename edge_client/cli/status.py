@@ -52,6 +52,8 @@ def run(args: argparse.Namespace) -> int:
             f"requests    {told['requests']} asked, {told['answered']} answered, {told['refused']} refused, "
             f"{told['lost']} lost"
         )
+        if (upload := _upload(told)) is not None:
+            print(f"upload      {upload}")
         for problem in told["problems"]:
             print(f"problem     {problem}")
     else:
@@ -66,6 +68,19 @@ def run(args: argparse.Namespace) -> int:
             f"{figures.damaged} damaged"
         )
     return 0
+
+
+def _upload(told: Any) -> str | None:
+    """Say when windows are uploaded next; None where the client does not upload."""
+    upload = (told.get("capture") or {}).get("upload")
+    if upload is None:
+        return None
+    following = upload["next"]
+    if following["reason"] == "":
+        return "now"
+    wait = following["in_seconds"]
+    when = "" if wait is None else f"in {wait / 3600:.1f} h: " if wait >= 3600 else f"in {wait:.0f} s: "
+    return f"{when}{following['reason']}"
 
 
 def _read_json(path: Path) -> Any:
