@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from botocore.exceptions import ReadTimeoutError
 
 from edge_client.contract.bucket import S3Bucket, S3Settings
 from edge_client.contract.errors import Unavailable
@@ -81,6 +82,12 @@ def _reaches(descriptor: Path, port: int) -> bool:
         return False
     finally:
         other.close()
+
+
+def test_a_call_of_the_client_itself_keeps_a_read_time_out():
+    """What uses boto3's client beside the bucket's calls is not watched."""
+    with running("says nothing") as server, pytest.raises(ReadTimeoutError):
+        bucket_at(server.port, None).client.head_bucket(Bucket="andon")
 
 
 def test_a_slow_line_that_keeps_to_the_least_rate_gets_through(tmp_path: Path):
