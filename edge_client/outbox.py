@@ -8,11 +8,15 @@
    final and the window is out of the pool (its bytes stay charged). A repeated put of the record is the same object
    too.
 4. Only when the record is up are blobs removed and the bytes given back.
+5. A window belongs to the epoch in which it was handed out: when the spool begins anew meanwhile (damaged, removed),
+   nothing of the new one is touched in its name.
 """
 
 import hashlib
 import json
-from collections.abc import Sequence
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -22,6 +26,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from edge_client.contract.record import ManifestEntry, ShardEntry, WindowRecord
 from edge_client.contract.shard import write_shard
 from edge_client.spool import Spool
+from edge_client.spool_database import SpoolError
 from edge_client.tally import Tally
 
 _MEMBERS = 2000  # of one shard; the reader's bound is 4096
@@ -62,6 +67,7 @@ class Outbox:
         self._spool = spool
         self._sender = sender
         self._shard_bytes = shard_bytes
+        self._epoch = spool.epoch
 
     @property
     def device(self) -> str:
@@ -70,12 +76,13 @@ class Outbox:
 
     @property
     def epoch(self) -> int:
-        """The spool's epoch."""
-        return self._spool.epoch
+        """The epoch of the window that was handed out last."""
+        return self._epoch
 
     def next_window(self) -> int | None:
         """Return the oldest window that waits for upload."""
         with self._spool.lock:
+            self._epoch = self._spool.epoch
             row = self._spool.db.execute(
                 "SELECT min(window) FROM windows WHERE state IN ('sealed', 'settled')"
             ).fetchone()
@@ -104,7 +111,7 @@ class Outbox:
 
     def acknowledge(self, shard: Shard) -> bool:
         """Note that the bucket has a shard; False when an eviction unmade it meanwhile (it will be made anew)."""
-        with self._spool.transaction() as db:
+        with self._transaction(shard.window) as db:
             done = db.execute(
                 "UPDATE shards SET acknowledged = 1 WHERE window = ? AND n = ? AND sha256 = ?",
                 (shard.window, shard.n, shard.sha256),
@@ -119,7 +126,7 @@ class Outbox:
         """Return the window's signed record, made now or before (rule 3); None if something is kept but not yet
         uploaded.
         """
-        with self._spool.transaction() as db:
+        with self._transaction(window) as db:
             state, opened_at, closed_at, budget, tally_json, made = db.execute(
                 "SELECT state, opened_at, closed_at, byte_budget, tally, record FROM windows WHERE window = ?",
                 (window,),
@@ -181,7 +188,7 @@ class Outbox:
         Returns:
             How many samples were uploaded with it.
         """
-        with self._spool.transaction() as db:
+        with self._transaction(window) as db:
             rows = db.execute("SELECT sample_id FROM entries WHERE window = ? AND state = 'kept'", (window,)).fetchall()
             db.execute("UPDATE entries SET state = 'uploaded' WHERE window = ? AND state = 'kept'", (window,))
             db.execute("UPDATE windows SET state = 'closed', record = NULL WHERE window = ?", (window,))
@@ -193,9 +200,24 @@ class Outbox:
         self._spool.unlink_blobs([sample_id for (sample_id,) in rows])
         return len(rows)
 
+    @contextmanager
+    def _transaction(self, window: int) -> Iterator[sqlite3.Connection]:
+        with self._spool.lock, self._spool.transaction() as db:
+            self._check_epoch(window)
+            yield db
+
+    def _check_epoch(self, window: int) -> None:
+        """Rule 5."""
+        if self._spool.epoch != self._epoch:
+            raise SpoolError(
+                f"the spool began anew while window {window} of epoch {self._epoch} was being sent: what was sent of "
+                "it stays without a record; the new one goes on"
+            )
+
     def _choose(self, window: int) -> tuple[int, list[tuple[str, str]]] | None:
         """Return (n, [(sample_id, sha256)]) of a shard that is made but not acknowledged, or of a new one."""
         with self._spool.lock:
+            self._check_epoch(window)
             db = self._spool.db
             row = db.execute("SELECT min(n) FROM shards WHERE window = ? AND acknowledged = 0", (window,)).fetchone()
             if row[0] is not None:
@@ -215,7 +237,7 @@ class Outbox:
 
     def _freeze(self, shard: Shard, sample_ids: list[str]) -> bool:
         """Store a shard's members and digest; False when one of them was evicted meanwhile."""
-        with self._spool.transaction() as db:
+        with self._transaction(shard.window) as db:
             members = json.dumps(sample_ids)
             here = db.execute(
                 "SELECT count(*) FROM entries WHERE sample_id IN (SELECT value FROM json_each(?)) AND state = 'kept' "
@@ -234,7 +256,7 @@ class Outbox:
         return True
 
     def _damaged(self, window: int, sample_id: str) -> None:
-        with self._spool.transaction() as db:
+        with self._transaction(window) as db:
             row = db.execute("SELECT state, extra FROM entries WHERE sample_id = ?", (sample_id,)).fetchone()
             if row is None or row[0] != "kept":
                 return  # evicted between choosing and reading

@@ -57,10 +57,10 @@ class Uploader:
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._outbox = outbox
-        # S3 is told before every piece of a request, a folder before every object
-        paced = uplink is not None and isinstance(bucket, S3Bucket)
-        self._bucket: Bucket = bucket.throttled(uplink.take) if paced else bucket  # type: ignore[attr-defined,union-attr]
-        self._take = uplink.take if uplink is not None and not paced else None
+        self._bucket = bucket
+        self._take: Callable[[int], None] | None = None if uplink is None else uplink.take
+        if uplink is not None and isinstance(bucket, S3Bucket):  # told before every piece, not before every object
+            self._bucket, self._take = bucket.throttled(uplink.take), None
         self._uplink = uplink
         self._clock = clock or SystemClock()
         self._jitter = jitter
@@ -195,7 +195,7 @@ class Uploader:
             except AndonError:
                 self._back_off()
             except Exception as error:  # the worker's boundary: record, back off, go on
-                self._failures += 1
+                self._failures, self.needs_attention = self._failures + 1, False
                 self.problem = f"upload: {error!r}"
                 log.exception("upload failed")
                 self._back_off()

@@ -111,6 +111,8 @@ def _lines(status: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield from _cost(told, process)
         if source := told.get("source"):
             yield "source", f"{source['kind']}: {source['read']} frames read, {source['dropped']} dropped"
+        if (upload := _upload(told)) is not None:
+            yield "upload", upload
     else:
         yield "client", "`andon-edge run` has not run here yet"
     if spool is not None:
@@ -173,6 +175,19 @@ def _is_alive(pid: int) -> bool:
     except (PermissionError, ValueError, OverflowError):
         return True  # another user's, or a number that can't be asked about: what it wrote last holds
     return True
+
+
+def _upload(told: Any) -> str | None:
+    """Say when windows are uploaded next; None where the client does not upload."""
+    upload = (told.get("capture") or {}).get("upload")
+    if upload is None:
+        return None
+    following = upload["next"]
+    if following["reason"] == "":
+        return "now"
+    wait = following["in_seconds"]
+    when = "" if wait is None else f"in {wait / 3600:.1f} h: " if wait >= 3600 else f"in {wait:.0f} s: "
+    return f"{when}{following['reason']}"
 
 
 def _read_json(path: Path) -> Any:

@@ -129,7 +129,6 @@ class S3Bucket:
         server_time = server_time or ServerTime()
         config = Config(
             connect_timeout=connect_timeout,
-            read_timeout=pace.total_seconds,  # the watchman is stricter; the kernel may still be sending a body
             retries={"total_max_attempts": attempts, "mode": "standard"},
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
@@ -142,7 +141,7 @@ class S3Bucket:
             region_name=settings.region,
         )
         client = session.client("s3", endpoint_url=settings.endpoint_url, config=config, verify=settings.ca_bundle)
-        paced = PacedSession.like(client, timeout=(connect_timeout, pace.total_seconds), ca_bundle=settings.ca_bundle)
+        paced = PacedSession.like(client, pace, connect_seconds=connect_timeout, ca_bundle=settings.ca_bundle)
         client.meta.events.register("before-send.s3", lambda request, **_: paced.send(request))
         sign_with_server_time(client, session.get_credentials(), server_time)
         return cls(client, settings.bucket, watchman=Watchman(pace), server_time=server_time)

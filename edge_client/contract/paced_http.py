@@ -228,30 +228,37 @@ class PacedSession(URLLib3Session):  # type: ignore[misc]
     """
 
     @classmethod
-    def like(cls, client: Any, *, timeout: tuple[float, float], ca_bundle: str | None) -> "PacedSession":
+    def like(cls, client: Any, pace: Pace, *, connect_seconds: float, ca_bundle: str | None) -> "PacedSession":
         """Make a session for a client, with the proxies and certificates that botocore would take."""
         bundle = ca_bundle or os.environ.get("AWS_CA_BUNDLE") or os.environ.get("REQUESTS_CA_BUNDLE") or True
         return cls(
+            unwatched_seconds=pace.stall_seconds,
             verify=bundle,
             proxies=get_environ_proxies(client.meta.endpoint_url),
-            timeout=timeout,
+            # the watchman is stricter, and the kernel may still be sending a body when its last piece was handed over
+            timeout=(connect_seconds, pace.total_seconds),
             max_pool_connections=client.meta.config.max_pool_connections,
         )
 
-    def __init__(self, **arguments: Any) -> None:
+    def __init__(self, *, unwatched_seconds: float, **arguments: Any) -> None:
+        self._unwatched_seconds = unwatched_seconds
         self._context: ssl.SSLContext = super()._get_ssl_context()
         super().__init__(**arguments)
         self._pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
         self._manager.pool_classes_by_scheme = self._pool_classes_by_scheme
 
     def send(self, request: Any) -> Any:
-        """Send a request. While the clock shows a time before this client was built, certificates are not judged by
+        """Send a request; one that nobody watches has botocore's own time-out.
+
+        While the clock shows a time before this client was built, certificates are not judged by
         it (who signed them and for whom is): a device whose clock lost its battery must be able to learn the time.
         """
         if datetime.now(UTC) < BUILT_AT:
             self._context.verify_flags |= _NO_CHECK_TIME
         else:
             self._context.verify_flags &= ~_NO_CHECK_TIME
+        if getattr(_current, "watch", None) is None:
+            request.context.setdefault("read_timeout", self._unwatched_seconds)
         return super().send(request)
 
     def _get_ssl_context(self) -> ssl.SSLContext:

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from botocore.exceptions import ReadTimeoutError
 
 from edge_client.contract.bucket import S3Bucket, S3Settings
 from edge_client.contract.errors import Unavailable
@@ -83,6 +84,12 @@ def _reaches(descriptor: Path, port: int) -> bool:
         other.close()
 
 
+def test_a_call_of_the_client_itself_keeps_a_read_time_out():
+    """What uses boto3's client beside the bucket's calls is not watched."""
+    with running("says nothing") as server, pytest.raises(ReadTimeoutError):
+        bucket_at(server.port, None).client.head_bucket(Bucket="andon")
+
+
 def test_a_slow_line_that_keeps_to_the_least_rate_gets_through(tmp_path: Path):
     """A body that lies in the kernel's buffers for longer than the stall time is not stalled while it moves."""
     received = bytearray()
@@ -107,13 +114,13 @@ def test_a_slow_line_that_keeps_to_the_least_rate_gets_through(tmp_path: Path):
 
 def test_a_bandwidth_limit_rests_between_pieces_and_is_not_taken_for_a_stall(tmp_path: Path):
     """A rest is longer than the time in which something has to move."""
-    link = SharedLink(tmp_path / "uplink", bytes_per_second=8_000)
-    pace = Pace(stall_seconds=1.5, least_bytes_per_second=2_000)
+    link = SharedLink(tmp_path / "uplink", bytes_per_second=5_000)
+    pace = Pace(stall_seconds=1.2, least_bytes_per_second=2_000)
     with running("takes all") as server:
         bucket = bucket_at(server.port, None, pace).throttled(lambda count: link.take(count, day=1))
         begun = time.monotonic()
-        bucket.put("inbox/line-1/1-1/0.tar", bytes(30_000))
+        bucket.put("inbox/line-1/1-1/0.tar", bytes(20_000))
         seconds = time.monotonic() - begun
     used = link.used_on(1)
-    assert 30_000 < used < 32_000
-    assert seconds >= (used - 16_384) / 8_000 - 0.5
+    assert 20_000 < used < 22_000
+    assert seconds >= 16_384 / 5_000 - 0.5

@@ -238,6 +238,22 @@ def test_counts_survive_a_disk_that_refuses_for_a_while(tmp_path: Path):
     assert len(rig.states()) >= 1
 
 
+def test_a_disk_that_refuses_many_batches_at_once_is_tried_again_soon(tmp_path: Path):
+    """The pause grows with time, not with how much waited when the disk refused."""
+    from tests.unit.capture.test_spool import files_of_at_most
+
+    rig = Rig(tmp_path)
+    rig.offer(noise(0))
+    rig.capture.pump()
+    with files_of_at_most(0):
+        for i in range(60):  # four batches
+            rig.offer(noise(1 + i))
+        rig.capture.pump()
+        assert rig.capture._pause == 1.0
+        rig.capture.pump()
+        assert rig.capture._pause == 2.0
+
+
 def test_new_settings_hold_from_the_next_window_on(tmp_path: Path):
     rig = Rig(tmp_path)
     rig.offer(noise(0))

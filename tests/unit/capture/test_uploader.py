@@ -15,6 +15,7 @@ from edge_client.contract.signing import generate_private_key, load_private_key
 from edge_client.figures import read_ledger
 from edge_client.outbox import Outbox, Sender
 from edge_client.spool import Spool
+from edge_client.spool_database import SpoolError
 from edge_client.steps import Seal
 from edge_client.uploader import Uploader
 from tests.unit.capture.device import TroubledBucket, records_in, sealed_of
@@ -240,6 +241,33 @@ def test_a_blob_that_was_altered_on_disk_is_not_sent_and_counts_as_excluded(send
     assert set(sending.stored(record)) == {1, 3}
     assert record.excluded == 1
     assert record.threshold == 0.0
+
+
+@pytest.mark.parametrize("puts", [1, 2, 3])
+def test_a_spool_that_begins_anew_while_a_window_is_being_sent_loses_nothing_of_the_new_one(
+    sending: Sending, puts: int
+):
+    """Outbox rule 5: the new epoch numbers its windows from 1 again."""
+    sending.fill(1, range(1, 9))  # three shards and a record
+    put, left = sending.bucket.put, [puts]
+
+    def remove_meanwhile(key: str, data: bytes, **more) -> None:
+        put(key, data, **more)
+        left[0] -= 1
+        if left[0] == 0:
+            shutil.rmtree(sending.folder / "spool")
+            with pytest.raises(SpoolError):
+                sending.spool.commit([])
+            assert sending.spool.next_window == 1
+            sending.spool.commit([opening(1, 100_000), seen(1, frames=2), offer(21, size=3000), offer(22, size=3000)])
+
+    sending.bucket.put = remove_meanwhile
+    with pytest.raises(SpoolError, match="began anew while window 1"):
+        sending.send_all()
+    sending.spool.commit([Seal(window=1, closed_at=CLOCK.now())])
+    sending.send_all()
+    mine = [r for r in sending.records() if r.epoch == sending.spool.epoch]
+    assert [(r.frames, set(sending.stored(r))) for r in mine] == [(2, {21, 22})]
 
 
 def test_events_and_flags_come_first_and_are_marked(sending: Sending):
