@@ -17,14 +17,26 @@ if TYPE_CHECKING:
     from edge_client.contract.errors import AndonError, BadEngine, BadImage, ConfigError
     from edge_client.engine import Engine
     from edge_client.prediction import Prediction
+    from edge_client.remote import RemoteClient
 
-__all__ = ["AndonError", "BadEngine", "BadImage", "Client", "Config", "ConfigError", "Engine", "Prediction"]
+__all__ = [
+    "AndonError",
+    "BadEngine",
+    "BadImage",
+    "Client",
+    "Config",
+    "ConfigError",
+    "Engine",
+    "Prediction",
+    "RemoteClient",
+]
 
 _HOMES = {
     "Client": "client",
     "Config": "config",
     "Engine": "engine",
     "Prediction": "prediction",
+    "RemoteClient": "remote",
 }
 
 

@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge_client.contract.errors import ConfigError
+from edge_client.memory import give_back
 from edge_client.sd_notify import notify, watchdog_seconds
 
 if TYPE_CHECKING:
     from edge_client.client import Client
     from edge_client.serving.server import Server
+
+_LOOK_SECONDS = 5.0
 
 
 def add_parser(sub: Any) -> None:
@@ -139,11 +142,17 @@ def _open(configs: list[Path]) -> "list[Client]":
 
 
 def _watch(server: "Server", stop: threading.Event) -> None:
-    """Wait for the end; meanwhile tell the service manager's watchdog, as long as it is true, that all is well."""
+    """Wait for the end. Meanwhile tell the service manager's watchdog that all is well, as long as it is true, and
+    give back the memory of engines that were exchanged.
+    """
     seconds = watchdog_seconds()
-    while not stop.wait(seconds / 3 if seconds is not None else None):
+    versions = server.service.index()
+    while not stop.wait(_LOOK_SECONDS if seconds is None else min(_LOOK_SECONDS, seconds / 3)):
         if seconds is not None and server.healthy(longest_seconds=seconds):
             notify("WATCHDOG=1")
+        if (now := server.service.index()) != versions:
+            versions = now
+            give_back()
 
 
 def _tell_ready(server: "Server", *, as_json: bool) -> None:

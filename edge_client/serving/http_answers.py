@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hmac
 import json
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from email.utils import formatdate
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qs
@@ -45,8 +48,9 @@ class Answer:
     def on_the_wire(self, *, keep_alive: bool, with_body: bool = True) -> list[Buffer]:
         """Return status line, fields and body."""
         length = sum(map(len, self.pieces))
-        head = b"%sContent-Type: %s\r\nContent-Length: %d\r\n%s%s\r\n" % (
+        head = b"%sDate: %s\r\nContent-Type: %s\r\nContent-Length: %d\r\n%s%s\r\n" % (
             _STATUS_LINES[self.status],
+            _date(int(time.time())),
             self.media_type,
             length,
             self.fields,
@@ -59,6 +63,11 @@ _STATUS_LINES = {
     status: b"HTTP/1.1 %d %s\r\n" % (status, HTTPStatus(status).phrase.encode())
     for status in (200, *(kind.value for kind in Kind))
 }
+
+
+@lru_cache(maxsize=2)
+def _date(seconds: int) -> bytes:
+    return formatdate(seconds, usegmt=True).encode()
 
 
 def prepare(head: Head, token: str | None) -> Prepared:

@@ -15,6 +15,7 @@ import socket
 import ssl
 import threading
 import time
+from collections.abc import Callable
 from functools import partial
 
 from edge_client.serving.http_answers import Answer, Prepared, answer, prepare, refused
@@ -27,7 +28,7 @@ from edge_client.serving.wire import Gone, TooSlow, Wire
 log = logging.getLogger(__name__)
 
 _BACKLOG = 128
-_RECEIVE_BUFFER = 1 << 20  # a frame fits, so that a client need not wait for the server in the middle of it
+_TURNED_AWAY = 8  # connections that are told why at the same time; more are just closed
 
 
 class HttpServer:
@@ -63,11 +64,11 @@ class HttpServer:
         self._connections = connections
         self._heads: Heads[Prepared] = Heads(partial(prepare, token=token))
         self._stopping = False
+        self._turning = threading.Semaphore(_TURNED_AWAY)
         self._lock = threading.Lock()
         self._open: dict[threading.Thread, tuple[Wire, HttpReader[Prepared]]] = {}
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._listener = socket.create_server((host, port), family=family, backlog=_BACKLOG)
-        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
         self.host, self.port = self._listener.getsockname()[:2]
         self._thread = threading.Thread(target=self._accept, name="andon-http-accept", daemon=True)
 
@@ -118,14 +119,41 @@ class HttpServer:
                 time.sleep(0.1)
                 continue
             if not self._service.counts.connected(self._connections):
-                _turn_away(sock, self._connections)
+                if not self._turning.acquire(blocking=False):
+                    sock.close()
+                elif not self._begin(self._turn_away, sock):
+                    self._turning.release()
+                    sock.close()
                 continue
-            try:
-                threading.Thread(target=self._serve, args=(sock,), name="andon-http", daemon=True).start()
-            except RuntimeError as error:  # the system gives no more threads
+            if not self._begin(self._serve, sock):
                 self._service.counts.disconnected()
-                log.warning("a connection could not be served: %s", error)
                 sock.close()
+
+    def _begin(self, work: Callable[[socket.socket], None], sock: socket.socket) -> bool:
+        """Start a connection's thread; False when the system gives no more."""
+        try:
+            threading.Thread(target=work, args=(sock,), name="andon-http", daemon=True).start()
+        except RuntimeError as error:
+            log.warning("a connection could not be served: %s", error)
+            return False
+        return True
+
+    def _turn_away(self, sock: socket.socket) -> None:
+        """Say that there are too many connections. On a thread of its own, since the client may still be sending."""
+        refusal = Refusal(
+            Kind.OVERLOADED,
+            f"{self._connections} connections are open, the most that may: use fewer, or another server",
+        )
+        try:
+            if self._tls is None:  # a handshake is more than the refusal is worth
+                wire = Wire(sock)
+                wire.write(refused(refusal).on_the_wire(keep_alive=False), time.monotonic() + 1.0)
+                wire.close(linger=True)
+        except (Gone, TooSlow):
+            pass
+        finally:
+            sock.close()
+            self._turning.release()
 
     def _serve(self, sock: socket.socket) -> None:
         """Serve one connection to its end."""
@@ -193,16 +221,3 @@ class HttpServer:
 
 def _head_of(prepared: Prepared) -> Head:
     return prepared.head
-
-
-def _turn_away(sock: socket.socket, most: int) -> None:
-    made = refused(
-        Refusal(Kind.OVERLOADED, f"{most} connections are open, the most that may: use fewer, or another server")
-    )
-    try:
-        sock.settimeout(0.2)  # the answer fits into the socket's buffer
-        sock.sendall(b"".join(made.on_the_wire(keep_alive=False)))
-    except OSError:
-        pass
-    finally:
-        sock.close()

@@ -112,13 +112,13 @@ class Server:
         return self.http.accepts and self.service.slots.longest() <= longest_seconds
 
     def stop(self, *, seconds: float = 10.0) -> None:
-        """Accept nothing more, let what runs end, refuse what waits."""
+        """Accept nothing more, and answer what has come, in at most `seconds`; then refuse what still waits."""
         self.service.ending = True
-        self.service.slots.close()
         ended = self.grpc.stop(seconds=seconds) if self.grpc is not None else None
         self.http.stop(seconds=seconds)
         if ended is not None:
             ended.wait(seconds)
+        self.service.slots.close()
 
     def _open_grpc(self, settings: ServeSettings, token: str | None) -> GrpcServer | None:
         if settings.grpc_port is None:

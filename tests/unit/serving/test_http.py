@@ -438,6 +438,43 @@ def test_stopping_answers_what_runs_and_closes_what_is_idle(client: Client):
         busy.close()
 
 
+def test_stopping_waits_for_a_request_that_is_still_arriving(client: Client):
+    data = infer(id="late")
+    with serving(client, limits=HttpLimits()) as server, connect(server) as sock:
+        sock.sendall(data[: len(data) // 2])
+        deadline = time.monotonic() + 20
+        while not any(not reader.idle for _, reader in server._still_open().values()):
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
+        stopping = threading.Thread(target=server.stop, kwargs={"seconds": 20})
+        stopping.start()
+        stopping.join(0.1)
+        sock.sendall(data[len(data) // 2 :])
+        status, fields, body = read_answer(sock)
+        assert (status, fields["connection"], json.loads(body)["id"]) == (200, "close", "late")
+        stopping.join(20)
+
+
+def test_half_a_head_sent_ahead_is_cut_off(server: HttpServer):
+    with connect(server) as sock:
+        sock.sendall(infer() + b"GET /v2 HT")
+        kept = bytearray()
+        assert read_answer(sock, kept)[0] == 200
+        assert read_answer(sock, kept)[0] == 408
+
+
+def test_what_could_not_be_stored_is_not_acknowledged(tmp_path: Path):
+    bundle = Bundle(tmp_path / "device")
+    (bundle.folder / "state").mkdir()
+    (bundle.folder / "state" / "spool").write_text("in the way")
+    with Client.from_config(bundle.config) as client, serving(client) as server:
+        body = json.dumps({"part_id": "A", "outcome": "failed"}).encode()
+        head = f"POST /v2/models/solar-cells/outcome HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+        status, fields, told = exchange(server, head.encode() + body)
+        assert (status, fields["retry-after"]) == (503, "1")
+        assert "could not be stored" in told["error"]
+
+
 def test_an_engine_that_fails_on_a_frame_is_said_so(tmp_path: Path):
     from tests.tiny_engine import tiny_engine
 
