@@ -4,7 +4,7 @@ import subprocess
 import sys
 import tempfile
 
-BENCHMARKS = ("sampler", "learning")
+BENCHMARKS = ("sampler", "spool", "learning")
 
 
 def main() -> int:
