@@ -31,7 +31,8 @@ from edge_client.spool import Spool
 from edge_client.spool_database import sync_folder, write_durably
 from edge_client.steps import Offer, Open, Seen, Step
 from edge_client.tally import Tally
-from tests.integration.capture.crash.test_cut_points import Story, check, write_image
+from tests.integration.capture.crash.disk import write_image
+from tests.integration.capture.crash.test_cut_points import Story, check
 from training.evaluate import Measure
 
 SIZE = 40_000  # bytes of a sealed sample
