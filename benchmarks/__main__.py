@@ -4,7 +4,7 @@ import subprocess
 import sys
 import tempfile
 
-BENCHMARKS = ("client_overhead", "engine", "serving", "sampler", "learning")
+BENCHMARKS = ("client_overhead", "engine", "serving", "sampler", "spool", "offline", "survival", "learning")
 
 
 def main() -> int:

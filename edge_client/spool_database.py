@@ -2,8 +2,9 @@
 damaged.
 
 1. One process owns a spool: an exclusive lock on ``lock``, held until the process ends, however it ends.
-2. A database that SQLite calls damaged is set aside whole, with its blobs, and a new epoch begins. The last such
-   folder is kept and charged to the spool's limit; blobs that would take more than half of that are not.
+2. A database that SQLite calls damaged, that is empty beside blobs or that holds what no client wrote is set aside
+   whole, with its blobs, and a new epoch begins. The last such folder is kept and charged to the spool's limit; blobs
+   that would take more than half of that are not.
 3. A spool that somebody removes while it is in use is lost, and a new one begins in its place: SQLite would go on
    writing into files that no longer have a name.
 4. An epoch's number is drawn at random: sequences and window numbers of two epochs can't be mistaken for one another,
@@ -20,6 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from edge_client.contract.errors import AndonError
+from edge_client.spool_check import what_no_client_wrote
 
 SCHEMA_VERSION = 1
 _CORRUPT = (11, 26)  # SQLITE_CORRUPT, SQLITE_NOTADB
@@ -223,6 +225,8 @@ class SpoolFiles:
             if found is None or found[0] != "ok":
                 raise _damaged(f"quick_check says {found}")
             version = connection.execute("PRAGMA user_version").fetchone()[0]
+            if version == 0 and any(self.blobs.iterdir()):
+                raise _damaged("it is empty, and blobs lie beside it")
             if version == 0:
                 epoch = int(self._new_epoch())
                 connection.executescript(
@@ -238,6 +242,8 @@ class SpoolFiles:
             row = connection.execute("SELECT value FROM meta WHERE key = 'epoch'").fetchone()
             if row is None:
                 raise _damaged("it has no epoch")
+            if nonsense := what_no_client_wrote(connection):
+                raise _damaged(nonsense)
             return connection, int(row[0])
         except BaseException:
             connection.close()

@@ -3,6 +3,7 @@
  *
  *     "<operation> <offset or flags> <length> <path>\n" and, for a write, its bytes
  *
+ * Holding: after shim_hold(1) every change waits until shim_hold(0), as on a disk that does not answer.
  * Failing: shim_fail(n, code, lasting) lets the n-th change from now fail with that errno, and all after it if lasting.
  * Entries for calls that failed are not written. Only what SQLite and Python's os module call is here.
  */
@@ -25,6 +26,7 @@ static char root[PATH_MAX];
 static size_t root_length;
 static long changes, fail_at, fail_code;
 static int fail_lasting;
+static volatile int held;
 
 #define NEXT(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
 
@@ -47,6 +49,8 @@ void shim_fail(long n, int code, int lasting) {
     fail_lasting = lasting;
     pthread_mutex_unlock(&mutex);
 }
+
+void shim_hold(int hold) { held = hold; }
 
 void shim_note(const char *text) {
     char line[64];
@@ -92,6 +96,7 @@ static void full_path(int folder, const char *path, char *full) {
 
 /* Counts a change that is about to happen; 0 when it has to fail. */
 static int may_happen(void) {
+    while (held) usleep(1000);
     changes++;
     if (fail_at && (changes == fail_at || (fail_lasting && changes > fail_at))) {
         errno = (int)fail_code;
