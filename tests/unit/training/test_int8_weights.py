@@ -34,6 +34,15 @@ def test_no_pair_of_neighbours_can_saturate_sixteen_bits(seed: int, kernel: int,
     assert 255 * largest_pair(int8.values) <= np.iinfo(np.int16).max
 
 
+def test_compensation_never_moves_a_pair_over_the_limit() -> None:
+    # Inputs that move together: an error at a strong one asks many steps of a weak one, whose pair is at the limit.
+    random = np.random.default_rng(3)
+    moving = (random.random((300, 1)) + 0.01 * random.random((300, 8))) * np.array([20.0] * 6 + [1.0] * 2)
+    weights = np.abs(random.normal(size=(400, 8))) + np.array([0.0] * 6 + [3.0] * 2)
+    scale = safe_scale(weights[:, :, None, None], depthwise=False)
+    assert 255 * largest_pair(compensated(weights, scale, moving.T @ moving)[:, :, None, None]) <= 32767
+
+
 def test_a_depthwise_channel_uses_all_eight_bits() -> None:
     weights = np.full((2, 1, 3, 3), 0.7)
     assert quantised(weights, np.zeros(2), np.ones(2), None, depthwise=True).values.max() == MOST
