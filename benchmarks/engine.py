@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from benchmarks.engines import bench_engines
 from benchmarks.frame_sets import labelled_images, solar_cells
 from benchmarks.interleave import Times, interleave, median_of, ratio
-from benchmarks.parity import Parity, parity_of
+from benchmarks.parity import SAME, Parity, parity_of
 from benchmarks.pieces import backbone, multiply_adds, peaks, preparation, runner
 from benchmarks.result import Row, tell
 from training.evaluate import Measure, clopper_pearson
@@ -106,10 +106,10 @@ def decisions(cache: Path, tiles: Path | None) -> tuple[list[Row], dict[str, Mea
         sets.append(labelled_images(tiles))
     rows, found = [], []
     for data in sets:
-        for head, parity in parity_of(data, cache).items():
-            rows += _rows(f"{data.name}, {head}", parity)
-            if head == "each its own head":
-                found.append(parity)
+        parities = parity_of(data, cache)
+        found.append(parities[SAME])
+        for what, parity in parities.items():
+            rows += _rows(f"{data.name}, {what}", parity)
     return rows, {
         name: max((_share(getattr(p, counted), p.n) for p in found), key=lambda share: share.value)
         for name, counted in (("class_flips", "classes"), ("verdict_flips", "verdicts"))
@@ -135,7 +135,7 @@ def _rows(case: str, parity: Parity) -> list[Row]:
             Row(case=f"{case}: {what}", unit="", median=share.value, low=share.low, high=share.high, n=parity.n)
         )
     for what, (float32, int8) in (("anomaly AUROC", parity.auroc), ("accuracy", parity.accuracy)):
-        for name, value in (("float", float32), ("int8", int8)):
+        for name, value in (("float", float32), ("compared", int8)):
             rows.append(Row(case=f"{case}: {what} {name}", unit="", median=value, low=value, high=value, n=parity.n))
     return rows
 

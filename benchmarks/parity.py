@@ -1,11 +1,12 @@
 """Whether the int8 engine decides as the float engine does, on frames that neither has learnt from.
 
 1. Calibration frames are drawn first and judge nothing.
-2. The rest is judged across five folds: in each, a float engine learns from the other folds' float features and an
-   int8 engine from the same frames' int8 features. So compares the loop itself: the engine that ships always learns
-   with the trunk that ships. Beside it: the float engine's head and bank on the int8 trunk, which is the arithmetic
-   alone.
-3. Two decisions differ in *class* by `decided_class`, in *verdict* where one engine passes what the other rejects.
+2. The rest is judged across five folds, each by engines that learnt from the other four. What int8 changes is one
+   engine (head, bank, thresholds) on the float trunk against the same on the int8 trunk.
+3. The engine that ships learns with the trunk that ships, so beside it: a float engine against an int8 engine that
+   learnt from int8 features. That difference holds what int8 changes and what learning anew changes. How much the
+   second is alone shows a float engine that learnt anew, with another seed: nothing of it is int8.
+4. Two decisions differ in *class* by `decided_class`, in *verdict* where one engine passes what the other rejects.
    The stricter counts are beside them: a verdict of any kind that differs, `unsure` included, and the side of the
    threshold, as if there were no band of `unsure`.
 """
@@ -32,6 +33,8 @@ from training.quantize import CALIBRATION_FRAMES, int8_trunk
 from training.trunk import Embedded, Trunk, float_trunk
 
 _FOLDS = 5
+#: The same engine on the int8 trunk; an engine that learnt on it; a float engine that learnt anew.
+COMPARED = SAME, LEARNT_ON_INT8, LEARNT_ANEW = "same engine on int8", "learnt on int8", "learnt anew in float"
 Rows = NDArray[np.int64]
 
 
@@ -93,7 +96,7 @@ def parity_of(data: LabelledFrames, cache: Path, *, seed: int = 0) -> dict[str, 
         seed: Of the calibration frames and folds.
 
     Returns:
-        By the name of what is compared: `each its own head` and `the float head on int8 features`.
+        By what is compared with the float engine: one of `COMPARED`.
     """
     random = np.random.default_rng(seed)
     rows = random.permutation(len(data.frames))
@@ -102,7 +105,8 @@ def parity_of(data: LabelledFrames, cache: Path, *, seed: int = 0) -> dict[str, 
     small = int8_trunk(plain, [data.frames[i] for i in calibration], cache)
     embedded = {trunk.variant: _embed(trunk, data, cache) for trunk in (plain, small)}
     fold = random.permutation(len(judged)) % _FOLDS
-    parts: dict[str, list[_Answers]] = {"float": [], "own": [], "float head": []}
+    float32: list[_Answers] = []
+    others: dict[str, list[_Answers]] = {name: [] for name in COMPARED}
     order = []
     with threadpool_limits(1):
         for k in range(_FOLDS):
@@ -110,15 +114,13 @@ def parity_of(data: LabelledFrames, cache: Path, *, seed: int = 0) -> dict[str, 
             order.append(held)
             by_float = _fit(data, plain, embedded["fp32"], rest)
             by_int8 = _fit(data, small, embedded["int8"], rest)
-            parts["float"].append(_answer(data, by_float, embedded["fp32"], held))
-            parts["own"].append(_answer(data, by_int8, embedded["int8"], held))
-            parts["float head"].append(_answer(data, by_float, embedded["int8"], held))
-    truth = data.labels[np.concatenate(order)]
-    float32, own, float_head = (_together(parts[name]) for name in ("float", "own", "float head"))
-    return {
-        "each its own head": _compare(float32, own, truth, data.classes),
-        "the float head on int8 features": _compare(float32, float_head, truth, data.classes),
-    }
+            anew = _fit(data, plain, embedded["fp32"], rest, seed=1)
+            float32.append(_answer(data, by_float, embedded["fp32"], held))
+            others[SAME].append(_answer(data, by_float, embedded["int8"], held))
+            others[LEARNT_ON_INT8].append(_answer(data, by_int8, embedded["int8"], held))
+            others[LEARNT_ANEW].append(_answer(data, anew, embedded["fp32"], held))
+    truth, reference = data.labels[np.concatenate(order)], _together(float32)
+    return {name: _compare(reference, _together(parts), truth, data.classes) for name, parts in others.items()}
 
 
 def _embed(trunk: Trunk, data: LabelledFrames, cache: Path) -> Embedded:
@@ -130,7 +132,7 @@ def _embed(trunk: Trunk, data: LabelledFrames, cache: Path) -> Embedded:
         return Embedded(features=arrays["features"], patches=arrays["patches"])
 
 
-def _fit(data: LabelledFrames, trunk: Trunk, embedded: Embedded, rows: Rows) -> tuple[Learnt, Bank]:
+def _fit(data: LabelledFrames, trunk: Trunk, embedded: Embedded, rows: Rows, seed: int = 0) -> tuple[Learnt, Bank]:
     names = np.array([hashlib.sha256(str(i).encode()).hexdigest()[:16] for i in rows])
     examples = Examples(
         ids=names,
@@ -151,6 +153,7 @@ def _fit(data: LabelledFrames, trunk: Trunk, embedded: Embedded, rows: Rows) -> 
             patches=embedded.patches[rows],
             selftest_images=[],
             plans=[DEFAULT],
+            seed=seed,
         )
     )
     return learnt, bank

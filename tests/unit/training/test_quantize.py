@@ -1,0 +1,76 @@
+"""What becomes of a small real trunk in int8, and the rule for float layers."""
+
+from collections.abc import Callable
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge_client.contract.onnx_check import ALLOWED_OPERATORS
+from training.channel_ranges import equalising_scales, observe
+from training.network_graph import NetworkGraph
+from training.qdq_graph import int8_graph
+from training.quantize import choose_float_layers, feature_error, quantize
+from training.trunk import Trunk, stamp
+
+
+@pytest.fixture(scope="module")
+def frames(make_picture: Callable[..., np.ndarray]) -> list[np.ndarray]:
+    return [make_picture(i, i % 3) for i in range(24)]
+
+
+@given(
+    errors=st.dictionaries(st.integers(min_value=0, max_value=9), st.floats(min_value=0, max_value=1), min_size=1),
+    most=st.floats(min_value=0, max_value=1),
+)
+def test_the_fewest_float_layers_that_are_good_enough_are_chosen_else_the_best(
+    errors: dict[int, float], most: float
+) -> None:
+    chosen = choose_float_layers(errors, most)
+    if min(errors.values()) <= most:
+        assert errors[chosen] <= most
+        assert all(error > most for layers, error in errors.items() if layers < chosen)
+    else:
+        assert errors[chosen] == min(errors.values())
+
+
+def test_an_error_that_is_always_the_same_costs_nothing() -> None:
+    plain = np.random.default_rng(0).normal(size=(40, 6)).astype(np.float32)
+    assert feature_error(plain, plain + np.float32(3.0)) == pytest.approx(0.0, abs=1e-5)
+    noise = np.random.default_rng(1).normal(size=(40, 6)).astype(np.float32)
+    assert 0.07 < feature_error(plain, plain + np.float32(0.1) * noise) < 0.11
+
+
+def test_the_int8_trunk_answers_nearly_as_the_float_one_and_the_same_each_time(
+    trunk: Trunk, frames: list[np.ndarray]
+) -> None:
+    small = quantize(trunk, frames)
+    assert small.variant == "int8"
+    assert quantize(trunk, frames).onnx == small.onnx
+    assert feature_error(trunk.run(frames).features, small.run(frames).features) < 0.1
+    model = onnx.load_model_from_string(small.onnx)
+    onnx.checker.check_model(model, full_check=True)
+    assert {node.op_type for node in model.graph.node} <= ALLOWED_OPERATORS
+    assert sum(node.op_type == "QuantizeLinear" for node in model.graph.node) == 3
+
+
+def test_no_frames_are_refused(trunk: Trunk) -> None:
+    with pytest.raises(ValueError, match="no frames to calibrate"):
+        quantize(trunk, [])
+
+
+@pytest.mark.parametrize("float_layers", [0, 1])
+def test_channels_of_any_scale_give_the_same_network(trunk: Trunk, frames: list[np.ndarray], float_layers: int) -> None:
+    # Scaling channels up and down again changes what the bytes say, never what the network means.
+    network = NetworkGraph(onnx.load_model_from_string(trunk.onnx))
+    ranges = observe(network, frames)
+    scales = equalising_scales(network, ranges, float_layers=float_layers)
+    last = network.convolutions[-1].output
+    scales[last] = np.linspace(1.0, 3.0, len(scales[last]))
+    model = int8_graph(network, ranges, scales, float_layers=float_layers)
+    small = Trunk.load(stamp(model, {**trunk.facts, "variant": "int8"}))
+    plain, answered = trunk.run(frames), small.run(frames)
+    assert feature_error(plain.features, answered.features) < 0.15
+    assert np.abs(plain.patches - answered.patches).max() < 0.1 * np.abs(plain.patches).max()
