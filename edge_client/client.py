@@ -380,7 +380,9 @@ class Client:
         look = self._unchanged.look(batch[0], part_id=parts[0], engine_sha256=self._slot.engine.sha256)
         if look.answer is not None:
             before, engine = look.answer
-            told = replace(before, sample_id=secrets.token_hex(16), latency_ms=0.0, repeated=True, advisory=self.advisory)
+            told = replace(
+                before, sample_id=secrets.token_hex(16), latency_ms=0.0, repeated=True, advisory=self.advisory
+            )
             return [told], engine
         predictions, engine = self._inspect(batch, parts)
         self._unchanged.remember(look, (predictions[0], engine), engine_sha256=engine.sha256)
