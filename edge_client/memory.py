@@ -7,11 +7,17 @@ while. Trimming returns them.
 
 import contextlib
 import ctypes
+import gc
 import sys
 
 
 def give_back() -> bool:
-    """Trim the heap; False where the C library cannot (it is not glibc)."""
+    """Collect what only reference cycles hold, an old engine among it, and trim the heap.
+
+    Returns:
+        False where the C library cannot trim (it is not glibc).
+    """
+    gc.collect()
     if sys.platform != "linux":
         return False
     with contextlib.suppress(OSError, AttributeError):
