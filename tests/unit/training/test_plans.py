@@ -1,4 +1,3 @@
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -6,7 +5,6 @@ import pytest
 
 from edge_client.contract.engine_metadata import ClassInfo, Kind
 from training.examples import BadExamples, Examples
-from training.fit import FitRequest
 from training.plans import DEFAULT, Plan, choose_plan, distinct, train_head
 from training.prior import target_prior
 from training.rebalance import Rebalance
@@ -128,7 +126,7 @@ def test_the_field_prior_is_weighed_by_inclusion_probabilities() -> None:
     assert prior[1] == pytest.approx(1000 / 13000, abs=0.01)
 
 
-def test_examples_whose_columns_disagree_are_refused_by_name(make_request: Callable[..., FitRequest]) -> None:
+def test_examples_whose_columns_disagree_are_refused_by_name() -> None:
     good = examples(10)
     with pytest.raises(BadExamples, match="10 ids and 9 labels"):
         replace(good, labels=good.labels[:9])
