@@ -7,6 +7,7 @@ time when the local clock is off (`server_time`).
 """
 
 import os
+import stat
 import socket
 import tempfile
 from collections.abc import Iterator
@@ -343,12 +344,14 @@ class DirectoryBucket:
         """Tell about an object, or None where there is none."""
         path = self._path(key)
         try:
-            if not path.is_file():
-                return None
-            stat = path.stat()
+            found = path.stat()  # one call: another process may remove the file between two
+        except (FileNotFoundError, NotADirectoryError):
+            return None
         except OSError as error:
             raise Unavailable(f"{path} cannot be read: {error}") from error
-        return ObjectInfo(key=key, bytes=stat.st_size, modified=datetime.fromtimestamp(stat.st_mtime, UTC))
+        if not stat.S_ISREG(found.st_mode):
+            return None
+        return ObjectInfo(key=key, bytes=found.st_size, modified=datetime.fromtimestamp(found.st_mtime, UTC))
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """Yield the objects whose key begins with `prefix`, in key order."""
