@@ -7,8 +7,8 @@ time when the local clock is off (`server_time`).
 """
 
 import os
-import stat
 import socket
+import stat
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
