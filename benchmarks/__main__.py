@@ -1,21 +1,64 @@
-"""``python -m benchmarks``: run every benchmark, one after another."""
+"""``python -m benchmarks``: run the benchmarks, one after another, and write the page of the documentation.
 
+    python -m benchmarks [NAME ...] [--cache DIR] [--page docs/benchmarks.md] [--keep DIR] [--tiles PATH]
+
+Half an hour and more on two cores. With `--keep` each outcome stays as a JSON file in that folder and is not measured
+again when it is there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
 import subprocess
 import sys
 import tempfile
+from pathlib import Path
 
-BENCHMARKS = ("client_overhead", "engine", "serving", "sampler", "spool", "offline", "survival", "learning")
+from benchmarks.page import page
+
+BENCHMARKS = ("client_overhead", "engine", "serving", "sampler", "spool", "offline", "survival")
+PLAIN = ("learning",)  # prints a table of stories, no figures
 
 
 def main() -> int:
     """Run them; the exit code is that of the first that fails."""
-    with tempfile.TemporaryDirectory(prefix="andon-bench-") as cache:  # the cells are embedded once for all
-        for name in BENCHMARKS:
-            print(f"== {name}", flush=True)
-            command = [sys.executable, "-m", f"benchmarks.{name}", "--cache", cache]
-            code = subprocess.run(command, check=False).returncode
-            if code:
-                return code
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", choices=[*BENCHMARKS, *PLAIN, []], metavar="NAME", help="default: all")
+    parser.add_argument(
+        "--cache", type=Path, help="folder for embeddings, engines and peers (default: a temporary one)"
+    )
+    parser.add_argument("--page", type=Path, help="write the outcomes to this Markdown file")
+    parser.add_argument("--keep", type=Path, help="folder for each outcome's JSON")
+    parser.add_argument("--tiles", type=Path, help="images with an index.csv: the engine's decisions on them too")
+    args = parser.parse_args()
+    names = args.names or [*BENCHMARKS, *PLAIN]
+    with tempfile.TemporaryDirectory(prefix="andon-bench-") as folder:  # the cells are embedded once for all
+        cache, keep = args.cache or Path(folder), args.keep or Path(folder)
+        keep.mkdir(parents=True, exist_ok=True)
+        outcomes = []
+        for name in names:
+            print(f"== {name}", file=sys.stderr, flush=True)
+            command = ["-m", f"benchmarks.{name}", "--cache", str(cache)]
+            if name == "engine" and args.tiles:
+                command += ["--tiles", str(args.tiles)]
+            if name in PLAIN:
+                code = subprocess.run([sys.executable, *command], check=False).returncode
+                if code:
+                    return code
+                continue
+            file = keep / f"{name}.json"
+            if not file.exists():
+                done = subprocess.run([sys.executable, *command, "--json"], check=False, stdout=subprocess.PIPE)
+                if done.returncode:
+                    return done.returncode
+                file.write_bytes(done.stdout)
+            outcomes.append(json.loads(file.read_text()))
+            for figure, told in outcomes[-1]["figures"].items():
+                print(f"{name}.{figure} = {told['value']:.4g} [{told['low']}, {told['high']}], n = {told['n']}")
+        if args.page and outcomes:
+            args.page.write_text(page(outcomes))
+            print(f"written to {args.page}")
     return 0
 
 

@@ -1,0 +1,43 @@
+"""The benchmarks as a page of the documentation: made from their JSON, never by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+_HEAD = """# Benchmarks
+
+Made by `python -m benchmarks --page docs/benchmarks.md` (`make bench`) from what each benchmark prints with `--json`;
+each stands in its own module, whose first lines say what is measured and beside what. Peers run in the same run, in
+turns. Rows: median of n runs and their 5 and 95 % quantiles. Figures: a value with its interval.
+"""
+
+
+def page(outcomes: Sequence[Mapping[str, Any]]) -> str:
+    """Write the page from what benchmarks printed with ``--json``."""
+    parts = [_HEAD]
+    for outcome in outcomes:
+        name, where = outcome["benchmark"], outcome["machine"]
+        parts.append(
+            f"\n## {name}\n\n`python -m benchmarks.{name} --json` on {where['processor']}, "
+            f"{where['cores']} cores, Python {where['python']}.\n"
+        )
+        parts.append("| figure | value | interval | n |\n|---|---|---|---|")
+        for figure, told in outcome["figures"].items():
+            spread = "" if told["low"] is None else f"[{_number(told['low'])}, {_number(told['high'])}]"
+            parts.append(f"| {_cell(figure)} | {_number(told['value'])} | {spread} | {told['n']} |")
+        parts.append("\n| case | median | 5 % to 95 % | unit | n |\n|---|---|---|---|---|")
+        for row in outcome["rows"]:
+            spread = f"[{_number(row['low'])}, {_number(row['high'])}]"
+            parts.append(
+                f"| {_cell(row['case'])} | {_number(row['median'])} | {spread} | {_cell(row['unit'])} | {row['n']} |"
+            )
+    return "\n".join(parts) + "\n"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")

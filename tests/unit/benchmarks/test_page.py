@@ -1,0 +1,19 @@
+"""The page of benchmarks says what they printed, with its spread and n."""
+
+from benchmarks.page import page
+
+
+def test_a_page_has_each_figure_and_row_with_spread_and_n():
+    text = page(
+        [
+            {
+                "benchmark": "spool",
+                "machine": {"processor": "P", "cores": 2, "python": "3.11"},
+                "rows": [{"case": "a|b", "unit": "1/s", "median": 1234.5, "low": 0.25, "high": 98765.4, "n": 7}],
+                "figures": {"lost": {"value": 0.0, "low": 0.0, "high": 0.0, "n": 1958}},
+            }
+        ]
+    )
+    assert "`python -m benchmarks.spool --json` on P, 2 cores, Python 3.11." in text
+    assert "| lost | 0 | [0, 0] | 1958 |" in text
+    assert "| a\\|b | 1234 | [0.25, 98,765] | 1/s | 7 |" in text
