@@ -1,4 +1,4 @@
-"""``state/run.json``: what ``andon-edge run`` tells of itself every second, for `status`, supervisors and people."""
+"""``state/run.json``: what `run` and `serve` tell of themselves every second, for `status`, supervisors and people."""
 
 import json
 import logging

@@ -13,6 +13,7 @@ from edge_client.memory import give_back
 from edge_client.sd_notify import notify, watchdog_seconds
 
 if TYPE_CHECKING:
+    from edge_client.cli.run_file import RunFile
     from edge_client.client import Client
     from edge_client.serving.server import Server
 
@@ -85,6 +86,7 @@ def add_parser(sub: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serve until a signal comes."""
+    from edge_client.cli.run_file import RunFile
     from edge_client.serving.http_reader import HttpLimits
     from edge_client.serving.server import Server, ServeSettings
 
@@ -111,6 +113,9 @@ def run(args: argparse.Namespace) -> int:
         slots=args.slots or max(client.runtime.slots for client in clients),
         max_batch=args.max_batch or max(client.runtime.batch for client in clients),
     )
+    files = [RunFile(client) for client in clients]
+    # a thread of its own: a disk that hangs must not keep the watchdog waiting
+    teller = threading.Thread(target=_tell, args=(files, stop), name="andon-tell", daemon=True)
     try:
         try:
             server = Server(clients, settings)
@@ -119,21 +124,40 @@ def run(args: argparse.Namespace) -> int:
         server.start()
         _tell_ready(server, as_json=args.json)
         notify("READY=1")
+        teller.start()
         _watch(server, stop)
         notify("STOPPING=1")
         server.stop(seconds=args.stop_seconds)
     finally:
-        for client in clients:
+        stop.set()
+        if teller.is_alive():
+            teller.join(timeout=2.0)
+        for client, file in zip(clients, files, strict=True):
+            file.tell(done=True)
             client.close(flush_seconds=args.flush_seconds)
     return 0
 
 
+def _tell(files: "list[RunFile]", stop: threading.Event) -> None:
+    """Write each inspection's ``state/run.json`` every second, for `andon-edge status`."""
+    while True:
+        for file in files:
+            file.tell()
+        if stop.wait(1.0):
+            return
+
+
 def _open(configs: list[Path]) -> "list[Client]":
+    """Open a client for each inspection: engines run as is best for many requests, and metrics are the server's."""
     from edge_client.client import Client
+    from edge_client.config import Config
 
     clients: list[Client] = []
     try:
-        clients.extend(map(Client.from_config, configs))
+        for path in configs:
+            config = Config.load(path)
+            inspection = replace(config.inspection, goal="throughput")
+            clients.append(Client(replace(config, inspection=inspection, metrics=replace(config.metrics, port=0))))
     except BaseException:
         for client in clients:
             client.close(flush_seconds=0)

@@ -144,6 +144,12 @@ def test_a_remote_client_answers_as_the_client_does(served: Served):
         remote.predict(BRIGHT)
 
 
+def told_by_status(line: Line) -> Any:
+    words = [sys.executable, "-m", "edge_client.cli", "status", "--config", str(line.config), "--json"]
+    told = json.loads(subprocess.run(words, check=True, capture_output=True).stdout)
+    return {**told, "run": told["run"] or {"answered": 0}}
+
+
 def test_sigterm_answers_what_runs_and_what_was_captured_arrives(tmp_path: Path):
     line = Line(tmp_path / "line-1", tiny_engine(inspection=INSPECTION))
     with Served([line.config], "--slots", "1") as served:
@@ -163,7 +169,10 @@ def test_sigterm_answers_what_runs_and_what_was_captured_arrives(tmp_path: Path)
         for thread in threads:
             thread.join(60)
         assert answers == [200] * 5
+        wait_until(lambda: told_by_status(line)["run"]["answered"] == 5, seconds=30, what="its answers in the status")
+        assert told_by_status(line)["running"]
         assert served.stop() == 0
+    assert (told_by_status(line)["running"], told_by_status(line)["run"]["done"]) == (False, True)
     assert sum(record.frames for record in records_in(line.bucket, line.public_key)) == 5
 
 
