@@ -35,7 +35,7 @@ from training.evaluate import Measure
 SIDE = 224
 FRAMES_A_BLOCK = 50
 IN_FLIGHT = 8
-WARM_UP = 400
+WARM_UP = 2000
 Floats = NDArray[np.float64]
 
 

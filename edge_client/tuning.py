@@ -13,7 +13,7 @@ import statistics
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -96,7 +96,9 @@ def tune(
         if s * t <= machine.cores
     ]
     timed = _time([*alone, *side_by_side], engines, frames, rounds, seconds, clock, tell)
-    single = _fewest(alone, timed)
+    fewest = _fewest(alone, timed)
+    # frames submitted side by side still find every core
+    single = replace(fewest, slots=max(1, machine.cores // fewest.threads))
     fastest = max([*alone, *side_by_side], key=lambda way: _rate(timed[way]))
     batched = [
         Runtime(provider=fastest.provider, threads=fastest.threads, slots=fastest.slots, batch=b) for b in _BATCHES
