@@ -7,7 +7,7 @@ export PYTHONDONTWRITEBYTECODE ?=
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := 1
 
-.PHONY: help setup demo test test-swift check unit bench wheel clean lane-flows lane-parts
+.PHONY: help setup demo test test-swift check unit bench wheel clean lane-flows lane-edge lane-parts
 help:
 	@echo "make demo    the whole loop on real images: a model breaks, and heals (some minutes after set-up)"
 	@echo "make test    every check and test (at most 15 minutes on 2 cores)"
@@ -34,16 +34,19 @@ check: setup
 unit: setup
 	$(BIN)/python -m pytest tests/unit -q -n 2
 
-# Two lanes side by side: most of their time is waiting for servers. The whole loop comes last, alone.
+# Three lanes side by side: most of their time is waiting for servers. The whole loop comes last, alone.
 test: check
-	@$(MAKE) --no-print-directory -j2 -O lane-flows lane-parts
+	@$(MAKE) --no-print-directory -j3 -O lane-flows lane-edge lane-parts
 	$(BIN)/python -m pytest tests/acceptance -q
 
-FLOWS := tests/integration/flows tests/integration/training tests/integration/gate
+FLOWS := tests/integration/flows tests/integration/gate
+EDGE := tests/integration/capture tests/integration/serving tests/integration/updates
 lane-flows:
 	$(BIN)/python -m pytest $(FLOWS) -q
+lane-edge:
+	$(BIN)/python -m pytest $(EDGE) -q
 lane-parts:
-	$(BIN)/python -m pytest tests/integration $(FLOWS:%=--ignore=%) -q
+	$(BIN)/python -m pytest tests/integration $(FLOWS:%=--ignore=%) $(EDGE:%=--ignore=%) -q
 
 # Apart from `test`: the packages take longer to install than all else that is needed from Debian.
 SWIFT := swift-proxy swift-account swift-container swift-object memcached

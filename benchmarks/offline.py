@@ -281,7 +281,7 @@ def live(week: Week, folder: Path, *, draw: Callable[[], float] = draw_from_os) 
                 truth.totals[day, "large frames" if large else "small frames"] += 1
                 truth.bytes += len(image)
                 weighed = weigher.weigh(
-                    probabilities=np.fromiter(prediction.probabilities.values(), dtype=np.float32),
+                    probabilities=list(prediction.probabilities.values()),
                     anomaly=prediction.anomaly,
                     embedding=prediction.embedding,
                     metadata=metadata,
