@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge_client.contract.errors import ConfigError
-from edge_client.memory import give_back
+from edge_client.memory import give_back, map_large_blocks
 from edge_client.sd_notify import notify, watchdog_seconds
 
 if TYPE_CHECKING:
@@ -105,6 +105,7 @@ def run(args: argparse.Namespace) -> int:
         connections=args.connections,
         limits=HttpLimits(body_bytes=args.max_body),
     )
+    map_large_blocks()
     clients = _open(args.config or [Path("andon.toml")])
     settings = replace(
         settings,
