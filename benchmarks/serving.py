@@ -3,7 +3,8 @@
 The same engine file and the same frames everywhere, one thread a run, the load generator on the same machine. Ours has
 all features on: capture, counters, updates, part ids. Each peer answers over HTTP at its own best setting, which is
 found in a short sweep first. In each round every case is measured once, in an order that is drawn anew; a peer whose
-turn it is not is stopped (SIGSTOP), so that it takes no time from the others.
+turn it is not is stopped (SIGSTOP), so that it takes no time from the others. All of it takes about five minutes once
+the engines and the peers' environments are made.
 
 With ``--swaps N`` it measures something else: N exchanges of the engine under load at 8 connections. A release is
 downloaded, tried in a child process and swapped in, one after the other; what counts is how many requests fail, p99
@@ -266,8 +267,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.serving", description=__doc__)
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     parser.add_argument("--cache", type=Path, metavar="DIR", help="keeps engines and the peers' environments")
-    parser.add_argument("--rounds", type=int, default=8, help="how often each case is measured (default: 8)")
-    parser.add_argument("--seconds", type=float, default=3.0, help="of one measurement (default: 3)")
+    parser.add_argument("--rounds", type=int, default=5, help="how often each case is measured (default: 5)")
+    parser.add_argument("--seconds", type=float, default=2.5, help="of one measurement (default: 2.5)")
     parser.add_argument("--no-peers", action="store_true", help="leave LitServe and MLServer out")
     parser.add_argument("--swaps", type=int, metavar="N", help="exchange the engine N times under load instead")
     args = parser.parse_args()

@@ -72,6 +72,30 @@ def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uin
     return np.ascontiguousarray(pixels)
 
 
+def check_encoded_size(data: bytes, *, max_pixels: int) -> None:
+    """Check how many pixels an encoded image has, by its header alone. What can't be read is left to `decode_image`.
+
+    Raises:
+        BadImage: More than `max_pixels`.
+    """
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            width, height = image.size
+    except Exception:  # noqa: BLE001 -- Pillow raises a dozen classes on damage, and decoding says which
+        return
+    check_pixels(width, height, max_pixels=max_pixels)
+
+
+def check_pixels(width: int, height: int, *, max_pixels: int) -> None:
+    """Check a frame's size.
+
+    Raises:
+        BadImage: More than `max_pixels`.
+    """
+    if width * height > max_pixels:
+        raise BadImage(f"frame is {width} x {height} pixels: at most {max_pixels} pixels are inspected here; crop it")
+
+
 def _check_header(image: Any, max_pixels: int) -> None:
     width, height = image.size
     if width < 1 or height < 1 or max(width, height) > MAX_SIDE or width * height > min(max_pixels, MAX_PIXELS):

@@ -16,6 +16,7 @@ from edge_client.cli.stream_line import StreamLine
 from edge_client.client import Client
 from edge_client.config import Config
 from edge_client.contract.errors import ConfigError
+from edge_client.memory import map_large_blocks
 from edge_client.sd_notify import notify
 from edge_client.sources.folder import Folder, reference_frames
 from edge_client.sources.opening import open_source, read_name
@@ -91,6 +92,7 @@ def add_parser(sub: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Inspect until the source ends or a signal comes."""
+    map_large_blocks()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

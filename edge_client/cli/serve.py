@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge_client.contract.errors import ConfigError
-from edge_client.memory import give_back
+from edge_client.memory import give_back, map_large_blocks
 from edge_client.sd_notify import notify, watchdog_seconds
 
 if TYPE_CHECKING:
@@ -74,6 +74,20 @@ def add_parser(sub: Any) -> None:
         "--max-body", type=_from(1024), default=64 << 20, metavar="BYTES", help="largest request (default: 64 MiB)"
     )
     much.add_argument(
+        "--max-bodies",
+        type=_from(1024),
+        default=256 << 20,
+        metavar="BYTES",
+        help="requests of all HTTP connections together (default: 256 MiB)",
+    )
+    much.add_argument(
+        "--max-pixels",
+        type=_from(1),
+        default=12_000_000,
+        metavar="N",
+        help="largest frame, width x height (default: 12000000)",
+    )
+    much.add_argument(
         "--connections", type=_from(1), default=64, metavar="N", help="HTTP connections at once (default: 64)"
     )
     much.add_argument(
@@ -105,8 +119,10 @@ def run(args: argparse.Namespace) -> int:
         deadline_seconds=args.deadline_ms / 1e3,
         max_wait_ms=args.max_wait_ms,
         connections=args.connections,
-        limits=HttpLimits(body_bytes=args.max_body),
+        limits=HttpLimits(body_bytes=args.max_body, bodies_bytes=args.max_bodies),
+        max_pixels=args.max_pixels,
     )
+    map_large_blocks()
     clients = _open(args.config or [Path("andon.toml")])
     settings = replace(
         settings,

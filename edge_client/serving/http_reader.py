@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic
 
+from edge_client.serving.body_budget import Account, BodyBudget
 from edge_client.serving.http_head import Head, HeadParser, Heads, Prepared
 from edge_client.serving.problems import Kind, Refusal, bad
 from edge_client.serving.wire import TooSlow, Wire
@@ -34,6 +35,7 @@ class HttpLimits:
     Attributes:
         head_bytes: Most bytes of request line and fields.
         body_bytes: Most bytes of a body, also once it is decompressed.
+        bodies_bytes: Most bytes of the bodies of all connections at once.
         head_seconds: For a head, from its first byte.
         body_seconds: For a body, and then a second for each `least_bytes_per_second`.
         idle_seconds: Between requests.
@@ -42,6 +44,7 @@ class HttpLimits:
 
     head_bytes: int = 16_384
     body_bytes: int = 64 << 20
+    bodies_bytes: int = 256 << 20
     head_seconds: float = 10.0
     body_seconds: float = 10.0
     least_bytes_per_second: int = 65_536
@@ -57,11 +60,18 @@ class HttpReader(Generic[Prepared]):
         heads: Parses heads.
         head_of: Gives the head of what `heads` prepared.
         limits: Bounds.
+        budget: Of the bodies of all connections; without one there is none but `limits`.
     """
 
     def __init__(
-        self, wire: Wire, heads: Heads[Prepared], head_of: Callable[[Prepared], Head], limits: HttpLimits
+        self,
+        wire: Wire,
+        heads: Heads[Prepared],
+        head_of: Callable[[Prepared], Head],
+        limits: HttpLimits,
+        budget: BodyBudget | None = None,
     ) -> None:
+        self._account = Account(budget or BodyBudget(2 * limits.body_bytes), free=_FIRST_BUFFER)
         self._wire = wire
         self._heads = heads
         self._head_of = head_of
@@ -81,6 +91,7 @@ class HttpReader(Generic[Prepared]):
             Gone: The connection broke.
         """
         self._forget_used()
+        self._account.clear()
         self.idle = True
         end = self._read_head()
         if end < 0:
@@ -92,6 +103,7 @@ class HttpReader(Generic[Prepared]):
         total = end + head.length
         if head.length > self._limits.body_bytes:
             raise self._too_large(head.length)
+        self._account.hold(head.length)
         if self._filled < total:
             if head.expects:
                 self._wire.write([_CONTINUE], time.monotonic() + self._limits.write_seconds)
@@ -99,6 +111,10 @@ class HttpReader(Generic[Prepared]):
             self._fill(total, head.length)
         self._used = total
         return prepared, self._decompressed(head, self._view[end:total])
+
+    def close(self) -> None:
+        """Give back what the last request was charged."""
+        self._account.clear()
 
     def _forget_used(self) -> None:
         rest = self._filled - self._used
@@ -179,6 +195,7 @@ class HttpReader(Generic[Prepared]):
                 raise self._too_large(len(parser.body))
             if received > 2 * self._limits.body_bytes + (1 << 20):  # chunks of one byte, or endless trailers
                 raise self._too_large(received)
+            self._account.hold(len(parser.body))
             if parser.complete:
                 self.ambiguous = parser.messages > 1
                 return memoryview(bytes(parser.body))
@@ -196,6 +213,7 @@ class HttpReader(Generic[Prepared]):
             return body
         if coding.lower() not in ("gzip", "deflate"):
             raise Refusal(Kind.MEDIA_TYPE, f"Content-Encoding is {coding!r:.60}: expected gzip, deflate or none")
+        self._account.hold(len(body) + self._limits.body_bytes)  # it is not known how large it becomes
         inflate = zlib.decompressobj(47)  # either, by its first bytes
         try:
             plain = inflate.decompress(body, self._limits.body_bytes)
@@ -205,6 +223,7 @@ class HttpReader(Generic[Prepared]):
             raise self._too_large(len(plain) + 1)
         if not inflate.eof:
             raise bad("the compressed body is cut short")
+        self._account.hold(len(body) + len(plain))
         return memoryview(plain)
 
     def _too_large(self, size: int) -> Refusal:

@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 
+from edge_client.serving.body_budget import BodyBudget
 from edge_client.serving.http_answers import Answer, Prepared, answer, prepare, refused
 from edge_client.serving.http_head import Head, Heads
 from edge_client.serving.http_reader import HttpLimits, HttpReader
@@ -62,6 +63,7 @@ class HttpServer:
         self._tls = tls
         self._limits = limits or HttpLimits()
         self._connections = connections
+        self._budget = BodyBudget(self._limits.bodies_bytes)
         self._heads: Heads[Prepared] = Heads(partial(prepare, token=token))
         self._stopping = False
         self._turning = threading.Semaphore(_TURNED_AWAY)
@@ -77,6 +79,11 @@ class HttpServer:
         """Where it is."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{'https' if self._tls is not None else 'http'}://{host}:{self.port}"
+
+    @property
+    def bodies_held(self) -> int:
+        """Bytes of bodies that are held for requests under way."""
+        return self._budget.held
 
     @property
     def accepts(self) -> bool:
@@ -164,7 +171,7 @@ class HttpServer:
                 sock.settimeout(self._limits.head_seconds)
                 sock = self._tls.wrap_socket(sock, server_side=True)
             wire = Wire(sock)
-            reader = HttpReader(wire, self._heads, _head_of, self._limits)
+            reader = HttpReader(wire, self._heads, _head_of, self._limits, self._budget)
             with self._lock:
                 self._open[threading.current_thread()] = (wire, reader)
             while self._one(wire, reader):
@@ -175,7 +182,9 @@ class HttpServer:
             log.exception("a connection failed")
         finally:
             with self._lock:
-                self._open.pop(threading.current_thread(), None)
+                served = self._open.pop(threading.current_thread(), None)
+            if served is not None:
+                served[1].close()
             self._service.counts.disconnected()
             if wire is None:
                 sock.close()

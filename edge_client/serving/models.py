@@ -12,10 +12,13 @@ import numpy as np
 
 from edge_client.client import Client
 from edge_client.contract.errors import BadEngine, BadImage, ConfigError
+from edge_client.images import check_encoded_size, check_pixels
 from edge_client.prediction import Prediction
 from edge_client.serving.inference import OUTPUTS, InferCall
 from edge_client.serving.problems import Kind, Refusal, bad
 
+# An engine takes some hundred bytes a pixel while it runs: a 64-megapixel frame costs gigabytes.
+MAX_PIXELS = 12_000_000
 REMEMBERED = 1024  # predictions that can be flagged by their sample id
 PLATFORM = "onnxruntime_onnx"
 
@@ -29,9 +32,18 @@ class Model:
         client: What inspects.
         predict: `client.predict`, or what gathers calls into batches before it.
         remembered: How many predictions are kept for `flag`.
+        max_pixels: Largest width x height of a frame that is inspected.
     """
 
-    def __init__(self, client: Client, *, predict: Predict | None = None, remembered: int = REMEMBERED) -> None:
+    def __init__(
+        self,
+        client: Client,
+        *,
+        predict: Predict | None = None,
+        remembered: int = REMEMBERED,
+        max_pixels: int = MAX_PIXELS,
+    ) -> None:
+        self._max_pixels = max_pixels
         self.client = client
         self.name: str = client.config.inspection.name
         self._predict = predict or client.predict
@@ -94,6 +106,10 @@ class Model:
         """
         self.check_version(version)
         try:
+            self._check_pixels(call)
+        except BadImage as error:
+            raise Refusal(Kind.TOO_LARGE, str(error), reason="pixels") from error
+        try:
             predictions = self._inspect(call)
         except BadImage as error:
             raise bad(str(error)) from error
@@ -123,6 +139,13 @@ class Model:
                 "flag it at the server that answered, sooner",
             )
         return self.client.flag(prediction, reason=reason, label=label)
+
+    def _check_pixels(self, call: InferCall) -> None:
+        if isinstance(call.frames, np.ndarray):
+            check_pixels(call.frames.shape[2], call.frames.shape[1], max_pixels=self._max_pixels)
+            return
+        for data in call.frames:
+            check_encoded_size(data, max_pixels=self._max_pixels)
 
     def _inspect(self, call: InferCall) -> list[Prediction]:
         given: dict[str, Any] = {"context": call.context or None, "capture": call.capture}

@@ -14,7 +14,7 @@ from edge_client.serving.batching import Batching
 from edge_client.serving.counts import ServerCounts
 from edge_client.serving.http_reader import HttpLimits
 from edge_client.serving.http_server import HttpServer
-from edge_client.serving.models import Model, Models
+from edge_client.serving.models import MAX_PIXELS, Model, Models
 from edge_client.serving.service import Service
 from edge_client.serving.slots import Slots
 
@@ -44,6 +44,7 @@ class ServeSettings:
         max_batch: Frames of one run; 1 for no gathering.
         max_wait_ms: How long a frame waits for company.
         connections: HTTP connections at once.
+        max_pixels: Largest width x height of a frame.
         limits: Of one HTTP request.
     """
 
@@ -60,6 +61,7 @@ class ServeSettings:
     max_batch: int = 1
     max_wait_ms: float = 2.0
     connections: int = 64
+    max_pixels: int = MAX_PIXELS
     limits: HttpLimits = field(default_factory=HttpLimits)
 
 
@@ -87,7 +89,10 @@ class Server:
             queue=settings.queue,
             deadline_seconds=settings.deadline_seconds,
         )
-        models = Models(Model(c, predict=_gathering(c, settings) if gathers else None) for c in clients)
+        models = Models(
+            Model(c, predict=_gathering(c, settings) if gathers else None, max_pixels=settings.max_pixels)
+            for c in clients
+        )
         self.service = Service(models, slots, self.counts)
         self.grpc = self._open_grpc(settings, token)
         self.http = HttpServer(

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.served import wait_until
 from edge_client.client import Client
 from edge_client.encode import encode_lossless
 from edge_client.serving.counts import ServerCounts
@@ -40,9 +42,9 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
 
 @contextmanager
 def serving(
-    client: Client, *, slots: Slots | None = None, limits: HttpLimits = LIMITS, **more: Any
+    client: Client, *, slots: Slots | None = None, limits: HttpLimits = LIMITS, model: Model | None = None, **more: Any
 ) -> Iterator[HttpServer]:
-    service = Service(Models([Model(client)]), slots or Slots(2, queue=8, deadline_seconds=10), ServerCounts())
+    service = Service(Models([model or Model(client)]), slots or Slots(2, queue=8, deadline_seconds=10), ServerCounts())
     server = HttpServer(service, limits=limits, **more)
     server.start()
     try:
@@ -491,3 +493,45 @@ def _get(server: HttpServer, path: str) -> bytes:
     with connect(server) as sock:
         sock.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         return read_answer(sock)[2]
+
+
+def test_bodies_of_all_connections_together_are_bounded(client: Client):
+    body = 150_000
+    head = f"POST /v2/models/solar-cells/infer HTTP/1.1\r\nHost: x\r\nContent-Length: {body}\r\n\r\n".encode()
+    limits = replace(LIMITS, bodies_bytes=100_000, body_seconds=30)  # the first 65,536 of each are the connection's own
+    with serving(client, limits=limits) as server:
+        first, second = connect(server), connect(server)
+        first.sendall(head + b"x")
+        wait_until(lambda: server.bodies_held > 0, seconds=10, what="the first body is charged")
+        second.sendall(head)
+        status, fields, told = read_answer(second)
+        assert (status, "retry-after" in fields) == (503, True)
+        assert b"at most 100000 are held at once" in told
+        first.sendall(bytes(body - 1))
+        assert read_answer(first)[0] == 400
+        first.close()
+        second.close()
+        wait_until(lambda: server.bodies_held == 0, seconds=10, what="nothing is charged")
+        with connect(server) as third:
+            third.sendall(head + bytes(body))
+            assert read_answer(third)[0] == 400
+
+
+@pytest.mark.parametrize("encoded", [True, False])
+def test_a_frame_of_too_many_pixels_is_refused_before_it_is_decoded(client: Client, encoded: bool):
+    large = np.zeros((20, 16, 3), np.uint8)
+    image, _ = encode_lossless(large)
+    request = (
+        f"POST /v2/models/solar-cells/infer HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\n"
+        f"Content-Length: {len(image)}\r\n\r\n".encode()
+        + image
+    )
+    with serving(client, model=Model(client, max_pixels=16 * 16)) as server, connect(server) as sock:
+        asked = client.status()["requests"]
+        sock.sendall(request if encoded else infer(large))
+        status, _, told = read_answer(sock)
+        assert status == 413
+        assert b"16 x 20 pixels: at most 256" in told
+        assert client.status()["requests"] == asked
+        sock.sendall(infer(GREY))
+        assert read_answer(sock)[0] == 200
