@@ -443,7 +443,7 @@ def _check(file: Path, config: Config) -> None:
         ("inspection.goal", config.inspection.goal, ("latency", "throughput")),
     ):
         if value not in allowed:
-            raise ConfigError(f"{file}: {key} is {value!r}: expected one of {', '.join(allowed)}")
+            raise ConfigError(f"{file}: {key} is {quoted(value)}: expected one of {', '.join(allowed)}")
     needed = {"device.key": config.device.key, "inspection.factory_engine": config.inspection.factory_engine}
     if config.releases is not None:
         needed["releases.root"] = config.releases.root

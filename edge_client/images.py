@@ -22,6 +22,18 @@ MEDIA_TYPES = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp"}
 MAX_IMAGE_BYTES = 64 * 1024 * 1024
 MAX_PIXELS = 64_000_000  # a 50-megapixel line camera and some room; 192 MB as RGB
 MAX_SIDE = 32_768
+#: Pillow's decoders raise all of these on damaged files.
+_DAMAGED = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    struct.error,
+    IndexError,
+    KeyError,
+    TypeError,
+    AssertionError,
+)
 _PLAIN_MODES = ("RGB", "L", "P", "1", "RGBA", "LA", "CMYK", "YCbCr")
 
 
@@ -66,9 +78,10 @@ def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uin
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise BadImage(f"encoded image is too large to decode: {error}") from None
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error, IndexError, KeyError, TypeError) as error:
-        # Pillow's decoders raise all of these on damaged files
-        raise BadImage(f"encoded image of {len(data)} bytes is truncated or damaged: {error}") from error
+    except _DAMAGED as error:
+        raise BadImage(
+            f"encoded image of {len(data)} bytes is truncated or damaged: {str(error) or type(error).__name__}"
+        ) from error
     return np.ascontiguousarray(pixels)
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import struct
 import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -113,6 +115,17 @@ def _packed_by_no_method() -> bytes:
     return bytes(data)
 
 
+def _palette_without_colours() -> bytes:
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    head = struct.pack(">IIBBBBB", 2, 2, 8, 3, 0, 0, 0)
+    pixels = zlib.compress(b"\0\1\2" * 2)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        chunk(*pair) for pair in ((b"IHDR", head), (b"tRNS", b"\0"), (b"IDAT", pixels), (b"IEND", b""))
+    )
+
+
 def _toml(old: bytes, new: bytes) -> Callable[[], bytes]:
     """The first configuration with one piece replaced."""
     return lambda: TARGETS["configuration"].seeds()[0].replace(old, new, 1)
@@ -184,6 +197,12 @@ FOUND = (
     Found(target="configuration", what="a number that cannot be shown", make=_toml(b"0.3", b"0x" + b"f" * 4000)),
     Found(target="configuration", what="hours to fill a log", make=_toml(b"mon-fri", _LONG.encode())),
     Found(target="configuration", what="a table to fill a log", make=lambda: b"[%s]" % _LONG.encode()),
+    Found(
+        target="configuration",
+        what="a goal to fill a log",
+        make=_toml(b'"throughput"', b'"%s"' % _LONG.encode()),
+    ),
+    Found(target="image", what="transparency of a palette that is not there", make=_palette_without_colours),
     Found(target="record", what="a name that is no name", make=_signed("record", RECORD, station="../up")),
     Found(target="record", what="a number of 400 digits", make=_signed("record", RECORD, weight_total=int(_LARGE))),
     Found(target="record", what="a histogram to fill a log", make=_signed("record", RECORD, histograms={_LONG: {}})),
