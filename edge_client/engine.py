@@ -112,13 +112,16 @@ class Engine:
         """
         batch = check_frames(frames)
         try:
-            probabilities, anomaly, anomaly_map, embedding = self._session.run(_OUTPUTS, {"image": batch})
+            answered = self._session.run(_OUTPUTS, {"image": batch})
         except Exception as error:  # as above
             raise BadEngine(
                 f"engine {self.metadata.engine_id!r} failed on {len(batch)} frames of {batch.shape[2]} x "
                 f"{batch.shape[1]}: "
                 f"{_first_line(error)}"
             ) from error
+        # ONNX Runtime hands out views of its arena, and a single one keeps all of the arena: the last predictions that
+        # are remembered for the operator's cord would hold some ten megabytes of each engine that was exchanged.
+        probabilities, anomaly, anomaly_map, embedding = (np.array(value) for value in answered)
         output = EngineOutput(
             probabilities=probabilities, anomaly=anomaly, anomaly_map=anomaly_map, embedding=embedding
         )

@@ -1,10 +1,11 @@
 """Memory that engines leave behind when they are exchanged, and how the system gets it back.
 
-1. What holds it is the C library, not an object: each engine that was swapped out is gone with its last request. glibc
-   maps a large block for itself alone, and unmaps it when it is freed; but with every such block that is freed it
-   raises the size from which it does so, up to 32 MB (mallopt(3), M_MMAP_THRESHOLD). After the first exchange the
-   weights of the next engine lie in the heaps of whatever threads loaded them, among small blocks that live longer,
-   and each exchange leaves some megabytes that no later engine fits into.
+1. An engine that was swapped out is gone with its last request, and its arena with it: answers are copies
+   (`Engine.run`). What remains is the C library's. glibc maps a large block for itself alone, and unmaps it when it is
+   freed; but with every such block that is freed it raises the size from which it does so, up to 32 MB (mallopt(3),
+   M_MMAP_THRESHOLD). After the first exchange the weights of the next engine lie in the heaps of whatever threads
+   loaded them, among small blocks that live longer, and each exchange leaves some megabytes that no later engine fits
+   into.
 2. `map_large_blocks` fixes that size, so that an engine's memory is its own again. It holds for the whole process:
    commands call it, a library in someone's application does not. The application's environment can say the same:
    ``MALLOC_MMAP_THRESHOLD_=1048576 MALLOC_TRIM_THRESHOLD_=4194304``.
