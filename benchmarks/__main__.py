@@ -17,7 +17,7 @@ from pathlib import Path
 
 from benchmarks.page import page
 
-BENCHMARKS = ("client_overhead", "engine", "serving", "sampler", "spool", "offline", "survival")
+BENCHMARKS = ("client_overhead", "encoding", "engine", "serving", "sampler", "spool", "offline", "survival")
 PLAIN = ("learning",)  # prints a table of stories, no figures
 
 
@@ -30,7 +30,7 @@ def main() -> int:
     )
     parser.add_argument("--page", type=Path, help="write the outcomes to this Markdown file")
     parser.add_argument("--keep", type=Path, help="folder for each outcome's JSON")
-    parser.add_argument("--tiles", type=Path, help="images with an index.csv: the engine's decisions on them too")
+    parser.add_argument("--tiles", type=Path, help="images with an index.csv: decisions and file sizes on them too")
     args = parser.parse_args()
     names = args.names or [*BENCHMARKS, *PLAIN]
     with tempfile.TemporaryDirectory(prefix="andon-bench-") as folder:  # the cells are embedded once for all
@@ -40,7 +40,7 @@ def main() -> int:
         for name in names:
             print(f"== {name}", file=sys.stderr, flush=True)
             command = ["-m", f"benchmarks.{name}", "--cache", str(cache)]
-            if name == "engine" and args.tiles:
+            if name in ("encoding", "engine") and args.tiles:
                 command += ["--tiles", str(args.tiles)]
             if name in PLAIN:
                 code = subprocess.run([sys.executable, *command], check=False).returncode

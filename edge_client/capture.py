@@ -9,6 +9,7 @@ import json
 import logging
 import secrets
 import threading
+import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -35,6 +36,7 @@ from edge_client.weights import Weigher
 log = logging.getLogger("edge_client.capture")
 
 _BATCH = 16  # candidates of one commit
+_GATHER_SECONDS = 0.5  # frames that arrive within it are weighed together: the second costs half of the first
 _TICK_SECONDS = 1.0  # counts are committed at least so often
 _LONGEST_PAUSE = 30.0  # between attempts when the disk refuses
 
@@ -108,8 +110,7 @@ class Capture:
         """Seal the window, commit what waits, and end the worker."""
         self.intake.rotate_if_due(now=True)
         self._stop.set()
-        with self.intake.ready:
-            self.intake.ready.notify_all()
+        self.intake.ring()
         if self._thread is not None:
             self._thread.join(timeout)
         else:
@@ -142,7 +143,7 @@ class Capture:
         return told.done.wait(timeout) and told.stored == [True]
 
     def pump(self) -> None:
-        """Process everything that waits, on this thread."""
+        """Process everything that waits, on this thread. What arrives meanwhile waits for the next time."""
         with self._pumping:
             self._pause_before = self._pause
             self.intake.rotate_if_due()
@@ -153,21 +154,24 @@ class Capture:
 
     def _work(self) -> None:
         step_back()
+        pumped = time.monotonic()
         while not self._stop.is_set():
-            with self.intake.ready:
-                self.intake.ready.wait_for(lambda: self.intake.urgent or self._stop.is_set(), timeout=self._tick())
+            self._guarded(lambda: self.intake.gather(min(_GATHER_SECONDS, self._tick())))
+            if not self.intake.urgent and time.monotonic() - pumped < self._tick():
+                continue
             if self._pause and self._stop.wait(self._pause):
                 break
-            self._guarded_pump()
-        self._guarded_pump()
+            self._guarded(self.pump)
+            pumped = time.monotonic()
+        self._guarded(self.pump)
 
     def _tick(self) -> float:
         policy = self.intake.policy
         return max(0.02, min(_TICK_SECONDS, policy.window_seconds / 4, policy.idle_close_seconds / 4))
 
-    def _guarded_pump(self) -> None:
+    def _guarded(self, work: Callable[[], None]) -> None:
         try:
-            self.pump()
+            work()
         except Exception as error:  # the worker's boundary: record, go on
             self.problem = f"capture: {error}"
             self._pause = self._longer_pause()

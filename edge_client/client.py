@@ -10,7 +10,7 @@ engine that can't answer, raises.
 
 import asyncio
 import logging
-import secrets
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
@@ -380,9 +380,7 @@ class Client:
         look = self._unchanged.look(batch[0], part_id=parts[0], engine_sha256=self._slot.engine.sha256)
         if look.answer is not None:
             before, engine = look.answer
-            told = replace(
-                before, sample_id=secrets.token_hex(16), latency_ms=0.0, repeated=True, advisory=self.advisory
-            )
+            told = replace(before, sample_id=_new_id(), latency_ms=0.0, repeated=True, advisory=self.advisory)
             return [told], engine
         predictions, engine = self._inspect(batch, parts)
         self._unchanged.remember(look, (predictions[0], engine), engine_sha256=engine.sha256)
@@ -393,7 +391,7 @@ class Client:
         predictions = predictions_from(
             output,
             engine,
-            sample_ids=[secrets.token_hex(16) for _ in range(len(batch))],
+            sample_ids=[_new_id() for _ in range(len(batch))],
             latency_ms=latency_ms,
             part_ids=parts,
             advisory=self.advisory,
@@ -406,7 +404,7 @@ class Client:
             with self._slot.lease() as engine:
                 start = time.perf_counter()
                 try:
-                    output = engine.run(batch)
+                    output = engine.run_checked(batch)
                 except BadEngine:
                     self._observe(engine, ok=False, latency_ms=(time.perf_counter() - start) * 1e3)
                     if self._slot.engine is engine:  # nothing better took its place
@@ -415,6 +413,7 @@ class Client:
                     continue
                 latency_ms = (time.perf_counter() - start) * 1e3
             self._observe(engine, ok=True, latency_ms=latency_ms)
+            self._slot.frame_size = batch.shape[1:3]
             return output, engine, latency_ms
 
     def _observe(self, engine: Engine, *, ok: bool, latency_ms: float) -> None:
@@ -494,3 +493,7 @@ class Client:
         if self._pool is None:
             self._pool = ThreadPoolExecutor(max_workers=self.runtime.slots, thread_name_prefix="andon-predict")
         return self._pool
+
+
+def _new_id() -> str:
+    return os.urandom(16).hex()

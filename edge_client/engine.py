@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import onnxruntime
@@ -27,8 +27,7 @@ PROVIDERS = {
 _RANKS = {"probabilities": 2, "anomaly": 1, "anomaly_map": 3, "embedding": 2}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineOutput:
+class EngineOutput(NamedTuple):
     """Answers for N frames.
 
     Attributes:
@@ -110,7 +109,10 @@ class Engine:
             BadImage: The frames are not of that kind.
             BadEngine: The engine failed or answered something that is no number.
         """
-        batch = check_frames(frames)
+        return self.run_checked(check_frames(frames))
+
+    def run_checked(self, batch: NDArray[np.uint8]) -> EngineOutput:
+        """Answer a batch that `check_frames` has returned; otherwise like `run`."""
         try:
             answered = self._session.run(_OUTPUTS, {"image": batch})
         except Exception as error:  # as above
@@ -121,10 +123,8 @@ class Engine:
             ) from error
         # ONNX Runtime hands out views of its arena, and a single one keeps all of the arena: the last predictions that
         # are remembered for the operator's cord would hold some ten megabytes of each engine that was exchanged.
-        probabilities, anomaly, anomaly_map, embedding = (np.array(value) for value in answered)
-        output = EngineOutput(
-            probabilities=probabilities, anomaly=anomaly, anomaly_map=anomaly_map, embedding=embedding
-        )
+        probabilities, anomaly, anomaly_map, embedding = answered
+        output = EngineOutput(probabilities.copy(), anomaly.copy(), anomaly_map.copy(), embedding.copy())
         self._check_output(output, len(batch))
         return output
 
@@ -136,14 +136,16 @@ class Engine:
                 f"{list(output.anomaly.shape)}, embedding {list(output.embedding.shape)}: expected {n} frames "
                 f"and {k} classes"
             )
-        for value, what in (
-            (output.probabilities, "probabilities"),
-            (output.anomaly, "anomaly"),
-            (output.embedding, "embedding"),
-        ):
-            # a sum of squares is finite iff every number is (and none beyond 1e19): one pass, no temporary array
-            if not math.isfinite(np.vdot(value, value)):
-                raise BadEngine(f"engine {name!r} answered {what} that are not finite numbers")
+        # A sum is finite iff every number is; of the many the sum of squares, which needs no temporary array.
+        many = output.embedding.reshape(-1)
+        few = sum(output.probabilities.reshape(-1).tolist()) + sum(output.anomaly.tolist())
+        if not math.isfinite(few + many.dot(many)):
+            wrong = [
+                what
+                for what in ("probabilities", "anomaly", "embedding")
+                if not math.isfinite(np.vdot(value := getattr(output, what), value))
+            ]
+            raise BadEngine(f"engine {name!r} answered numbers that are not finite: {', '.join(wrong)}")
 
     def _check_ranks(self) -> None:
         for output in self._session.get_outputs():

@@ -1,6 +1,11 @@
 """The door of capture: takes frames on the application's thread in microseconds, in order, and never waits for disk.
 
-1. Frames are weighed and drawn in the order they come, under one short lock: w, u, q, window and run are fixed here.
+0. A frame arrives by being appended to a short queue, with the moment. Weighing it there and then would cost the
+   application ten times what it costs the worker a few milliseconds later, while the processor already runs the next
+   inference: after each inference everything that weighing needs has left the caches. The worker comes when half of
+   the queue is taken, and every half second; if it does not come in time, the application's thread admits what has
+   arrived.
+1. Frames are weighed and drawn in the order they came, under one short lock: w, u, q, window and run are fixed here.
 2. A frame with q ≤ τ is only counted. τ here is the last committed one, which never lies above the true one, so
    nothing is turned away that the sampler would have kept.
 3. Anything else is a candidate and waits in a bounded queue. If there is no room the lowest q of all that wait is
@@ -10,6 +15,7 @@
    `idle_close_seconds`.
 """
 
+import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -108,6 +114,9 @@ class Told:
 
 Item = Open | Seal | Candidate | Count | Told
 
+_MOST_ARRIVED = 256  # frames that have arrived and are not weighed yet
+_MOST_ARRIVED_BYTES = 64_000_000  # the same for large frames
+
 
 class Intake:
     """The queue between the application and the worker.
@@ -139,7 +148,9 @@ class Intake:
         recent_frames: int = 0,
         recent_bytes: int = 0,
     ) -> None:
-        self.ready = threading.Condition()
+        self._lock = threading.RLock()
+        self._bell = threading.Lock()  # held while nothing happened since the worker last looked
+        self._arrived: deque[tuple[float, Frame]] = deque()
         self._policy = policy
         self._clock = clock
         self._draw = draw
@@ -168,85 +179,115 @@ class Intake:
         return self._policy
 
     @property
-    def urgent(self) -> bool:
-        """Whether something waits that should not wait for the next tick. Call with `ready` held."""
-        return self._urgent
-
-    @property
     def waiting(self) -> int:
         """Candidates in the queue."""
+        self.admit()
         return self._waiting
 
     def set_policy(self, policy: Policy) -> None:
         """Change budgets; from the next window on where they belong to one."""
-        with self.ready:
+        with self._lock:
+            self.admit()
             self._policy = policy
             self._weigher.audit_share = policy.audit_share
 
     def offer(self, frame: Frame) -> None:
-        """Take one frame (rules 1 to 4). `frame.image` must not change any more."""
+        """Take one frame (rule 0). `frame.image` must not change any more."""
+        self._arrived.append((self._clock.monotonic(), frame))
+        frames = len(self._arrived)
+        full = max(frames / _MOST_ARRIVED, frames * frame.bytes / _MOST_ARRIVED_BYTES)
+        if full > 1.0:
+            self.admit()
+        elif full > 0.5:
+            self.ring()
+
+    def admit(self) -> None:
+        """Weigh what has arrived (rules 1 to 4)."""
+        with self._lock:
+            while self._arrived:
+                self._admit(*self._arrived.popleft())
+
+    @property
+    def urgent(self) -> bool:
+        """Whether something waits that the worker should not leave to its next tick."""
+        return self._urgent
+
+    def gather(self, seconds: float) -> None:
+        """Let frames arrive for so long, or until there are many or something is urgent; then admit them."""
+        self._bell.acquire(timeout=seconds)
+        self.admit()
+        self._bell.acquire(blocking=False)  # rung by what was admitted: that is no reason to come again at once
+
+    def ring(self) -> None:
+        """End the worker's wait."""
+        if self._bell.locked():
+            with contextlib.suppress(RuntimeError):  # another thread was faster
+                self._bell.release()
+
+    def _admit(self, at: float, frame: Frame) -> None:
         prediction, metadata = frame.prediction, frame.metadata
-        with self.ready:
-            window = self._current_window()
-            place = self._runs.place(prediction.part_id, prediction.embedding, metadata.embedding_id)
-            weighed = self._weigher.weigh(
-                probabilities=list(prediction.probabilities.values()),
-                anomaly=prediction.anomaly,
-                embedding=prediction.embedding,
-                metadata=metadata,
-                k=place.k,
-            )
-            u = self._draw()
-            rejected = weighed.weight / u <= self._threshold
-            tally = self._counting(window) if rejected else Tally()
-            tally.see(
-                weight=weighed.weight,
-                label=prediction.label,
-                verdict=prediction.verdict,
-                engine_id=metadata.engine_id,
-                anomaly=prediction.anomaly,
-                margin=weighed.margin,
-                run=place.run,
-            )
-            if self._recent_frames > 0:
-                self._remember(frame)
-            if rejected:
-                return
-            candidate = Candidate(window=window, frame=frame, weighed=weighed, u=u, run=place.run, tally=tally)
-            if self._make_room(candidate):
-                self._waiting += 1
-                self._waiting_bytes += frame.bytes
-                self._put(candidate)
-            else:
-                self._counting(window).add(tally)
+        window = self._current_window(at)
+        place = self._runs.place(prediction.part_id, prediction.embedding, metadata.embedding_id)
+        weighed = self._weigher.weigh(
+            probabilities=list(prediction.probabilities.values()),
+            anomaly=prediction.anomaly,
+            embedding=prediction.embedding,
+            metadata=metadata,
+            k=place.k,
+        )
+        u = self._draw()
+        rejected = weighed.weight / u <= self._threshold
+        tally = self._counting(window) if rejected else Tally()
+        tally.see(
+            weight=weighed.weight,
+            label=prediction.label,
+            verdict=prediction.verdict,
+            engine_id=metadata.engine_id,
+            anomaly=prediction.anomaly,
+            margin=weighed.margin,
+            run=place.run,
+        )
+        if self._recent_frames > 0:
+            self._remember(frame)
+        if rejected:
+            return
+        candidate = Candidate(window=window, frame=frame, weighed=weighed, u=u, run=place.run, tally=tally)
+        if self._make_room(candidate):
+            self._waiting += 1
+            self._waiting_bytes += frame.bytes
+            self._put(candidate)
+        else:
+            self._counting(window).add(tally)
 
     def tell(self, event: Event) -> Told:
         """Queue an event; the frame comes along if it is among the last few."""
-        with self.ready:
+        with self._lock:
+            self.admit()
             frame = next((f for f in self._recent if f.prediction.sample_id == event.sample_id), None)
-            told = Told(window=self._current_window(), event=event, frame=frame, done=threading.Event(), stored=[])
+            told = Told(
+                window=self._current_window(self._clock.monotonic()),
+                event=event,
+                frame=frame,
+                done=threading.Event(),
+                stored=[],
+            )
             self._put(told)
             return told
 
     def rotate_if_due(self, *, now: bool = False) -> None:
-        """End the window if its time is over (rule 5), or at once."""
-        with self.ready:
-            if self._window is None:
-                return
+        """Admit what has arrived, and end the window if its time is over (rule 5), or at once."""
+        with self._lock:
+            self.admit()
             at = self._clock.monotonic()
-            if (
-                now
-                or at - self._opened >= self._policy.window_seconds
-                or at - self._touched >= self._policy.idle_close_seconds
-            ):
-                self._put(Seal(window=self._window, closed_at=self._clock.now()))
-                self._window, self._threshold = None, 0.0
+            if self._window is not None and (now or at - self._touched >= self._policy.idle_close_seconds):
+                self._end_window()
+            self._end_window_if_over(at)
 
     def take(self, most_candidates: int) -> list[Item]:
-        """Give the worker the next items, in order; an event only at the front of a batch."""
+        """Give the worker the next items of what was admitted, in order; an event only at the front of a batch."""
         taken: list[Item] = []
         candidates = 0
-        with self.ready:
+        with self._lock:
             while self._items and candidates < most_candidates:
                 item = self._items[0]
                 if isinstance(item, Told) and any(not isinstance(t, Open | Told) for t in taken):
@@ -261,31 +302,40 @@ class Intake:
 
     def publish(self, thresholds: Mapping[int, float]) -> None:
         """Learn τ from the worker after a commit (rule 2)."""
-        with self.ready:
+        with self._lock:
             if self._window is not None:
                 self._threshold = max(self._threshold, thresholds.get(self._window, 0.0))
 
     def restart(self, next_window: int) -> None:
         """Begin anew after the spool was set aside: what waits for its windows is lost with them."""
-        with self.ready:
+        with self._lock:
             for item in self._items:
                 if isinstance(item, Told):
                     item.stored.append(False)
                     item.done.set()
             self._items.clear()
+            self._arrived.clear()
             self._waiting = self._waiting_bytes = 0
             self._window, self._threshold, self._next_window = None, 0.0, next_window
 
-    def _current_window(self) -> int:
-        at = self._clock.monotonic()
-        if self._window is not None and at - self._opened >= self._policy.window_seconds:
-            self.rotate_if_due()
+    def _current_window(self, at: float) -> int:
+        """Return the window of a frame that arrived at `at`; begins one if need be (rule 5)."""
+        self._end_window_if_over(at)
         if self._window is None:
             self._window, self._next_window = self._next_window, self._next_window + 1
             self._threshold, self._opened = 0.0, at
             self._put(Open(window=self._window, opened_at=self._clock.now(), byte_budget=self._policy.byte_budget))
         self._touched = at
         return self._window
+
+    def _end_window_if_over(self, at: float) -> None:
+        if self._window is not None and at - self._opened >= self._policy.window_seconds:
+            self._end_window()
+
+    def _end_window(self) -> None:
+        assert self._window is not None
+        self._put(Seal(window=self._window, closed_at=self._clock.now()))
+        self._window, self._threshold = None, 0.0
 
     def _make_room(self, candidate: Candidate) -> bool:
         """Turn the lowest priorities in the queue away until the candidate fits; False if its own is the lowest."""
@@ -329,7 +379,7 @@ class Intake:
     def _put(self, item: Item) -> None:
         self._items.append(item)
         self._urgent = True
-        self.ready.notify_all()
+        self.ring()
 
     def _remember(self, frame: Frame) -> None:
         self._recent.append(frame)

@@ -18,6 +18,7 @@ from pathlib import Path
 from edge_client.contract.errors import AndonError
 from edge_client.engine import Engine
 from edge_client.engine_slot import EngineSlot
+from edge_client.images import MAX_PIXELS
 from edge_client.updates import rules
 from edge_client.updates.loading import load_active, load_place
 from edge_client.updates.rules import Phase, UpdateState
@@ -51,8 +52,9 @@ class Keeper:
         self.problems: dict[str, str] = {}
         self.factory_sha256 = _digest_of(config.factory_engine)
         state = rules.active_denied(rules.started(store.load(), config.limits), denied)
-        self._state, engine = load_active(state, slots, config, self._save, self.note)
-        self.slot = EngineSlot(engine)
+        self._stored_size = _frame_size(store.fact("frame_size"))
+        self._state, engine = load_active(state, slots, config, self._save, self.note, self._stored_size)
+        self.slot = EngineSlot(engine, self._stored_size)
         self._watch = Watch(engine.sha256, _watched(self._state), config.limits)
         if self._state.phase is Phase.PROBATION:
             self._standby = self._load_good()
@@ -86,13 +88,22 @@ class Keeper:
             elif self._standby is not None and self._standby.sha256 == wanted:
                 self._follow(self._standby)
             else:
-                self._state, engine = load_active(state, self._slots, self._config, self._save, self.note)
+                self._state, engine = load_active(
+                    state, self._slots, self._config, self._save, self.note, self.slot.frame_size
+                )
                 self._follow(engine)
             return self._state
 
     def note(self, key: str, problem: str) -> None:
         """Remember a problem for the status; a later one under the same key replaces it."""
         self.problems[key] = problem
+
+    def remember_frame_size(self) -> None:
+        """Store the size of the line's frames for the next start, if it is another than before."""
+        size = self.slot.frame_size
+        if size != self._stored_size:
+            self._store.save_fact("frame_size", size)
+            self._stored_size = size
 
     def observe(self, ok: bool, latency_ms: float, engine_sha256: str | None) -> bool:
         """Count an answer; True when there is something to settle."""
@@ -164,12 +175,20 @@ class Keeper:
 
     def _load_good(self) -> Engine | None:
         with contextlib.suppress(AndonError, OSError):
-            return load_place(self._state.good, self._state, self._slots, self._config)
+            return load_place(self._state.good, self._state, self._slots, self._config, self.slot.frame_size)
         return None
 
 
 def _watched(state: UpdateState) -> Phase:
     return Phase.PROBATION if state.phase is Phase.PROBATION else Phase.STEADY
+
+
+def _frame_size(stored: object) -> tuple[int, int] | None:
+    """Return a height and a width, None for anything else."""
+    match stored:
+        case [int(height), int(width)] if min(height, width) > 0 and height * width <= MAX_PIXELS:
+            return height, width
+    return None
 
 
 def _digest_of(path: Path) -> str:

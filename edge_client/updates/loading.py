@@ -18,7 +18,7 @@ from edge_client.updates import rules
 from edge_client.updates.rules import Place, UpdateState
 from edge_client.updates.slots import DamagedSlot, Slots
 
-_WARM_UP_SIDE = 64
+_WARM_UP_SIZE = (64, 64)
 
 
 class LoadingConfig(Protocol):
@@ -41,8 +41,20 @@ class LoadingConfig(Protocol):
         """Threads of one run."""
 
 
-def load_place(place: Place, state: UpdateState, slots: Slots, config: LoadingConfig) -> Engine:
+def load_place(
+    place: Place, state: UpdateState, slots: Slots, config: LoadingConfig, frame_size: tuple[int, int] | None = None
+) -> Engine:
     """Load and warm up the engine at a place.
+
+    It is warmed up with a frame of the size that the line inspects, where that is known: the first run decides how
+    ONNX Runtime divides its memory, and after one of another size each frame costs up to 2 % more.
+
+    Args:
+        place: Where it lies.
+        state: Says what lies there.
+        slots: The slots.
+        config: See `LoadingConfig`.
+        frame_size: Height and width of the line's frames.
 
     Raises:
         DamagedSlot: The file is not what the state says.
@@ -58,7 +70,7 @@ def load_place(place: Place, state: UpdateState, slots: Slots, config: LoadingCo
             "device inspects "
             f"{config.inspection!r}"
         )
-    engine.run(np.zeros((1, _WARM_UP_SIDE, _WARM_UP_SIDE, 3), dtype=np.uint8) + 128)
+    engine.run(np.full((1, *(frame_size or _WARM_UP_SIZE), 3), 128, dtype=np.uint8))
     return engine
 
 
@@ -68,6 +80,7 @@ def load_active(
     config: LoadingConfig,
     save: Callable[[UpdateState], None],
     note: Callable[[str, str], None],
+    frame_size: tuple[int, int] | None = None,
 ) -> tuple[UpdateState, Engine]:
     """Load the active engine, or the next best one.
 
@@ -77,6 +90,7 @@ def load_active(
         config: See `LoadingConfig`.
         save: Stores a state.
         note: Takes (key, problem) for the status.
+        frame_size: Height and width of the line's frames, where known.
 
     Returns:
         The state that holds now, and its engine.
@@ -88,7 +102,7 @@ def load_active(
     while True:
         place = state.active
         try:
-            return state, load_place(place, state, slots, config)
+            return state, load_place(place, state, slots, config, frame_size)
         except DamagedSlot as error:
             note("slot", str(error))
             state = rules.slot_damaged(state, place)

@@ -160,6 +160,7 @@ class Updater:
         with contextlib.suppress(sqlite3.Error, BadEngine), self._keeper.deciding():
             self._keeper.settle()
             self._keeper.apply(rules.healthy(self._keeper.state))
+            self._keeper.remember_frame_size()
         if not any(thread.is_alive() for thread in self._threads):
             self._store.close()
         self._lock.release()
@@ -330,6 +331,8 @@ class Updater:
         while not self._stopping.is_set():
             self._serve_requests()
             if self._clock.monotonic() >= due:
+                with contextlib.suppress(OSError, sqlite3.Error):  # a hint alone
+                    self._keeper.remember_frame_size()
                 outcome = self.check_once()
                 longest = max(self._config.poll_seconds, _LONGEST_WAIT.get(outcome.check, 0.0))
                 failures = failures + 1 if outcome.check in _LONGEST_WAIT else 0

@@ -5,11 +5,13 @@ import os
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from edge_client import capture, intake
 from edge_client.capture import Capture, draw_from_os
 from edge_client.config import CaptureConfig
 from edge_client.contract.sample import Event, unpack_blob
@@ -296,3 +298,90 @@ def test_the_worker_steps_back_and_the_application_keeps_its_priority(tmp_path: 
         assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == mine
     finally:
         device.capture.stop()
+
+
+def test_a_frame_that_arrived_is_weighed_by_the_worker_in_order_and_at_the_time_it_came(tmp_path: Path):
+    """Rule 0: the window goes by the moment of arrival, not by the moment of weighing."""
+    rig = Rig(tmp_path, window_seconds=20.0, idle_close_seconds=1e9, draws=[0.1, 0.2, 0.3])
+    told = [rig.offer(noise(0)), rig.offer(noise(1))]
+    rig.clock.pass_seconds(30)
+    told.append(rig.offer(noise(2)))
+    assert next(rig.draws, None) == 0.1  # nothing was drawn yet
+    rig.draws = iter([0.1, 0.2, 0.3])
+    rig.clock.pass_seconds(5)
+    rig.capture.pump()
+    rows = rig.spool.db.execute("SELECT sample_id, window, u FROM entries ORDER BY u").fetchall()
+    assert rows == [(told[0].sample_id, 1, 0.1), (told[1].sample_id, 1, 0.2), (told[2].sample_id, 2, 0.3)]
+
+
+def test_the_application_weighs_itself_when_the_worker_does_not_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """What has arrived stays bounded, by frames and by bytes."""
+    drawn = []
+    rig = Rig(tmp_path)
+    rig.capture.intake._draw = lambda: drawn.append(1) or 0.5
+    monkeypatch.setattr(intake, "_MOST_ARRIVED", 10)
+    for i in range(10):
+        rig.offer(noise(i))
+    assert drawn == []
+    rig.offer(noise(10))
+    assert len(drawn) == 11
+    monkeypatch.setattr(intake, "_MOST_ARRIVED_BYTES", 3 * noise(0).nbytes)
+    for i in range(3):
+        rig.offer(noise(i))
+    assert len(drawn) == 11
+    rig.offer(noise(4))
+    assert len(drawn) == 15
+
+
+def test_what_arrives_while_the_worker_commits_waits_for_its_next_round(tmp_path: Path):
+    """Else a busy line would have one commit after another, each of a frame or two."""
+    rig = Rig(tmp_path)
+    rig.offer(noise(0))
+    commits = []
+    commit = rig.spool.commit
+
+    def slow(steps):
+        commits.append(len(steps))
+        if len(commits) < 20:
+            rig.offer(noise(len(commits)))
+        return commit(steps)
+
+    rig.spool.commit = slow
+    rig.capture.pump()
+    assert len(commits) == 1
+    rig.capture.pump()
+    assert len(commits) == 2
+
+
+def test_the_worker_comes_when_half_of_the_queue_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(intake, "_MOST_ARRIVED", 20)
+    monkeypatch.setattr(capture, "_GATHER_SECONDS", 60.0)
+    rig = Rig(tmp_path, window_seconds=1e6, idle_close_seconds=1e6)
+    monkeypatch.setattr(Capture, "_tick", lambda self: 60.0)
+    rig.capture.start()
+    try:
+        for i in range(8):
+            rig.offer(noise(i))
+        time.sleep(0.3)
+        assert len(rig.capture.intake._arrived) == 8
+        for i in range(4):
+            rig.offer(noise(8 + i))
+        deadline = time.monotonic() + 20
+        while rig.spool.db.execute("SELECT count(*) FROM entries").fetchone()[0] < 11:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    finally:
+        rig.capture.stop()
+
+
+def test_frames_of_many_threads_are_all_counted_once(tmp_path: Path):
+    rig = Rig(tmp_path, byte_budget=50_000)
+    rig.capture.start()
+    frames = [noise(i) for i in range(8)]
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            ids = [p.sample_id for p in pool.map(lambda i: rig.offer(frames[i % 8]), range(1200))]
+    finally:
+        rig.capture.stop()
+    assert len(set(ids)) == rig.window()["frames"] == 1200
+    assert rig.window()["excluded"] == 0

@@ -46,6 +46,13 @@ def test_a_batch_encoded_bytes_and_the_asynchronous_ways_answer_the_same(bundle:
         assert client.status()["requests"]["frames"] == 6
 
 
+def test_the_size_of_the_line_s_frames_is_known_at_the_next_start(bundle: Bundle):
+    with Client.from_config(bundle.config) as client:
+        client.predict(np.zeros((40, 24, 3), np.uint8))
+    with Client.from_config(bundle.config) as client:
+        assert client._slot.frame_size == (40, 24)
+
+
 @pytest.mark.parametrize(
     ("frame", "words"),
     [

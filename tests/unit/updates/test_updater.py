@@ -245,6 +245,32 @@ def test_a_forgiven_engine_gets_another_chance(world: World) -> None:
     assert device.check_once().check is Check.SWAPPED
 
 
+def test_engines_are_warmed_up_with_a_frame_of_the_line_s_size(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next engine at once; after a restart, and for the engine to fall back to, too."""
+    shapes = []
+    run = Engine.run
+    monkeypatch.setattr(Engine, "run", lambda self, frames: shapes.append(frames.shape) or run(self, frames))
+    device = world.device()
+    device.slot.frame_size = (48, 20)
+    world.release("e1")
+    device.check_once()
+    device.stop()
+    device = world.device()
+    alone = [shape for shape in shapes if shape[0] == 1]  # the self-test of the trial asks several at once
+    assert alone == [(1, 64, 64, 3), *[(1, 48, 20, 3)] * 3]
+    device.stop()
+
+
+@pytest.mark.parametrize("stored", [7, [0, 20], ["a", 1], [1, 2, 3], [10**6, 10**6]])
+def test_a_stored_frame_size_that_makes_no_sense_is_not_used(world: World, stored: object) -> None:
+    device = world.device()
+    device._store.save_fact("frame_size", stored)
+    device.stop()
+    device = world.device()
+    assert device.slot.frame_size is None
+    device.stop()
+
+
 def test_no_request_fails_while_engines_are_swapped_under_load(world: World) -> None:
     device = world.device(limits=Limits(probation_frames=20))
     device.start()
