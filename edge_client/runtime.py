@@ -130,6 +130,18 @@ def resolve(*, provider: str, threads: int, slots: int, goal: str, cores: int, t
     return replace(tuned, slots=slots or tuned.slots)
 
 
+def server_slots(runtime: Runtime) -> int:
+    """Return how many requests a server lets run at once.
+
+    One more than the engine's runs where a run has one thread: while a request is read or answered, another keeps its
+    core busy. Runs of several threads share one pool of them, and one more would only wait for it.
+
+    >>> server_slots(Runtime(threads=1, slots=2)), server_slots(Runtime(threads=2, slots=1))
+    (3, 1)
+    """
+    return runtime.slots + 1 if runtime.threads == 1 else runtime.slots
+
+
 def processor_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
     """Return the processor's model, "" where the system does not tell."""
     try:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from edge_client.contract.errors import ConfigError
 from edge_client.memory import give_back, map_large_blocks
+from edge_client.runtime import server_slots
 from edge_client.sd_notify import notify, watchdog_seconds
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def add_parser(sub: Any) -> None:
         "--slots",
         type=_from(1),
         metavar="N",
-        help="requests that run at once (default: as `andon-edge tune` found, else one a core)",
+        help="requests that run at once (default: one more than `andon-edge tune` found best, else than cores)",
     )
     much.add_argument("--queue", type=_from(0), default=64, metavar="N", help="requests that may wait (default: 64)")
     much.add_argument(
@@ -126,7 +127,7 @@ def run(args: argparse.Namespace) -> int:
     clients = _open(args.config or [Path("andon.toml")])
     settings = replace(
         settings,
-        slots=args.slots or max(client.runtime.slots for client in clients),
+        slots=args.slots or max(server_slots(client.runtime) for client in clients),
         max_batch=args.max_batch or max(client.runtime.batch for client in clients),
     )
     files = [RunFile(client) for client in clients]
