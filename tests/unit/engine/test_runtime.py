@@ -2,7 +2,7 @@
 
 import pytest
 
-from edge_client.runtime import Measured, Runtime, Tuning, read_tuning, resolve
+from edge_client.runtime import Measured, Runtime, Tuning, read_tuning, resolve, server_slots
 
 SINGLE = Runtime(threads=2, slots=1)
 PARALLEL = Runtime(provider="openvino", threads=1, slots=3, batch=4)
@@ -54,3 +54,8 @@ def test_a_measurement_survives_its_file():
 def test_a_damaged_file_is_as_none(tmp_path, text):
     (tmp_path / "tuning.json").write_text(text)
     assert read_tuning(tmp_path) is None
+
+
+def test_a_server_keeps_every_core_busy_while_one_request_is_read_or_answered():
+    assert server_slots(Runtime(threads=1, slots=2)) == 3
+    assert server_slots(Runtime(threads=2, slots=1)) == 1
