@@ -36,9 +36,12 @@ class Line:
         engine: The factory engine.
         rest: More of the configuration.
         capture: More of its table [capture].
+        poll_seconds: Between looks for releases.
     """
 
-    def __init__(self, folder: Path, engine: bytes, *, rest: str = "", capture: str = "") -> None:
+    def __init__(
+        self, folder: Path, engine: bytes, *, rest: str = "", capture: str = "", poll_seconds: float = 0.1
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.inspection = Engine.from_bytes(engine).metadata.inspection
@@ -72,7 +75,7 @@ recipient = "{recipient}"
 root = "root.json"
 
 [update]
-poll_seconds = 0.1
+poll_seconds = {poll_seconds}
 probation_frames = 5
 
 [capture]

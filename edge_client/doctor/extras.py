@@ -9,7 +9,7 @@ from edge_client.doctor.finding import Finding, ok, problem
 
 #: Extra → modules that it brings, and what it is for.
 EXTRAS = {
-    "serve": (("httptools",), "inference server over HTTP"),
+    "serve": (("httptools", "orjson"), "inference server over HTTP"),
     "grpc": (("grpc", "google.protobuf"), "inference server over gRPC"),
     "camera": (("cv2",), "videos and cameras"),
     "telemetry": (("opentelemetry.sdk",), "OpenTelemetry"),

@@ -8,12 +8,12 @@ verdict, label       BYTES [N]
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
 from edge_client.prediction import Prediction
@@ -22,7 +22,6 @@ from edge_client.serving.problems import bad
 from edge_client.serving.tensors import bytes_to_binary
 
 Buffer = bytes | memoryview
-_ENCODE = json.JSONEncoder(separators=(",", ":")).encode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -93,7 +92,7 @@ def http_body(model: str, call: InferCall, predictions: Sequence[Prediction]) ->
     }
     if call.id:
         answer["id"] = call.id
-    pieces[0] = _ENCODE(answer).encode()
+    pieces[0] = orjson.dumps(answer)
     return pieces, len(pieces[0]) if any(asked.binary for asked in call.wanted) else None
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hmac
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,8 @@ from functools import lru_cache
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qs
+
+import orjson
 
 from edge_client.serving.answer import Buffer, http_body
 from edge_client.serving.http_head import Head
@@ -147,7 +148,7 @@ def _ready(service: Service, to: Route, body: memoryview) -> Answer:
 
 
 def _dump(value: object) -> bytes:
-    return json.dumps(value, separators=(",", ":")).encode()
+    return orjson.dumps(value)
 
 
 def _ok(value: object) -> Answer:
@@ -156,8 +157,8 @@ def _ok(value: object) -> Answer:
 
 def _object(body: memoryview) -> dict[str, Any]:
     try:
-        told = json.loads(bytes(body))
-    except (ValueError, RecursionError) as error:
+        told = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
         raise bad(f"the request is no JSON: {error}") from None
     if not isinstance(told, dict):
         raise bad(f"the request is a JSON {type(told).__name__}: expected an object")

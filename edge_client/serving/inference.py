@@ -18,12 +18,12 @@ clients of the protocol steer sequences, priorities and tracing (`IGNORED`) mean
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
 from edge_client.serving import tensors
@@ -98,8 +98,8 @@ def read_http(body: memoryview, json_bytes: int | None) -> InferCall:
         )
     head = body if json_bytes is None else body[:json_bytes]
     try:
-        told = json.loads(bytes(head))
-    except (ValueError, RecursionError) as error:  # UnicodeDecodeError is a ValueError
+        told = orjson.loads(head)
+    except orjson.JSONDecodeError as error:
         raise bad(f"the request is no JSON: {error}") from None
     if not isinstance(told, dict):
         raise bad(f"the request is a JSON {type(told).__name__}: expected an object with 'inputs'")
