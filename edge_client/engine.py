@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from typing import NamedTuple
 
 import numpy as np
@@ -24,6 +23,7 @@ PROVIDERS = {
     "cuda": "CUDAExecutionProvider",
     "tensorrt": "TensorrtExecutionProvider",
 }
+_MOST = 1e15  # of a number that an engine answers
 _RANKS = {"probabilities": 2, "anomaly": 1, "anomaly_map": 3, "embedding": 2}
 
 
@@ -136,16 +136,18 @@ class Engine:
                 f"{list(output.anomaly.shape)}, embedding {list(output.embedding.shape)}: expected {n} frames "
                 f"and {k} classes"
             )
-        # A sum is finite iff every number is; of the many the sum of squares, which needs no temporary array.
+        # The sum of squares is below a bound iff every number is a number, and none absurdly large.
+        few = [*output.probabilities.reshape(-1).tolist(), *output.anomaly.tolist()]
         many = output.embedding.reshape(-1)
-        few = sum(output.probabilities.reshape(-1).tolist()) + sum(output.anomaly.tolist())
-        if not math.isfinite(few + many.dot(many)):
+        if not sum([x * x for x in few]) + many.dot(many) < _MOST**2:
             wrong = [
                 what
                 for what in ("probabilities", "anomaly", "embedding")
-                if not math.isfinite(np.vdot(value := getattr(output, what), value))
+                if not (np.abs(getattr(output, what)) < _MOST).all()
             ]
-            raise BadEngine(f"engine {name!r} answered numbers that are not finite: {', '.join(wrong)}")
+            raise BadEngine(
+                f"engine {name!r} answered numbers that are not finite, or beyond {_MOST:g}: {', '.join(wrong)}"
+            )
 
     def _check_ranks(self) -> None:
         for output in self._session.get_outputs():

@@ -66,6 +66,17 @@ def test_answers_that_are_no_numbers_are_the_engines_failure() -> None:
         Engine.from_bytes(tiny_engine(nan=True)).run(DARK)
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 3e38, -3e38])
+@pytest.mark.parametrize("what", ["probabilities", "anomaly", "embedding"])
+def test_each_kind_of_answer_is_looked_at_and_named(what: str, value: float) -> None:
+    engine = Engine.from_bytes(tiny_engine())
+    output = engine.run(DARK)
+    engine._check_output(output, 1)
+    getattr(output, what)[..., -1:] = value
+    with pytest.raises(BadEngine, match=f"not finite, or beyond 1e\\+15: {what}$"):
+        engine._check_output(output, 1)
+
+
 def test_a_file_that_passes_the_look_but_cannot_be_loaded_is_a_bad_engine() -> None:
     model = onnx.load_from_string(tiny_engine())
     model.graph.node[3].input[1] = "no such tensor"
