@@ -139,7 +139,7 @@ class Engine:
         # The sum of squares is below a bound iff every number is a number, and none absurdly large.
         few = [*output.probabilities.reshape(-1).tolist(), *output.anomaly.tolist()]
         many = output.embedding.reshape(-1)
-        if not sum([x * x for x in few]) + many.dot(many) < _MOST**2:
+        if not sum([x * x for x in few]) + float(many.dot(many)) < _MOST**2:
             wrong = [
                 what
                 for what in ("probabilities", "anomaly", "embedding")
