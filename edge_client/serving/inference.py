@@ -26,6 +26,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from edge_client.contract.quoting import quoted
 from edge_client.serving import tensors
 from edge_client.serving.problems import bad
 
@@ -135,8 +136,9 @@ def _read(told: dict[str, Any], rest: memoryview | bytes) -> InferCall:
             continue
         if type(size) is not int or size < 0 or size > len(rest) - at:
             raise bad(
-                f"input {name!r} has the binary_data_size {size!r:.60} and {len(rest) - at} bytes follow the JSON "
-                "header: expected a size within them; the header's own length goes into Inference-Header-Content-Length"
+                f"input {name!r} has the binary_data_size {quoted(size, most=60)} and {len(rest) - at} bytes follow "
+                "the JSON header: expected a size within them; the header's own length goes into "
+                "Inference-Header-Content-Length"
             )
         if "data" in given:
             raise bad(f"input {name!r} has both data and binary_data_size: expected one of them")
@@ -221,13 +223,13 @@ def check_input(name: object, datatype: object, shape: object, known: Mapping[st
         Refusal: An input that is not known or came before, or of another datatype or rank.
     """
     if not isinstance(name, str) or name not in ("image", "part_id"):
-        raise bad(f"input {name!r:.60} is not known: expected 'image', and perhaps 'part_id'")
+        raise bad(f"input {quoted(name, most=60)} is not known: expected 'image', and perhaps 'part_id'")
     if name in known:
         raise bad(f"input {name!r} is given twice")
     shaped = tensors.check_shape(shape, name)
     allowed = ("BYTES", "UINT8") if name == "image" else ("BYTES",)
     if datatype not in allowed:
-        raise bad(f"input {name!r} has the datatype {datatype!r:.60}: expected {' or '.join(allowed)}")
+        raise bad(f"input {name!r} has the datatype {quoted(datatype, most=60)}: expected {' or '.join(allowed)}")
     if datatype == "UINT8" and (len(shaped) != 4 or shaped[3] != 3 or 0 in shaped):
         raise bad(f"input {name!r} has the shape {list(shaped)}: expected [N, H, W, 3], none of them 0")
     if datatype == "BYTES" and len(shaped) != 1:
@@ -242,7 +244,7 @@ def check_output(name: object, known: Sequence[str] = ()) -> str:
         Refusal: There is none of that name, or it was asked for before.
     """
     if not isinstance(name, str) or name not in OUTPUTS:
-        raise bad(f"output {name!r:.60} is not known: there are {', '.join(OUTPUTS)}")
+        raise bad(f"output {quoted(name, most=60)} is not known: there are {', '.join(OUTPUTS)}")
     if name in known:
         raise bad(f"output {name!r} is asked for twice")
     return name
@@ -264,18 +266,18 @@ def check_text(value: object, what: str, most: int) -> str:
         Refusal: No text, too long, or with half a surrogate pair in it, which cannot be stored as UTF-8.
     """
     if not isinstance(value, str) or len(value) > most:
-        raise bad(f"{what} is {value!r:.60}: expected a text of at most {most} characters")
+        raise bad(f"{what} is {quoted(value, most=60)}: expected a text of at most {most} characters")
     if not value.isascii():
         try:
             value.encode()
         except UnicodeEncodeError:
-            raise bad(f"{what} is {value!r:.60}: expected characters that UTF-8 can hold") from None
+            raise bad(f"{what} is {quoted(value, most=60)}: expected characters that UTF-8 can hold") from None
     return value
 
 
 def _described(given: object, known: Mapping[str, Any]) -> tuple[str, str, tuple[int, ...]]:
     if not isinstance(given, dict):
-        raise bad(f"an input is {given!r:.60}: expected an object with name, shape, datatype and data")
+        raise bad(f"an input is {quoted(given, most=60)}: expected an object with name, shape, datatype and data")
     name, datatype = given.get("name"), given.get("datatype")
     shape = check_input(name, datatype, given.get("shape"), known)
     return str(name), str(datatype), shape
@@ -292,11 +294,11 @@ def _from_json(name: str, datatype: str, shape: tuple[int, ...], given: Mapping[
 
 def _wanted(outputs: object, *, binary: bool) -> tuple[Wanted, ...]:
     if not isinstance(outputs, list):
-        raise bad(f"outputs is {outputs!r:.60}: expected a list")
+        raise bad(f"outputs is {quoted(outputs, most=60)}: expected a list")
     found: dict[str, Wanted] = {}
     for asked in outputs or _EACH:
         if not isinstance(asked, dict):
-            raise bad(f"an output is {asked!r:.60}: expected an object with a name")
+            raise bad(f"an output is {quoted(asked, most=60)}: expected an object with a name")
         name = check_output(asked.get("name"), tuple(found))
         own = _object(asked.get("parameters", {}), f"parameters of the output {name!r}")
         if own.get("classification"):
@@ -316,18 +318,20 @@ def _context(parameters: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(value, str):
             check_text(value, f"parameter {key!r}", _TEXT)
         elif isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < _LARGEST:
-            raise bad(f"parameter {key!r} is {value!r:.60}: expected a finite number or a text, as a process value")
+            raise bad(
+                f"parameter {key!r} is {quoted(value, most=60)}: expected a finite number or a text, as a process value"
+            )
     return context
 
 
 def _object(value: object, what: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise bad(f"{what}: {value!r:.60} is no object")
+        raise bad(f"{what}: {quoted(value, most=60)} is no object")
     return value
 
 
 def _flag(parameters: Mapping[str, Any], name: str, default: bool) -> bool:
     value = parameters.get(name, default)
     if not isinstance(value, bool):
-        raise bad(f"parameter {name!r} is {value!r:.60}: expected true or false")
+        raise bad(f"parameter {name!r} is {quoted(value, most=60)}: expected true or false")
     return value

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_client.contract.quoting import quoted
 from edge_client.serving.problems import bad
 
 MAX_ELEMENTS = 1 << 31
@@ -34,9 +35,11 @@ def check_shape(shape: object, name: str) -> tuple[int, ...]:
         Refusal: No list of a few non-negative whole numbers.
     """
     if not isinstance(shape, list | tuple) or len(shape) > _MAX_RANK or any(type(n) is not int or n < 0 for n in shape):
-        raise bad(f"input {name!r} has the shape {_short(shape)}: expected a list of whole numbers, none negative")
+        raise bad(
+            f"input {name!r} has the shape {quoted(shape, most=60)}: expected a list of whole numbers, none negative"
+        )
     if math.prod(shape) > MAX_ELEMENTS:
-        raise bad(f"input {name!r} has the shape {_short(shape)}: at most {MAX_ELEMENTS} elements are read")
+        raise bad(f"input {name!r} has the shape {quoted(shape, most=60)}: at most {MAX_ELEMENTS} elements are read")
     return tuple(shape)
 
 
@@ -65,12 +68,14 @@ def uint8_from_json(data: object, shape: tuple[int, ...], name: str) -> NDArray[
         raise bad(f"input {name!r} of shape {list(shape)} has {len(flat)} elements: expected {math.prod(shape)}")
     if flat and set(map(type, flat)) != {int}:
         odd = next(v for v in flat if type(v) is not int)
-        raise bad(f"input {name!r} holds {_short(odd)}: expected whole numbers from 0 to 255 for the datatype UINT8")
+        raise bad(
+            f"input {name!r} holds {quoted(odd, most=60)}: expected whole numbers from 0 to 255 for the datatype UINT8"
+        )
     try:
         return np.frombuffer(bytes(flat), dtype=np.uint8).reshape(shape)
     except ValueError:
         odd = next(v for v in flat if not 0 <= v <= 255)
-        raise bad(f"input {name!r} holds {_short(odd)}: expected whole numbers from 0 to 255") from None
+        raise bad(f"input {name!r} holds {quoted(odd, most=60)}: expected whole numbers from 0 to 255") from None
 
 
 def bytes_from_binary(data: memoryview, shape: tuple[int, ...], name: str) -> list[bytes]:
@@ -113,7 +118,7 @@ def bytes_from_json(data: object, shape: tuple[int, ...], name: str) -> list[str
         raise bad(f"input {name!r} of shape {list(shape)} has {len(flat)} elements: expected {math.prod(shape)}")
     for value in flat:
         if not isinstance(value, str):
-            raise bad(f"input {name!r} holds {_short(value)}: expected texts for the datatype BYTES")
+            raise bad(f"input {name!r} holds {quoted(value, most=60)}: expected texts for the datatype BYTES")
     return flat
 
 
@@ -139,7 +144,7 @@ def bytes_to_binary(values: Sequence[bytes]) -> bytes:
 
 def _flatten(data: object, name: str) -> list[Any]:
     if not isinstance(data, list):
-        raise bad(f"input {name!r} has the data {_short(data)}: expected a list")
+        raise bad(f"input {name!r} has the data {quoted(data, most=60)}: expected a list")
     flat: list[Any] = data
     for _ in range(_MAX_RANK):
         if not any(type(value) is list for value in flat):
@@ -148,8 +153,3 @@ def _flatten(data: object, name: str) -> list[Any]:
             raise bad(f"input {name!r} mixes lists and values in its data: expected one depth of nesting")
         flat = [value for row in flat for value in row]
     raise bad(f"input {name!r} nests its data deeper than {_MAX_RANK} lists")
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."

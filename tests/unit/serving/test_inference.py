@@ -203,3 +203,22 @@ def test_any_json_is_read_or_refused_and_nothing_else(told, rest):
 def test_any_bytes_are_read_or_refused_and_nothing_else(body, json_bytes):
     with contextlib.suppress(Refusal):
         read_http(memoryview(body), json_bytes)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"inputs": [%s]}',
+        b'{"inputs": [{"name": %s}]}',
+        b'{"inputs": [{"name": "image", "datatype": %s}]}',
+        b'{"inputs": [{"name": "image", "datatype": "UINT8", "shape": [1, 1, 1, 3], "data": [0, 0, %s]}]}',
+        b'{"inputs": [{"name": "image", "datatype": "UINT8", "shape": %s}]}',
+        b'{"id": %s, "inputs": []}',
+        b'{"parameters": {"humidity": %s}, "inputs": []}',
+    ],
+)
+def test_brackets_nested_deep_are_refused_like_anything_else(body: bytes):
+    """The parser takes a thousand levels, more than Python can show."""
+    for deep in (20, 300, 990, 1015, 1100):
+        with pytest.raises(Refusal):
+            read_http(memoryview(body % (b"[" * deep + b"]" * deep)), None)
