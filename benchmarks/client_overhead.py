@@ -164,12 +164,13 @@ def main() -> None:
         alone: dict[str, list[Floats]] = {"client": [], "bare": []}
         together: dict[str, list[float]] = {"client": [], "bare": []}
         for number in range(args.blocks):
-            single, many = block(number, FRAMES_A_BLOCK), block(number, FRAMES_A_BLOCK_IN_FLIGHT)
+            single = block(number, FRAMES_A_BLOCK)
             alone["bare"].append(one_at_a_time(bare, single))
             alone["client"].append(one_at_a_time(client.predict, single))
             settled()
             if number % 2:
                 continue
+            many = block(number, FRAMES_A_BLOCK_IN_FLIGHT)
             together["bare"].append(in_flight(lambda f: pool.submit(bare, f), many, lambda: None))
             together["client"].append(in_flight(client.submit, many, settled))
     rows = []

@@ -22,7 +22,7 @@ from PIL import Image
 from benchmarks.frame_sets import labelled_images, solar_cells
 from benchmarks.interleave import interleave, ratio
 from benchmarks.result import Row, tell
-from edge_client.encode import encode_lossless
+from edge_client.encode import encode_lossless, is_grey
 from training.evaluate import Measure
 
 Frame = NDArray[np.uint8]
@@ -36,9 +36,10 @@ def _webp(frame: Frame, method: int) -> bytes:
 
 
 def _png(frame: Frame, strategy: int) -> bytes:
-    grey = (frame[..., :1] == frame).all()
     buffer = io.BytesIO()
-    Image.fromarray(frame[..., 0] if grey else frame).save(buffer, "PNG", compress_level=1, compress_type=strategy)
+    Image.fromarray(frame[..., 0] if is_grey(frame) else frame).save(
+        buffer, "PNG", compress_level=1, compress_type=strategy
+    )
     return buffer.getvalue()
 
 

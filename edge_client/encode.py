@@ -24,19 +24,16 @@ _WEBP_SIDE = 16_383  # the format's own limit
 def encode_lossless(frame: NDArray[np.uint8]) -> tuple[bytes, str]:
     """Encode uint8 [H, W, 3] and return the file with its media type; decoding gives the same pixels."""
     buffer = io.BytesIO()
-    if _is_grey(frame):
-        grey = Image.fromarray(np.ascontiguousarray(frame[..., 0]))
-        grey.save(buffer, "PNG", compress_level=1, compress_type=zlib.Z_HUFFMAN_ONLY)
-        return buffer.getvalue(), "image/png"
-    image = Image.fromarray(frame)
-    if max(frame.shape[:2]) > _WEBP_SIDE:
+    grey = is_grey(frame)
+    image = Image.fromarray(np.ascontiguousarray(frame[..., 0]) if grey else frame)
+    if grey or max(frame.shape[:2]) > _WEBP_SIDE:
         image.save(buffer, "PNG", compress_level=1, compress_type=zlib.Z_HUFFMAN_ONLY)
         return buffer.getvalue(), "image/png"
     image.save(buffer, "WEBP", lossless=True, quality=0, method=0, exact=True)
     return buffer.getvalue(), "image/webp"
 
 
-def _is_grey(frame: NDArray[np.uint8]) -> bool:
+def is_grey(frame: NDArray[np.uint8]) -> bool:
     """Tell whether the three channels are equal."""
     first = frame[..., 0]
     return np.array_equal(first, frame[..., 1]) and np.array_equal(first, frame[..., 2])

@@ -92,7 +92,7 @@ def refused(refusal: Refusal) -> Answer:
     elif isinstance(refusal, MethodRefused):
         fields = b"Allow: " + ", ".join(refusal.allowed).encode() + b"\r\n"
     return Answer(
-        status=refusal.kind.value, pieces=[_dump({"error": str(refusal)})], fields=fields, reason=refusal.reason
+        status=refusal.kind.value, pieces=[orjson.dumps({"error": str(refusal)})], fields=fields, reason=refusal.reason
     )
 
 
@@ -147,12 +147,8 @@ def _ready(service: Service, to: Route, body: memoryview) -> Answer:
     return _ok({"ready": True})
 
 
-def _dump(value: object) -> bytes:
-    return orjson.dumps(value)
-
-
 def _ok(value: object) -> Answer:
-    return Answer(status=200, pieces=[_dump(value)])
+    return Answer(status=200, pieces=[orjson.dumps(value)])
 
 
 def _object(body: memoryview) -> dict[str, Any]:

@@ -362,7 +362,7 @@ def test_the_worker_comes_when_half_of_the_queue_is_taken(tmp_path: Path, monkey
     try:
         for i in range(8):
             rig.offer(noise(i))
-        time.sleep(0.3)
+        time.sleep(0.3)  # a worker that was called would have come by now
         assert len(rig.capture.intake._arrived) == 8
         for i in range(4):
             rig.offer(noise(8 + i))
