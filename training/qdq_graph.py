@@ -87,26 +87,32 @@ class _Writer:
         return made
 
     def _convolution(self, conv: Convolution) -> None:
-        if conv.output not in self._in_float:
+        if conv.output in self._in_float:
+            self._float_convolution(conv)
+        else:
             self._int8_convolution(conv)
-        elif conv.activation is not None:
+
+    def _float_convolution(self, conv: Convolution) -> None:
+        """Write a convolution that stays in float.
+
+        Where it is linear its weights bring the channels to their range; a convolution that reads those makes up for it.
+        """
+        before, after = self._scales[conv.source], self._scales[conv.output]
+        if (before == 1.0).all() and (after == 1.0).all():
             self._nodes.append(conv.node)
         else:
-            # Linear: its weights can bring the channels to their range, in float as well.
-            factor = self._scales[conv.output]
-            weights = self._constant(f"{conv.output}.weights", _rows(conv.weights, factor).astype(np.float32))
-            bias = self._constant(f"{conv.output}.bias", (conv.bias * factor).astype(np.float32))
+            weights = self._constant(f"{conv.output}.weights", _rescaled(conv, before, after).astype(np.float32))
+            bias = self._constant(f"{conv.output}.bias", (conv.bias * after).astype(np.float32))
             self._write_convolution(conv, conv.source, weights, bias)
+        if conv.activation is None:
             self._quantise_if_read(conv.output)
 
     def _int8_convolution(self, conv: Convolution) -> None:
         source = self._dequantised(conv.source)
         before, after = self._scales[conv.source], self._scales[conv.output]
-        weights = conv.weights.astype(np.float64)
-        weights = _rows(weights, 1.0 / before) if conv.depthwise else weights / before[None, :, None, None]
         seen = self._ranges[conv.source]
         int8 = quantised(
-            _rows(weights, after),
+            _rescaled(conv, before, after),
             conv.bias * after,
             seen.mean * before,
             None
@@ -163,17 +169,16 @@ class _Writer:
 
     def _value(self, name: str) -> str:
         """The tensor as others than the network's own operators read it: channels as they were."""
-        if name not in self._bytes or name == NETWORK_INPUT:
+        held = self._bytes[name][0] if name in self._bytes else name
+        if name == NETWORK_INPUT or name not in self._scales:
             return name
         factor = self._scales[name]
         if (factor == 1.0).all():
-            return self._bytes[name][0]
+            return held
         if name not in self._natural:
             back = self._constant(f"{name}.back", (1.0 / factor).astype(np.float32).reshape(1, -1, 1, 1))
             self._natural[name] = f"{name}.natural"
-            self._nodes.append(
-                helper.make_node("Mul", [self._bytes[name][0], back], [f"{name}.natural"], name=f"{name}.natural")
-            )
+            self._nodes.append(helper.make_node("Mul", [held, back], [f"{name}.natural"], name=f"{name}.natural"))
         return self._natural[name]
 
     def _dequantise_constant(self, name: str, values: NDArray[np.generic], scale: NDArray[np.float32]) -> str:
@@ -190,5 +195,7 @@ class _Writer:
         return name
 
 
-def _rows(weights: NDArray[np.floating], factor: Channels) -> NDArray[np.float64]:
-    return np.asarray(weights * factor[:, None, None, None], dtype=np.float64)
+def _rescaled(conv: Convolution, before: Channels, after: Channels) -> NDArray[np.float64]:
+    """The weights that read channels scaled by `before` and write them scaled by `after`."""
+    weights = conv.weights.astype(np.float64) * after[:, None, None, None]
+    return weights / (before[:, None, None, None] if conv.depthwise else before[None, :, None, None])

@@ -28,7 +28,7 @@ from training.qdq_graph import int8_graph
 from training.trunk import Trunk, stamp
 
 #: Rises when the recipe changes, so that a stale cache is not used.
-_RECIPE = 3
+_RECIPE = 4
 #: More frames hardly change the ranges.
 CALIBRATION_FRAMES = 64
 #: How many of the first convolutions may stay in float: whole blocks, that end in a tensor of few channels.

@@ -5,14 +5,17 @@ from collections.abc import Callable
 import numpy as np
 import onnx
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor, nn
 
 from edge_client.contract.onnx_check import ALLOWED_OPERATORS
 from training.channel_ranges import equalising_scales, observe
 from training.network_graph import NetworkGraph
 from training.qdq_graph import int8_graph
 from training.quantize import choose_float_layers, feature_error, quantize
+from training.torch_export import export_trunk
 from training.trunk import Trunk, stamp
 
 
@@ -74,3 +77,54 @@ def test_channels_of_any_scale_give_the_same_network(trunk: Trunk, frames: list[
     plain, answered = trunk.run(frames), small.run(frames)
     assert feature_error(plain.features, answered.features) < 0.15
     assert np.abs(plain.patches - answered.patches).max() < 0.1 * np.abs(plain.patches).max()
+
+
+class Bottlenecks(nn.Module):
+    """Two inverted residual blocks with fixed random weights, the second one with its sum: linear tensors that float
+    convolutions, int8 convolutions and the sum read."""
+
+    name = "bottlenecks"
+    offset, scale = 128.0, 128.0
+    input_size = 32
+    feature_width = 12
+    embedding_width = 12
+    patch_width = 6
+    grid = 16
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 6, 3, stride=2, padding=1)
+        self.blocks = nn.ModuleList(
+            nn.ModuleList([nn.Conv2d(6, 12, 1), nn.Conv2d(12, 12, 3, padding=1, groups=12), nn.Conv2d(12, 6, 1)])
+            for _ in range(2)
+        )
+        self.last = nn.Conv2d(6, 12, 1)
+        generator = torch.Generator().manual_seed(0)
+        for parameter in self.parameters():
+            parameter.data = torch.randn(parameter.shape, generator=generator) * 0.4
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        x = torch.clamp(self.stem(image), 0, 6)
+        patches = x
+        for number, (widen, depthwise, narrow) in enumerate(self.blocks):
+            inside = torch.clamp(depthwise(torch.clamp(widen(x), 0, 6)), 0, 6)
+            x = narrow(inside) + x if number else narrow(inside)
+            if number == 0:
+                patches = x
+        return torch.clamp(self.last(x), 0, 6).mean((2, 3)), patches.permute(0, 2, 3, 1)
+
+
+@pytest.mark.parametrize("float_layers", range(9))
+def test_float_layers_read_and_write_channels_of_any_scale(frames: list[np.ndarray], float_layers: int) -> None:
+    trunk = Trunk.load(export_trunk(Bottlenecks().eval()))
+    network = NetworkGraph(onnx.load_model_from_string(trunk.onnx))
+    assert len(network.convolutions) == 8
+    ranges = observe(network, frames)
+    scales = equalising_scales(network, ranges, float_layers=float_layers)
+    for members in network.tied():
+        scales.update(dict.fromkeys(members, np.geomspace(1.0, 2.0, 6)))
+    model = int8_graph(network, ranges, scales, float_layers=float_layers)
+    small = Trunk.load(stamp(model, {**trunk.facts, "variant": "int8"}))
+    plain, answered = trunk.run(frames), small.run(frames)
+    assert feature_error(plain.features, answered.features) < (0.06 if float_layers == 8 else 0.2)
+    assert np.abs(plain.patches - answered.patches).max() < 0.05 * np.abs(plain.patches).max()
