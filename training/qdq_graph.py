@@ -95,7 +95,7 @@ class _Writer:
     def _float_convolution(self, conv: Convolution) -> None:
         """Write a convolution that stays in float.
 
-        Where it is linear its weights bring the channels to their range; a convolution that reads those makes up for it.
+        Where it is linear its weights bring the channels to their range; one that reads those makes up for it.
         """
         before, after = self._scales[conv.source], self._scales[conv.output]
         if (before == 1.0).all() and (after == 1.0).all():
