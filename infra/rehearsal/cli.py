@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # devices are ended then too
     from data.workspace import Workspace, home_directory
     from infra.rehearsal.archive import read_archive, write_demo_index
-    from infra.rehearsal.session import Options, rehearse
+    from infra.rehearsal.session import Options, plan_of, rehearse
     from infra.rehearsal.table import render_table
     from infra.stack.bring_up import bring_up, take_down
 
@@ -102,9 +102,10 @@ def run(args: argparse.Namespace) -> int:
         faults=faults,
         setup_seconds=_setup_seconds(),
     )
+    plan = plan_of(home, frames, options)
     bring_up(home, report=lambda text: print(f"[{time.monotonic() - began:5.0f} s] {text}", flush=True))
     try:
-        report = rehearse(Workspace.open(home), frames, options, began)
+        report = rehearse(Workspace.open(home), plan, options, began)
     finally:
         if args.once:
             take_down(home)

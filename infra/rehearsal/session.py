@@ -86,26 +86,46 @@ class _Told:
         print(f"[{time.monotonic() - self.began:5.0f} s] {text}", flush=True)
 
 
-def rehearse(workspace: Workspace, frames: Sequence[Frame], options: Options, began: float | None = None) -> Report:
+def plan_of(home: Path, frames: Sequence[Frame], options: Options) -> Plan:
+    """Plan the rehearsal of an archive: whatever is wrong with what was asked for shows before anything is started.
+
+    Args:
+        home: The stack's home directory.
+        frames: The archive.
+        options: What to do.
+
+    Raises:
+        ConfigError: The archive cannot be rehearsed so, or the name is taken.
+    """
+    plan = make_plan(
+        frames, rounds=options.rounds, devices=options.devices, seed=options.seed, ok_classes=options.ok_classes
+    )
+    parse_faults(options.faults, plan.rounds)
+    folder = _folder_of(home, options)
+    if (folder / "report.json").exists() or (folder / "devices").exists():
+        raise ConfigError(f"{folder} holds a rehearsal already; choose another name with --name, or move it away")
+    return plan
+
+
+def _folder_of(home: Path, options: Options) -> Path:
+    return home / "rehearsals" / options.name
+
+
+def rehearse(workspace: Workspace, plan: Plan, options: Options, began: float | None = None) -> Report:
     """Rehearse an archive and write the report's files.
 
     Args:
         workspace: A stack that is up.
-        frames: The archive.
+        plan: From `plan_of`.
         options: What to do.
         began: Monotonic time from which the loop's seconds count; default now.
 
     Raises:
-        AndonError: The archive cannot be rehearsed, or a part does not get on.
+        AndonError: A part does not get on.
     """
     told = _Told() if began is None else _Told(began=began)
-    plan = make_plan(
-        frames, rounds=options.rounds, devices=options.devices, seed=options.seed, ok_classes=options.ok_classes
-    )
     faults_planned = parse_faults(options.faults, plan.rounds)
-    folder = workspace.home / "rehearsals" / options.name
-    if (folder / "report.json").exists() or (folder / "devices").exists():
-        raise ConfigError(f"{folder} holds a rehearsal already; choose another name with --name, or move it away")
+    folder = _folder_of(workspace.home, options)
     folder.mkdir(parents=True, exist_ok=True)
     lines: list[Line] = []
 
