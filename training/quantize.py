@@ -3,8 +3,9 @@
 1. Channels are brought to one range (`channel_ranges`), weights rounded so that their errors cancel and no processor
    saturates (`int8_weights`), and the graph written (`qdq_graph`).
 2. How many of the first convolutions stay in float is measured: they see raw pixels, cost little, and their errors
-   pass through all that follow. The fewest that keep the features are chosen; the first three cost no time at all,
-   since int8 kernels are no faster on their few channels.
+   pass through all that follow. The fewest that keep the features nearly as well as more would are chosen, by frames
+   that set neither ranges nor weights; the first three cost no time at all, since int8 kernels are no faster on their
+   few channels.
 3. What counts is how the features differ after their mean is taken away, beside how they differ from frame to frame:
    heads are trained on the features of the trunk that ships, so an error that is always the same costs nothing.
 """
@@ -28,28 +29,29 @@ from training.qdq_graph import int8_graph
 from training.trunk import Trunk, stamp
 
 #: Rises when the recipe changes, so that a stale cache is not used.
-_RECIPE = 4
-#: More frames hardly change the ranges.
-CALIBRATION_FRAMES = 64
+_RECIPE = 5
+#: Ranges need few frames; weights rounded for one another (`int8_weights`) fit themselves to frames as few as 64.
+CALIBRATION_FRAMES = 256
 #: How many of the first convolutions may stay in float: whole blocks, that end in a tensor of few channels.
 _FLOAT_LAYERS = (3, 6, 9)
-#: Largest accepted error of the features, beside their spread over frames.
-_MOST_ERROR = 0.15
+#: How much larger than the least an error may be, to leave fewer layers in float.
+_TOLERANCE = 0.1
 _JUDGED_FRAMES = 32
+_ENOUGH_TO_PART = 3 * _JUDGED_FRAMES
 
 
-def choose_float_layers(errors: Mapping[int, float], most: float = _MOST_ERROR) -> int:
-    """Return how many of the first convolutions stay in float: the fewest that are good enough, else the best.
+def choose_float_layers(errors: Mapping[int, float], tolerance: float = _TOLERANCE) -> int:
+    """Return how many of the first convolutions stay in float: the fewest that are nearly as good as the best.
 
     Args:
         errors: Error of the features by number of convolutions in float.
-        most: Largest accepted error.
+        tolerance: How much larger than the least an error may be, as a share of it.
 
-    >>> choose_float_layers({3: 0.2, 6: 0.12, 9: 0.1}, 0.15)
+    >>> choose_float_layers({3: 0.12, 6: 0.096, 9: 0.09}, 0.1)
     6
     """
-    enough = [layers for layers, error in errors.items() if error <= most]
-    return min(enough) if enough else min(errors, key=lambda layers: (errors[layers], layers))
+    most = min(errors.values()) * (1 + tolerance)
+    return min(layers for layers, error in errors.items() if error <= most)
 
 
 def feature_error(plain: NDArray[np.float32], small: NDArray[np.float32]) -> float:
@@ -71,7 +73,7 @@ def quantize(trunk: Trunk, frames: Sequence[Frame]) -> Trunk:
 
     Args:
         trunk: The float trunk.
-        frames: Real frames of the inspection that set the ranges; 64 are enough.
+        frames: Real frames of the inspection, better 256 than few. Where there are enough, some only judge.
 
     Returns:
         The int8 trunk.
@@ -79,8 +81,8 @@ def quantize(trunk: Trunk, frames: Sequence[Frame]) -> Trunk:
     if not frames:
         raise ValueError("no frames to calibrate int8 ranges with; expected some of the inspection's own")
     network = NetworkGraph(onnx.load_model_from_string(trunk.onnx))
-    ranges = observe(network, (decode(frame) for frame in frames))
-    judged = frames[:_JUDGED_FRAMES]
+    seen, judged = _parted(frames)
+    ranges = observe(network, (decode(frame) for frame in seen))
     plain = trunk.run(judged).features
     tried: dict[int, Trunk] = {}
     errors: dict[int, float] = {}
@@ -90,9 +92,15 @@ def quantize(trunk: Trunk, frames: Sequence[Frame]) -> Trunk:
             model = int8_graph(network, ranges, scales, float_layers=layers)
         tried[layers] = Trunk.load(stamp(model, {**trunk.facts, "variant": "int8"}))
         errors[layers] = feature_error(plain, tried[layers].run(judged).features)
-        if errors[layers] <= _MOST_ERROR:
-            break
     return tried[choose_float_layers(errors)]
+
+
+def _parted(frames: Sequence[Frame]) -> tuple[Sequence[Frame], Sequence[Frame]]:
+    """Frames that set ranges and weights, and some that judge them: others, where that leaves enough."""
+    if len(frames) < _ENOUGH_TO_PART:
+        return frames, frames[:_JUDGED_FRAMES]
+    step = len(frames) // _JUDGED_FRAMES  # frames come in the order of their class, or of time
+    return [frame for i, frame in enumerate(frames) if i % step], frames[::step]
 
 
 def int8_trunk(trunk: Trunk, frames: Sequence[Frame], cache_dir: Path) -> Trunk:
