@@ -158,7 +158,7 @@ def train(
     try:
         ready = make_ready(workspace, snapshot)
         champion = load_champion(registry, snapshot.inspection)
-        challenger = fit_challenger(ready, run_id, seed=seed, sabotage=sabotage, now=clock())
+        challenger = fit_challenger(workspace, ready, run_id, seed=seed, sabotage=sabotage, now=clock())
         before = challengers_before(registry, champion, snapshot.inspection)
         judged = judge_challenger(workspace, ready, challenger, champion, previous_challengers=before)
         return registry.log_challenger(run_id, record_of(workspace, judged, key=key, seed=seed, sabotage=sabotage))
