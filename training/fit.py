@@ -23,10 +23,10 @@ from edge_client.contract.decision import defect_probability
 from edge_client.contract.engine_metadata import ClassInfo, EngineMetadata, Kind, Thresholds
 from edge_client.contract.selftest import SelfTest
 from training.anomaly import LEAST_FRAMES, Bank, Scored, build_bank
-from training.calibration import Calibration, Map, calibrate, calibrated, prior_shift
+from training.calibration import Calibration, calibrate, calibrated, prior_shift
 from training.calibration_error import calibration_error
 from training.examples import BadExamples, Examples
-from training.export import EngineHead, build_engine, constant_head
+from training.export import EngineHead, build_engine, calibrated_head, constant_head
 from training.frames import Frame, decode
 from training.goal import Goal
 from training.label_shift import FieldFrames, FieldShares, estimate_shares
@@ -287,27 +287,13 @@ def learn(request: FitRequest, anomaly: NDArray[np.float32], bank: Bank | None =
         if 0 < is_defect[which].sum() < which.sum():
             metrics[f"oof_average_precision_{name}"] = float(average_precision_score(is_defect[which], p[which]))
     return Learnt(
-        head=_engine_head(raw, calibration, shift),
+        head=calibrated_head(raw, calibration, shift),
         thresholds=limits.thresholds,
         prior=prior,
         chosen=chosen,
         oof=oof,
         metrics=metrics,
     )
-
-
-def _engine_head(raw: RawHead, calibration: Calibration, shift: NDArray[np.float64]) -> EngineHead:
-    """Return the calibrated head: a temperature as such, any other map inside the weights."""
-    moved = shift.astype(np.float32)
-    if calibration.map is Map.TEMPERATURE:
-        return EngineHead(raw=raw, temperature=float(1 / calibration.scale[0]), shift=moved)
-    scale = calibration.scale.astype(np.float32)
-    scaled = RawHead(
-        weights=raw.weights * scale,
-        anomaly_weights=raw.anomaly_weights * scale,
-        bias=raw.bias * scale + calibration.bias.astype(np.float32),
-    )
-    return EngineHead(raw=scaled, temperature=1.0, shift=moved)
 
 
 def _field_shares(
@@ -319,7 +305,7 @@ def _field_shares(
         return None
     # At the training shares: what EM and BBSE start from is what the out-of-fold probabilities speak for.
     still = np.zeros(len(request.classes))
-    says = _engine_head(raw, calibration, still).probabilities(frames.features, bank.score(frames.patches))
+    says = calibrated_head(raw, calibration, still).probabilities(frames.features, bank.score(frames.patches))
     return estimate_shares(
         says,
         frames.labels,

@@ -143,7 +143,8 @@ def choose_plan(
         )
         search.step([replace(found, rebalance=how) for how in distinct(len(classes))])
         other = search.best_other_than(DEFAULT.rebalance)
-        plan = search.step([replace(other, regularisation=other.regularisation * f) for f in (1 / BESIDE, BESIDE)])
+        beside = [other.regularisation * factor for factor in (1 / BESIDE, BESIDE)]
+        plan = search.step([replace(other, regularisation=c) for c in beside if c >= REGULARISATIONS[0]])
     else:
         plan = search.step(plans)
     trial = search.trial
