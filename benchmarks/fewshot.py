@@ -48,8 +48,30 @@ class Story:
     most_lost: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Split:
+    """One repeat: which groups are held out, and the anomaly score [n] of every frame.
+
+    Scores are from one bank a repeat: it is made of ok frames alone, and those no story changes.
+    """
+
+    train: Rows
+    test: Rows
+    anomaly: NDArray[np.float32]
+
+
+def split(data: EmbeddedSet, seed: int) -> Split:
+    """Hold out a fold of groups, score its frames by the training side's bank and that side's across folds."""
+    fold = group_folds(data.groups, data.labels, folds=FOLDS, seed=2_000 + seed)
+    train, test = np.flatnonzero(fold != seed % FOLDS), np.flatnonzero(fold == seed % FOLDS)
+    scored = score_examples(data.request(train, seed=seed))
+    anomaly = np.empty(len(fold), dtype=np.float32)
+    anomaly[train], anomaly[test] = scored.scores, data.anomaly(scored.bank, test)
+    return Split(train=train, test=test, anomaly=anomaly)
+
+
 def answer(
-    data: EmbeddedSet, rows: Rows, test: Rows, order: Sequence[int], seed: int, plans: Sequence[Plan] | None
+    data: EmbeddedSet, rows: Rows, parts: Split, order: Sequence[int], seed: int, plans: Sequence[Plan] | None
 ) -> NDArray[np.float64]:
     """Fit on rows with the classes in an order; return probabilities of the test rows."""
     place = np.full(len(data.classes), -1)
@@ -57,16 +79,14 @@ def answer(
     request = data.request(
         rows, seed=seed, plans=plans, classes=tuple(data.classes[c] for c in order), labels=place[data.labels[rows]]
     )
-    scored = score_examples(request)
-    learnt = learn(request, scored.scores)
-    found = learnt.head.probabilities(data.features[test], data.anomaly(scored.bank, test))
+    learnt = learn(request, parts.anomaly[rows])
+    found = learnt.head.probabilities(data.features[parts.test], parts.anomaly[parts.test])
     return np.asarray(found, dtype=np.float64)
 
 
-def repeat(data: EmbeddedSet, new: int, seed: int, plans: Sequence[Plan] | None) -> dict[int, Story]:
+def repeat(data: EmbeddedSet, parts: Split, new: int, seed: int, plans: Sequence[Plan] | None) -> dict[int, Story]:
     """Play one new class in one repeat."""
-    fold = group_folds(data.groups, data.labels, folds=FOLDS, seed=2_000 + seed)
-    train, test = np.flatnonzero(fold != seed % FOLDS), np.flatnonzero(fold == seed % FOLDS)
+    train, test = parts.train, parts.test
     old = [c for c in range(len(data.classes)) if c != new]
     known = train[data.labels[train] != new]
     fresh = np.random.default_rng([seed, new]).permutation(train[data.labels[train] == new])
@@ -77,11 +97,11 @@ def repeat(data: EmbeddedSet, new: int, seed: int, plans: Sequence[Plan] | None)
     def precisions(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.array([average_precision_score(truth[kept] == c, probabilities[kept, old.index(c)]) for c in wanted])
 
-    before = precisions(answer(data, known, test, old, seed, plans))
+    before = precisions(answer(data, known, parts, old, seed, plans))
     stories = {}
     for shots in SHOTS:
         rows = np.concatenate([known, fresh[:shots]])
-        after = answer(data, rows, test, [*old, new], seed, plans)
+        after = answer(data, rows, parts, [*old, new], seed, plans)
         loss = before - precisions(after)
         stories[shots] = Story(
             new=float(average_precision_score(truth == new, after[:, -1])),
@@ -107,8 +127,9 @@ def main() -> None:
     stories: dict[tuple[int, int], list[Story]] = {}
     with threadpool_limits(1):
         for seed in range(args.repeats):
+            parts = split(data, seed)
             for new in defects:
-                for shots, story in repeat(data, new, seed, plans).items():
+                for shots, story in repeat(data, parts, new, seed, plans).items():
                     stories.setdefault((new, shots), []).append(story)
             print(f"  repeat {seed} done", file=sys.stderr, flush=True)
     rows, figures = [], {}
