@@ -32,7 +32,7 @@ from training.goal import Goal
 from training.label_shift import FieldFrames, FieldShares, estimate_shares
 from training.plans import Chosen, Plan, choose_plan, train_head
 from training.predict import run_engine
-from training.prior import labelled_shares, population_weight, target_prior
+from training.prior import LEAST_PROBABILITY, labelled_shares, population_weight, target_prior
 from training.space import RawHead
 from training.thresholds import UNSURE_SHARE, choose
 from training.trunk import Trunk
@@ -309,7 +309,7 @@ def _field_shares(
     return estimate_shares(
         says,
         frames.labels,
-        1.0 / frames.probability,
+        1.0 / np.maximum(frames.probability, LEAST_PROBABILITY),
         prior=chosen.prior,
         known=calibrated(calibration.logits(chosen.oof), 1.0, still),
         known_labels=request.examples.labels,

@@ -130,8 +130,6 @@ def em_shares(
     for _ in range(_STEPS):
         joint = likely * shares
         belief = joint / np.maximum(joint.sum(axis=1, keepdims=True), 1e-300)
-        # A label is a fact: no change of shares can move it.
-        belief[labels >= 0] = sure[labels >= 0]
         after = mass @ belief
         still = float(np.abs(after - shares).max()) < _STILL
         shares = after

@@ -11,14 +11,14 @@ from training.examples import Examples
 #: How many field samples the factory's shares, or those read off unlabelled frames, are worth.
 _FACTORY_WORTH = 20.0
 #: A sample that was this unlikely to be drawn must not decide the shares alone.
-_LEAST_PROBABILITY = 0.01
+LEAST_PROBABILITY = 0.01
 _LEAST_SHARE = 1e-4
 
 
 def field_weight_of(examples: Examples) -> NDArray[np.float64]:
     """Count [n]: how many frames of the field each example stands for; 0 where that is unknown (factory, extras)."""
     known = examples.field & np.isfinite(examples.probability)
-    p = np.clip(np.where(known, examples.probability, 1.0), _LEAST_PROBABILITY, 1.0)
+    p = np.clip(np.where(known, examples.probability, 1.0), LEAST_PROBABILITY, 1.0)
     return np.where(known, 1.0 / p, 0.0)
 
 
