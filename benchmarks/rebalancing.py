@@ -39,6 +39,8 @@ from training.rebalance import Rebalance
 
 FOLDS = 5
 CHOSEN = "chosen"
+#: The default rebalancing over the last stage's mean-pooled features alone: what the other levels bring.
+LAST_ALONE = "class_weights, last features alone"
 PEERS = {
     "peer: last features, C = 1": (False, None),
     "peer: last features, C chosen": (False, (1e-4, 1e-3, 1e-2, 1e-1, 1.0)),
@@ -78,7 +80,8 @@ def plans_of(name: str) -> list[Plan] | None:
     """Return the candidates of a case: one rebalancing at several regularisations; None is the whole search."""
     if name == CHOSEN:
         return None
-    return [Plan(rebalance=Rebalance(name), regularisation=c, field_weight=DEFAULT.field_weight) for c in _C]
+    how = DEFAULT.rebalance if name == LAST_ALONE else Rebalance(name)
+    return [Plan(rebalance=how, regularisation=c, field_weight=DEFAULT.field_weight) for c in _C]
 
 
 def repeat(data: EmbeddedSet, names: Sequence[str], seed: int, thin: Callable[[Rows, int], Rows]) -> dict[str, Scores]:
@@ -95,8 +98,11 @@ def repeat(data: EmbeddedSet, names: Sequence[str], seed: int, thin: Callable[[R
             if name in PEERS:
                 said[test] = even[test] = peer(data, name, train, test)
                 continue
-            learnt = learn(data.request(train, seed=seed, plans=plans_of(name)), scored.scores)
-            said[test] = learnt.head.probabilities(data.features[test], anomaly)
+            seen = data
+            if name == LAST_ALONE:
+                seen = replace(data, features=data.features[:, : data.trunk.embedding_width])
+            learnt = learn(seen.request(train, seed=seed, plans=plans_of(name)), scored.scores)
+            said[test] = learnt.head.probabilities(seen.features[test], anomaly)
             even[test] = said[test] / learnt.prior
             if name == CHOSEN and learnt.chosen:
                 print(f"  repeat {seed} fold {held}: {learnt.chosen.plan}", file=sys.stderr, flush=True)
@@ -149,7 +155,7 @@ def measure(values: Sequence[float]) -> Measure:
 
 def main() -> None:
     """Compare plans."""
-    every = [CHOSEN, *(how.value for how in Rebalance), *PEERS]
+    every = [CHOSEN, *(how.value for how in Rebalance), LAST_ALONE, *PEERS]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--cache", type=Path, default=Path(".andon/cache/benchmarks"), help="folder for embeddings")
