@@ -131,6 +131,20 @@ def add_class(catalog: Catalog, inspection: str, name: str, kind: Kind | str) ->
         return _inspection(row)
 
 
+def change_settings(catalog: Catalog, inspection: str, changes: Mapping[str, Any]) -> Inspection:
+    """Replace some of an inspection's settings; None takes one away. What they mean is checked where they are used.
+
+    Raises:
+        InspectionError: the inspection is unknown.
+    """
+    with catalog.session() as session:
+        inspection_in(session, inspection)
+        row = session.get_one(InspectionRow, inspection, with_for_update=True)
+        merged = {**row.settings, **changes}
+        row.settings = {name: value for name, value in merged.items() if value is not None}
+        return _inspection(row)
+
+
 def _kind(name: str, kind: Kind | str) -> Kind:
     try:
         return Kind(kind)

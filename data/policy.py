@@ -4,7 +4,8 @@
 defaults. An unknown section or key is an error that names the known ones, since a misspelt limit that is
 silently ignored is worse than none. ``Policy.default_toml()`` is the whole file with its explanations.
 
-The ``[gate]`` section is checked here for its form and by the gate (``training/gate.py``) for its keys.
+The ``[gate]`` and ``[learning]`` sections are checked here for their form, and for their keys by the gate
+(``training/gate.py``) and by training (``training/goal.py``).
 """
 
 from __future__ import annotations
@@ -80,6 +81,7 @@ class RetentionPolicy:
 
 
 GatePolicyValues = Mapping[str, bool | int | float | str]
+LearningPolicyValues = Mapping[str, bool | int | float | str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +90,7 @@ class Policy:
 
     Attributes:
         gate: The ``[gate]`` section as written; ``GatePolicy(**policy.gate)`` checks its keys.
+        learning: The ``[learning]`` section as written; ``Goal.from_dict`` checks its keys.
     """
 
     retrain: RetrainPolicy = field(default_factory=RetrainPolicy)
@@ -97,6 +100,7 @@ class Policy:
     release: ReleasePolicy = field(default_factory=ReleasePolicy)
     retention: RetentionPolicy = field(default_factory=RetentionPolicy)
     gate: GatePolicyValues = field(default_factory=dict)
+    learning: LearningPolicyValues = field(default_factory=dict)
 
     @staticmethod
     def load(path: Path) -> Policy:
@@ -120,16 +124,18 @@ class Policy:
     @staticmethod
     def from_mapping(document: Mapping[str, Any], where: str = "policy") -> Policy:
         """Check and take over a parsed document; see :meth:`load`."""
-        unknown = sorted(set(document) - {*_SECTIONS, "gate"})
+        known = {*_SECTIONS, *_FREE_SECTIONS}
+        unknown = sorted(set(document) - known)
         if unknown:
-            raise ConfigError(f"{where}: unknown section [{unknown[0]}]; known are {sorted([*_SECTIONS, 'gate'])}")
+            raise ConfigError(f"{where}: unknown section [{unknown[0]}]; known are {sorted(known)}")
         sections: dict[str, Any] = {
             name: _section(kind, document[name], f"{where} [{name}]")
             for name, kind in _SECTIONS.items()
             if name in document
         }
-        if "gate" in document:
-            sections["gate"] = _flat(document["gate"], f"{where} [gate]")
+        for name in _FREE_SECTIONS:
+            if name in document:
+                sections[name] = _flat(document[name], f"{where} [{name}]")
         return Policy(**sections)
 
     @staticmethod
@@ -140,7 +146,8 @@ class Policy:
             lines.append(f"[{name}]  # {(kind.__doc__ or '').strip().rstrip('.')}")
             lines += [f"# {spec.name} = {_toml(spec.default)}  # {spec.metadata['doc']}" for spec in fields(kind)]
             lines.append("")
-        lines += ["[gate]  # Margins and levels of the gate; see docs for its keys", ""]
+        for name, doc in _FREE_SECTIONS.items():
+            lines += [f"[{name}]  # {doc}; see docs for its keys", ""]
         return "\n".join(lines)
 
 
@@ -151,6 +158,12 @@ _SECTIONS: dict[str, type[Any]] = {
     "snapshot": SnapshotPolicy,
     "release": ReleasePolicy,
     "retention": RetentionPolicy,
+}
+
+#: Sections whose keys are checked where they are used, with what they are about.
+_FREE_SECTIONS = {
+    "gate": "Margins and levels of the gate",
+    "learning": "What plans are compared by, and costs or the recall that set the thresholds",
 }
 
 _T = TypeVar("_T")

@@ -4,12 +4,12 @@ import hashlib
 import json
 
 
-def challenger_key(*, inspection: str, snapshot_id: str, seed: int, code: str, sabotaged: bool) -> str:
-    """Return the same key for the same inspection, snapshot, seed and code.
+def challenger_key(*, inspection: str, snapshot_id: str, seed: int, code: str, goal: str, sabotaged: bool) -> str:
+    """Return the same key for the same inspection, snapshot, seed, code and goal.
 
-    >>> a = challenger_key(inspection="part", snapshot_id="s", seed=0, code="c", sabotaged=False)
-    >>> a == challenger_key(inspection="part", snapshot_id="s", seed=1, code="c", sabotaged=False)
+    >>> a = challenger_key(inspection="part", snapshot_id="s", seed=0, code="c", goal="g", sabotaged=False)
+    >>> a == challenger_key(inspection="part", snapshot_id="s", seed=1, code="c", goal="g", sabotaged=False)
     False
     """
-    parts = [inspection, snapshot_id, seed, code, sabotaged]
+    parts = [inspection, snapshot_id, seed, code, goal, sabotaged]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

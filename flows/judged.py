@@ -17,7 +17,7 @@ from flows.champion import Champion
 from flows.code_version import code_version
 from flows.evidence import gather
 from flows.registry import ChallengerRecord, OutOfFold
-from flows.retrain_settings import gate_of
+from flows.retrain_settings import gate_of, goal_of
 from flows.tags import Tag
 from flows.training_set import TrainingSet
 from training.fit import Challenger, FitRequest, fit
@@ -40,7 +40,9 @@ class Judged:
     report: str
 
 
-def fit_challenger(ready: TrainingSet, run_id: str, *, seed: int, sabotage: bool, now: datetime) -> Challenger:
+def fit_challenger(
+    workspace: Workspace, ready: TrainingSet, run_id: str, *, seed: int, sabotage: bool, now: datetime
+) -> Challenger:
     """Fit on the training side; with `sabotage` on shuffled labels."""
     examples = ready.examples
     if sabotage:
@@ -59,6 +61,8 @@ def fit_challenger(ready: TrainingSet, run_id: str, *, seed: int, sabotage: bool
             snapshot_id=ready.snapshot.id,
             created_at=now.isoformat(timespec="seconds"),
             seed=seed,
+            goal=goal_of(get_inspection(workspace.catalog(), ready.snapshot.inspection), workspace.policy()),
+            field_frames=ready.field_frames,
         )
     )
 
@@ -175,12 +179,15 @@ def plans_of(challenger: Challenger) -> pd.DataFrame:
             "C": row.plan.regularisation,
             "field_weight": row.plan.field_weight,
             "score": row.score,
+            "deals": len(row.repeats),
+            "note": row.note,
             "chosen": row.plan == challenger.plan.plan,
         }
         for row in (challenger.plan.table if challenger.plan else ())
         if challenger.plan is not None
     ]
-    return pd.DataFrame(rows, columns=["plan", "rebalance", "C", "field_weight", "score", "chosen"])
+    columns = ["plan", "rebalance", "C", "field_weight", "score", "deals", "note", "chosen"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def decision_of(judged: Judged) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The retrain flow: from what is labelled now to a judged, registered challenger.
 
-1. Same snapshot, same seed, same code: the same version. A retrain that was killed begins anew or is finished; one that
-   is asked for twice finds the version that is there.
+1. Same snapshot, same seed, same code, same goal: the same version. A retrain that was killed begins anew or is
+   finished; one that is asked for twice finds the version that is there.
 2. The decision is the gate's. A promoted challenger becomes `champion` by itself only if policy says so, or if the
    inspection has no champion yet; else it gets the alias `challenger` and waits for a person to move `champion`.
 3. What the gate did not promote gets no alias that releases: with too little evidence `challenger`, refused none.
@@ -30,7 +30,7 @@ from flows.idempotency import challenger_key
 from flows.label_count import count_label_events
 from flows.registry import Registry
 from flows.registry_api import ModelVersion, RegistryError
-from flows.retrain_settings import may_start_by_itself, promotes_by_itself
+from flows.retrain_settings import goal_of, may_start_by_itself, promotes_by_itself
 from flows.stack import registry_of
 from flows.tags import Tag
 from flows.wanted import CHALLENGER, CHAMPION, retrain_wanted
@@ -124,6 +124,7 @@ def retrain_once(
             snapshot_id=snapshot.id,
             seed=seed,
             code=code_version(),
+            goal=str(goal_of(get_inspection(workspace.catalog(), inspection), workspace.policy())),
             sabotaged=sabotage_labels,
         )
         known = registry.find(inspection, key)
@@ -158,7 +159,7 @@ def train(
     try:
         ready = make_ready(workspace, snapshot)
         champion = load_champion(registry, snapshot.inspection)
-        challenger = fit_challenger(ready, run_id, seed=seed, sabotage=sabotage, now=clock())
+        challenger = fit_challenger(workspace, ready, run_id, seed=seed, sabotage=sabotage, now=clock())
         before = challengers_before(registry, champion, snapshot.inspection)
         judged = judge_challenger(workspace, ready, challenger, champion, previous_challengers=before)
         return registry.log_challenger(run_id, record_of(workspace, judged, key=key, seed=seed, sabotage=sabotage))

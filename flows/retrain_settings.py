@@ -2,7 +2,8 @@
 
 `auto_retrain` (default true): enough new labels start a retrain. `auto_promote` (default the policy's): a challenger
 that the gate promotes becomes champion without a person. `gate` (default none): values that replace those of the
-policy's section of that name.
+policy's section of that name. `learning` (default none): the same for what plans are compared by and what sets the
+thresholds; an inspection that states costs or a recall of its own is not also held to the policy's.
 """
 
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ from typing import Any
 from data.inspections import Inspection
 from data.policy import Policy
 from edge_client.contract.errors import ConfigError
+from training.goal import THRESHOLD_KEYS, Goal
 
 
 def may_start_by_itself(inspection: Inspection) -> bool:
@@ -25,10 +27,27 @@ def promotes_by_itself(inspection: Inspection, policy: Policy) -> bool:
 
 def gate_of(inspection: Inspection, policy: Policy) -> dict[str, Any]:
     """Return the gate's values: the policy's, replaced by the inspection's own."""
-    own = inspection.settings.get("gate", {})
+    return {**policy.gate, **_section(inspection, "gate")}
+
+
+def goal_of(inspection: Inspection, policy: Policy) -> Goal:
+    """Return what the inspection asks of its model.
+
+    Raises:
+        ConfigError: A value of the inspection's setting `learning`, or of the policy's section, is not acceptable.
+    """
+    own, general = _section(inspection, "learning"), dict(policy.learning)
+    if THRESHOLD_KEYS & set(own):
+        general = {key: value for key, value in general.items() if key not in THRESHOLD_KEYS}
+    where = f"inspection {inspection.name}: its setting learning" if own else "policy [learning]"
+    return Goal.from_dict({**general, **own}, inspection.classes, where=where)
+
+
+def _section(inspection: Inspection, name: str) -> Mapping[str, Any]:
+    own = inspection.settings.get(name, {})
     if not isinstance(own, Mapping):
-        raise ConfigError(f"inspection {inspection.name}: its setting gate is {own!r}; expected names with values")
-    return {**policy.gate, **own}
+        raise ConfigError(f"inspection {inspection.name}: its setting {name} is {own!r}; expected names with values")
+    return own
 
 
 def _flag(inspection: Inspection, name: str, default: bool) -> bool:

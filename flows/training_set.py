@@ -16,10 +16,13 @@ from edge_client.contract.engine_metadata import ClassInfo
 from flows.trunks import trunk_of
 from training.embeddings import EmbeddingCache
 from training.examples import Examples
+from training.label_shift import FieldFrames
 from training.trunk import Trunk
 
 #: Captured frames without a label that help to learn the feature space; more change nothing that can be measured.
 MOST_UNLABELLED = 5_000
+#: Captured frames by which the field's class shares are estimated; their patches, 60 kB each, are held in memory.
+MOST_FIELD_FRAMES = 600
 _SELFTEST_FRAMES = 8
 
 
@@ -71,6 +74,7 @@ class TrainingSet:
         train: The rows that are trained on; `examples` and `patches` are theirs, in order.
         held_out: The rows that are not: golden and holdout.
         unlabelled: float32 [m, D].
+        field_frames: Captured frames with a known chance of being captured, labelled or not.
     """
 
     snapshot: Snapshot
@@ -81,6 +85,7 @@ class TrainingSet:
     examples: Examples
     patches: NDArray[np.float16]
     unlabelled: NDArray[np.float32]
+    field_frames: FieldFrames
     lake: Lake
 
     def images(self, rows: Rows) -> list[bytes]:
@@ -134,7 +139,31 @@ def make_ready(workspace: Workspace, snapshot: Snapshot) -> TrainingSet:
         examples=examples_of(train, embedded.features),
         patches=embedded.patches,
         unlabelled=features,
+        field_frames=field_frames(workspace, snapshot, trunk, cache),
         lake=lake,
+    )
+
+
+def field_frames(workspace: Workspace, snapshot: Snapshot, trunk: Trunk, cache: EmbeddingCache) -> FieldFrames:
+    """Return captured frames that count, at most `MOST_FIELD_FRAMES`, picked by hash.
+
+    Frames of the training side have their label; those that are held out do not show theirs.
+    """
+    rows = rows_of(snapshot)
+    known = dict(zip(rows.ids[rows.split == "train"].tolist(), rows.label[rows.split == "train"].tolist(), strict=True))
+    query = select(
+        SampleRow.sample_id, SampleRow.image_sha256, SampleRow.lake_path, SampleRow.lake_row, SampleRow.p1
+    ).where(SampleRow.inspection == snapshot.inspection, SampleRow.origin == "field", SampleRow.p1.is_not(None))
+    with workspace.catalog().reading() as session:
+        found = session.execute(query).all()
+    found = sorted(found, key=lambda row: hashlib.sha256(row[0].encode()).digest())[:MOST_FIELD_FRAMES]
+    lake = workspace.lake()
+    embedded = cache.embed(trunk, [row[1] for row in found], lambda i: lake.image(found[i][2], found[i][3])[0])
+    return FieldFrames(
+        features=embedded.features,
+        patches=embedded.patches,
+        probability=np.array([row[4] for row in found], dtype=np.float64),
+        labels=np.array([known.get(row[0], -1) for row in found], dtype=np.int64),
     )
 
 

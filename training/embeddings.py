@@ -13,7 +13,7 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +62,33 @@ class EmbeddingCache:
             BadImage: An image cannot be decoded.
             ValueError: An image's bytes are not those of its digest.
         """
+        known = self._bring_in(trunk, image_sha256, image_of, threads)
+        features = np.empty((len(image_sha256), trunk.feature_width), dtype=np.float32)
+        wanted = np.arange(len(image_sha256)) if patches_of is None else np.flatnonzero(patches_of)
+        patches = np.empty((len(wanted), trunk.grid, trunk.grid, trunk.patch_width), dtype=np.float16)
+        for chunk, positions, rows in _by_chunk(known, image_sha256):
+            features[positions] = chunk.features[rows]
+        for chunk, positions, rows in _by_chunk(known, [image_sha256[i] for i in wanted.tolist()]):
+            patches[positions] = chunk.patches[rows]
+        return Embedded(features=features, patches=patches)
+
+    def add(
+        self,
+        trunk: Trunk,
+        image_sha256: Sequence[str],
+        image_of: Callable[[int], bytes],
+        *,
+        threads: int | None = None,
+    ) -> int:
+        """Embed and keep those of n images that are not on disk; returns how many. See `embed`."""
+        before = self.computed
+        self._bring_in(trunk, image_sha256, image_of, threads)
+        return self.computed - before
+
+    def _bring_in(
+        self, trunk: Trunk, image_sha256: Sequence[str], image_of: Callable[[int], bytes], threads: int | None
+    ) -> dict[str, tuple[Embedded, int]]:
+        """Return where each embedding is, once all are there."""
         known = self._read(trunk)
         new = {sha: index for index, sha in reversed(list(enumerate(image_sha256))) if sha not in known}
         todo = sorted(new.items(), key=lambda item: item[1])
@@ -72,20 +99,11 @@ class EmbeddingCache:
             self._write(trunk, [sha for sha, _ in part], embedded)
             self.computed += len(part)
             for row, (sha, _) in enumerate(part):
-                known[sha] = (embedded.features, embedded.patches, row)
-        features = np.empty((len(image_sha256), trunk.feature_width), dtype=np.float32)
-        wanted = range(len(image_sha256)) if patches_of is None else np.flatnonzero(patches_of).tolist()
-        patches = np.empty((len(wanted), trunk.grid, trunk.grid, trunk.patch_width), dtype=np.float16)
-        for position, sha in enumerate(image_sha256):
-            chunk_features, _, row = known[sha]
-            features[position] = chunk_features[row]
-        for position, index in enumerate(wanted):
-            _, chunk_patches, row = known[image_sha256[index]]
-            patches[position] = chunk_patches[row]
-        return Embedded(features=features, patches=patches)
+                known[sha] = (embedded, row)
+        return known
 
-    def _read(self, trunk: Trunk) -> dict[str, tuple[NDArray[np.float32], NDArray[np.float16], int]]:
-        known: dict[str, tuple[NDArray[np.float32], NDArray[np.float16], int]] = {}
+    def _read(self, trunk: Trunk) -> dict[str, tuple[Embedded, int]]:
+        known: dict[str, tuple[Embedded, int]] = {}
         for chunk in sorted((self._folder / trunk.id).glob("chunk-*")):
             try:
                 names = json.loads((chunk / "images.json").read_text())
@@ -96,8 +114,9 @@ class EmbeddingCache:
             except (OSError, ValueError):
                 chunk.rename(chunk.with_name(f"broken-{chunk.name}"))
                 continue
+            stored = Embedded(features=features, patches=patches)
             for row, sha in enumerate(names):
-                known.setdefault(sha, (features, patches, row))
+                known.setdefault(sha, (stored, row))
         return known
 
     def _write(self, trunk: Trunk, names: list[str], embedded: Embedded) -> None:
@@ -112,6 +131,19 @@ class EmbeddingCache:
             half.rename(target)
         except OSError:  # another process wrote the same chunk first
             shutil.rmtree(half)
+
+
+def _by_chunk(
+    known: dict[str, tuple[Embedded, int]], wanted: Sequence[str]
+) -> Iterator[tuple[Embedded, list[int], list[int]]]:
+    """Yield each chunk that holds some of the wanted images, their positions in `wanted` and their rows in it."""
+    places: dict[int, tuple[Embedded, list[int], list[int]]] = {}
+    for position, sha in enumerate(wanted):
+        chunk, row = known[sha]
+        _, positions, rows = places.setdefault(id(chunk), (chunk, [], []))
+        positions.append(position)
+        rows.append(row)
+    yield from places.values()
 
 
 def _checked(image: bytes, sha: str) -> bytes:

@@ -16,7 +16,7 @@ from onnx import TensorProto, helper
 
 from edge_client.contract.engine_metadata import METADATA_KEY, EngineMetadata
 from training.anomaly import Bank, highest_patches
-from training.calibration import calibrated
+from training.calibration import Calibration, Map, calibrated
 from training.graph_part import GraphPart
 from training.space import ANOMALY_LIMIT, RawHead
 from training.trunk import Trunk
@@ -45,6 +45,26 @@ class EngineHead:
         score = np.minimum(anomaly, ANOMALY_LIMIT)[:, None]
         logits = features @ self.raw.weights + score * self.raw.anomaly_weights + self.raw.bias
         return calibrated(logits.astype(np.float64), self.temperature, self.shift.astype(np.float64))
+
+
+def calibrated_head(raw: RawHead, calibration: Calibration, shift: NDArray[np.float64]) -> EngineHead:
+    """Put a calibration into a head: a temperature as such, any other map into its weights.
+
+    Args:
+        raw: As trained.
+        calibration: Of its out-of-fold logits.
+        shift: float [K], to the class shares of the frames to come.
+    """
+    moved = shift.astype(np.float32)
+    if calibration.map is Map.TEMPERATURE:
+        return EngineHead(raw=raw, temperature=float(1 / calibration.scale[0]), shift=moved)
+    scale = calibration.scale.astype(np.float32)
+    scaled = RawHead(
+        weights=raw.weights * scale,
+        anomaly_weights=raw.anomaly_weights * scale,
+        bias=raw.bias * scale + calibration.bias.astype(np.float32),
+    )
+    return EngineHead(raw=scaled, temperature=1.0, shift=moved)
 
 
 def constant_head(width: int) -> EngineHead:

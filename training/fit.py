@@ -2,8 +2,8 @@
 
 Pure and seeded: the same request gives the same bytes. Steps: build the anomaly bank from ok frames and score all
 examples across folds (`anomaly`), choose a plan on folds (`plans`), train its head on everything (`head`,
-`lightning_head`), move to the field's class shares and calibrate (`prior`, `calibration`), choose thresholds
-(`thresholds`), compose the file (`export`), and write the self-test that a device must reproduce.
+`lightning_head`), calibrate and move to the field's class shares (`calibration`, `label_shift`, `prior`), choose
+thresholds (`thresholds`), compose the file (`export`), and write the self-test that a device must reproduce.
 """
 
 from __future__ import annotations
@@ -23,14 +23,18 @@ from edge_client.contract.decision import defect_probability
 from edge_client.contract.engine_metadata import ClassInfo, EngineMetadata, Kind, Thresholds
 from edge_client.contract.selftest import SelfTest
 from training.anomaly import LEAST_FRAMES, Bank, Scored, build_bank
-from training.calibration import calibrated, expected_calibration_error, fit_temperature, prior_shift
+from training.calibration import Calibration, calibrate, calibrated, prior_shift
+from training.calibration_error import calibration_error
 from training.examples import BadExamples, Examples
-from training.export import EngineHead, build_engine, constant_head
+from training.export import EngineHead, build_engine, calibrated_head, constant_head
 from training.frames import Frame, decode
+from training.goal import Goal
+from training.label_shift import FieldFrames, FieldShares, estimate_shares
 from training.plans import Chosen, Plan, choose_plan, train_head
 from training.predict import run_engine
-from training.prior import field_weight_of, target_prior
-from training.thresholds import UNSURE_SHARE, choose_thresholds
+from training.prior import LEAST_PROBABILITY, labelled_shares, population_weight, target_prior
+from training.space import RawHead
+from training.thresholds import UNSURE_SHARE, choose
 from training.trunk import Trunk
 
 #: Largest difference of a probability that a device's arithmetic may make. int8 kernels round differently by CPU.
@@ -58,6 +62,8 @@ class FitRequest:
         plans: Only these plans, instead of the usual candidates.
         alarm_rate: Share of ok frames whose anomaly score may alarm.
         unsure_share: Share of frames that people may be asked about.
+        goal: By which measure plans are compared, and what sets the thresholds.
+        field_frames: Captured frames with a known chance of being captured, for the field's class shares.
     """
 
     inspection: str
@@ -74,6 +80,8 @@ class FitRequest:
     plans: Sequence[Plan] | None = None
     alarm_rate: float = 0.01
     unsure_share: float = UNSURE_SHARE
+    goal: Goal = field(default_factory=Goal)
+    field_frames: FieldFrames | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,7 +189,7 @@ def learn_with_bank(
         scored = score_examples(request)
         seconds["anomaly"] = clock() - started
         started = clock()
-        learnt = _one_class(request) if len(request.classes) == 1 else learn(request, scored.scores)
+        learnt = _one_class(request) if len(request.classes) == 1 else learn(request, scored.scores, scored.bank)
         seconds["head"] = clock() - started
     return learnt, scored.bank, seconds
 
@@ -225,12 +233,13 @@ def _check(request: FitRequest) -> None:
         )
 
 
-def learn(request: FitRequest, anomaly: NDArray[np.float32]) -> Learnt:
+def learn(request: FitRequest, anomaly: NDArray[np.float32], bank: Bank | None = None) -> Learnt:
     """Learn head, calibration and thresholds: `fit` without bank and file.
 
     Args:
         request: What to learn from; K > 1.
         anomaly: float32 [n], the examples' scores from `score_examples`.
+        bank: From there too; needed for the field's class shares by frames without a label.
     """
     examples, k = request.examples, len(request.classes)
     chosen = choose_plan(
@@ -240,32 +249,46 @@ def learn(request: FitRequest, anomaly: NDArray[np.float32]) -> Learnt:
         anomaly=anomaly,
         unlabelled=request.unlabelled,
         plans=request.plans,
+        goal=request.goal,
     )
     head = train_head(examples, chosen, classes=k, seed=request.seed)
-    prior = target_prior(examples, k)
+    weight = population_weight(examples)
+    rows = weight > 0
+    calibration = calibrate(
+        chosen.oof[rows],
+        examples.labels[rows],
+        weight[rows],
+        prior=chosen.prior,
+        groups=examples.groups[rows],
+        seed=request.seed,
+    )
+    raw = chosen.space.to_features(head.weights, head.bias)
+    sure = calibration.logits(chosen.oof)
+    shares = _field_shares(request, raw, calibration, chosen, bank)
+    believed = shares is not None and shares.believed(*labelled_shares(examples, k))
+    prior = target_prior(examples, k, seen=shares.em if shares is not None and believed else None)
     shift = prior_shift(chosen.prior, prior)
-    weight = _population_weight(examples)
-    temperature = fit_temperature(chosen.oof, examples.labels, weight, shift)
-    oof = calibrated(chosen.oof, temperature, shift)
+    oof = calibrated(sure, 1.0, shift)
     is_defect = np.array([c.kind is Kind.DEFECT for c in request.classes])[examples.labels]
     p = defect_probability(oof, request.classes)
+    limits = choose(request.goal, request.classes, oof, examples.labels, weight, unsure_share=request.unsure_share)
     metrics = {
-        "temperature": temperature,
-        "oof_calibration_error": expected_calibration_error(p, is_defect, weight),
+        "temperature": float(1 / calibration.scale.mean()),
+        "oof_calibration_error": calibration_error(p[rows], is_defect[rows], weight=weight[rows], resamples=0).value,
         "examples": float(len(examples)),
         "field_examples": float(examples.field.sum()),
         "unlabelled": float(0 if request.unlabelled is None else len(request.unlabelled)),
+        **{f"calibration_log_loss_{name}": loss for name, loss in calibration.losses.items()},
+        **{f"recall_promised_{name}": share for name, share in limits.promised.items()},
+        **({} if shares is None else shares.metrics([c.name for c in request.classes])),
+        "field_share_believed": float(believed),
     }
-    for name, rows in (("all", np.ones(len(examples), dtype=bool)), ("field", examples.field)):
-        if 0 < is_defect[rows].sum() < rows.sum():
-            metrics[f"oof_average_precision_{name}"] = float(average_precision_score(is_defect[rows], p[rows]))
+    for name, which in (("all", np.ones(len(examples), dtype=bool)), ("field", examples.field)):
+        if 0 < is_defect[which].sum() < which.sum():
+            metrics[f"oof_average_precision_{name}"] = float(average_precision_score(is_defect[which], p[which]))
     return Learnt(
-        head=EngineHead(
-            raw=chosen.space.to_features(head.weights, head.bias),
-            temperature=temperature,
-            shift=shift.astype(np.float32),
-        ),
-        thresholds=choose_thresholds(p, is_defect, weight, unsure_share=request.unsure_share),
+        head=calibrated_head(raw, calibration, shift),
+        thresholds=limits.thresholds,
         prior=prior,
         chosen=chosen,
         oof=oof,
@@ -273,21 +296,24 @@ def learn(request: FitRequest, anomaly: NDArray[np.float32]) -> Learnt:
     )
 
 
-def _population_weight(examples: Examples) -> NDArray[np.float64]:
-    """How much each example says about the frames to come: field and factory half and half once the field is known.
-
-    Field samples weigh by the frames they stand for, extras not at all.
-    """
-    stands_for = field_weight_of(examples)
-    factory = np.where(examples.field, 0.0, 1.0)
-    if not stands_for.any():
-        return np.ones(len(examples))
-    effective = stands_for.sum() ** 2 / np.square(stands_for).sum()
-    known = stands_for * effective / stands_for.sum()
-    # A hundred field samples weigh as much as the whole factory set; more weigh more.
-    if factory.any():
-        factory = factory * min(100.0, factory.sum()) / factory.sum()
-    return np.asarray(known + factory, dtype=np.float64)
+def _field_shares(
+    request: FitRequest, raw: RawHead, calibration: Calibration, chosen: Chosen, bank: Bank | None
+) -> FieldShares | None:
+    """Estimate the field's class shares from frames that mostly nobody labelled; None where there are none."""
+    frames = request.field_frames
+    if frames is None or not len(frames.features) or bank is None:
+        return None
+    # At the training shares: what EM and BBSE start from is what the out-of-fold probabilities speak for.
+    still = np.zeros(len(request.classes))
+    says = calibrated_head(raw, calibration, still).probabilities(frames.features, bank.score(frames.patches))
+    return estimate_shares(
+        says,
+        frames.labels,
+        1.0 / np.maximum(frames.probability, LEAST_PROBABILITY),
+        prior=chosen.prior,
+        known=calibrated(calibration.logits(chosen.oof), 1.0, still),
+        known_labels=request.examples.labels,
+    )
 
 
 def _one_class(request: FitRequest) -> Learnt:

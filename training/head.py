@@ -1,26 +1,25 @@
-"""The linear head by scikit-learn.
+"""The linear head: one softmax regression, or two for classifier re-training.
 
-Its loss takes no offset, and needs none: the intercept is not penalised, so a constant added to a class's logits while
-training only moves that class's intercept by as much. Subtracting it afterwards gives the minimum of the loss with the
-offset (Menon et al. 2021, §4: for a linear head, adjusting in the loss and afterwards are one).
+The intercept is not penalised, so a constant added to a class's logits in the loss only moves that class's intercept by
+as much: for a linear head, adjusting in the loss and adjusting afterwards find one head (Menon et al. 2021, §4). Both
+are here, and a test holds them together.
 """
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
 
 from training.rebalance import Balanced
+from training.softmax_regression import fit_softmax
 
 #: Logit of a class that training has no example of: never predicted, and finite.
 ABSENT = -30.0
-_TOLERANCE = 1e-3  # of the gradient; scores stop changing long before
-_STEPS = 200
+#: C of the second stage of classifier re-training: K standardised coordinates need next to no penalty.
+_SECOND_STAGE = 0.1
+_LEAST_SCALE = 1e-6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,16 +36,17 @@ class LinearHead:
 
     def logits(self, coordinates: NDArray[np.float32]) -> NDArray[np.float64]:
         """Coordinates [n, r] to logits [n, K]."""
-        return np.asarray(coordinates @ self.weights + self.bias, dtype=np.float64)
+        return np.asarray(coordinates @ self.weights.astype(np.float32) + self.bias, dtype=np.float64)
 
 
-def fit_head(data: Balanced, *, regularisation: float, classes: int) -> LinearHead:
-    """Fit an L2-penalised logistic regression.
+def fit_head(data: Balanced, *, regularisation: float, classes: int, start: LinearHead | None = None) -> LinearHead:
+    """Fit a head.
 
     Args:
         data: Rebalanced examples.
         regularisation: C, the weight of the loss against the penalty; smaller is stronger.
         classes: K.
+        start: A head of the same examples by another plan: the same one is found, sooner.
     """
     width = data.coordinates.shape[1]
     weights, bias = np.zeros((width, classes)), np.full(classes, ABSENT)
@@ -54,16 +54,34 @@ def fit_head(data: Balanced, *, regularisation: float, classes: int) -> LinearHe
     if len(present) == 1:
         bias[present] = 0.0
         return LinearHead(weights=weights, bias=bias)
-    model = LogisticRegression(C=regularisation, tol=_TOLERANCE, max_iter=_STEPS)
-    with warnings.catch_warnings():
-        # Weak regularisation may run into the step limit: its score on the folds says whether that matters.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit(data.coordinates, data.labels, sample_weight=data.weight)
-    if len(present) == 2:  # scikit-learn gives the difference of the two
-        weights[:, present] = np.stack([-model.coef_[0], model.coef_[0]], axis=1) / 2
-        bias[present] = np.array([-model.intercept_[0], model.intercept_[0]]) / 2
-    else:
-        weights[:, present] = model.coef_.T
-        bias[present] = model.intercept_
-    bias[present] -= data.offset[present]
+    weights[:, present], bias[present] = fit_softmax(
+        data.coordinates,
+        np.searchsorted(present, data.labels),
+        data.weight,
+        classes=len(present),
+        regularisation=regularisation,
+        offset=data.offset[present],
+        focus=data.focus,
+        start=None if start is None else (start.weights[:, present], start.bias[present]),
+    )
+    if data.second is not None:
+        weights[:, present], bias[present] = _retrained(weights[:, present], bias[present], data.second, present)
+    bias[present] -= data.adjustment[present]
     return LinearHead(weights=weights, bias=bias)
+
+
+def _retrained(
+    weights: NDArray[np.float64], bias: NDArray[np.float64], second: Balanced, present: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Keep the first stage as a representation of K coordinates; fit the classifier over it anew, classes balanced."""
+    seen = second.coordinates @ weights + bias
+    mean, scale = seen.mean(axis=0), seen.std(axis=0) + _LEAST_SCALE
+    turn, lift = fit_softmax(
+        ((seen - mean) / scale).astype(np.float32),
+        np.searchsorted(present, second.labels),
+        second.weight,
+        classes=len(present),
+        regularisation=_SECOND_STAGE,
+    )
+    turn = turn / scale[:, None]
+    return weights @ turn, (bias - mean) @ turn + lift

@@ -1,8 +1,9 @@
 """The coordinates a head learns in: standardised features, turned onto their principal axes.
 
-There are fewer examples than features, so all that a linear head can see lies in the span of the examples. Its
-coordinates come from the n x n Gram matrix, and an L2-penalised head in them is the same head as in the features,
-at a fraction of the cost. Small axes are cut: strong regularisation would leave them unused anyway.
+While there are fewer examples than features, all that a linear head can see lies in the span of the examples. Its
+coordinates come from the n x n Gram matrix (with more examples from the D x D one), and an L2-penalised head in them is
+the same head as in the features, at a fraction of the cost. Small axes are cut: strong regularisation would leave them
+unused anyway.
 
 The scale is taken from *both* worlds in equal parts, factory and field, and the field's share counts frames that
 were captured but never labelled. After a product change this alone is worth two to three points of average
@@ -103,11 +104,7 @@ def learn_space(
     mean, square = (_mixed(features[~field], seen, share, power) for power in (1, 2))
     scale = np.sqrt(np.maximum(square - mean**2, 0.0)) + _LEAST_SCALE
     standard = ((features - mean) / scale).astype(np.float32)
-    gram = (standard @ standard.T).astype(np.float64)
-    n = len(gram)
-    values, vectors = scipy.linalg.eigh(gram, subset_by_index=[max(0, n - AXES), n - 1])
-    keep = values > values[-1] * 1e-7
-    axes = standard.T @ (vectors[:, keep] / np.sqrt(values[keep])).astype(np.float32)
+    axes = _principal_axes(standard)
     score = np.minimum(anomaly, ANOMALY_LIMIT)
     centre = float(_mixed(score[~field], score[field], min(share, 0.5) if field.any() else 0.0, 1))
     return FeatureSpace(
@@ -117,6 +114,19 @@ def learn_space(
         anomaly_mean=centre,
         anomaly_scale=(float(score.std()) + _LEAST_SCALE) / _ANOMALY_STRETCH,
     )
+
+
+def _principal_axes(standard: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return float32 [D, r]: from the n x n products of examples or the D x D ones of features, whichever is less."""
+    few = standard if len(standard) <= standard.shape[1] else standard.T
+    size = len(few)
+    values, vectors = scipy.linalg.eigh(
+        (few @ few.T).astype(np.float64), subset_by_index=[max(0, size - AXES), size - 1]
+    )
+    keep = values > values[-1] * 1e-7
+    if few is not standard:
+        return np.asarray(vectors[:, keep], dtype=np.float32)
+    return np.asarray(standard.T @ (vectors[:, keep] / np.sqrt(values[keep])).astype(np.float32))
 
 
 def _mixed(factory: NDArray[np.float32], field: NDArray[np.float32], share: float, power: int) -> NDArray[np.float64]:

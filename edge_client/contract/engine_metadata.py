@@ -14,6 +14,8 @@ CONTRACT_VERSION = 1
 METADATA_KEY = "andon"
 MAX_CLASSES = 1024
 _DOCUMENT = "the engine's metadata"
+_BY_CLASS = "by_class"
+_LEAST = 1e-9  # a threshold by class is divided by
 _OPTIONAL = {"run_id": "", "snapshot_id": "", "variant": "fp32", "created_at": ""}
 
 
@@ -41,12 +43,16 @@ class Thresholds:
         unsure_low: Lower end of the defect probabilities that are rejected as ``unsure``.
         unsure_high: Upper end (exclusive) of that band; equal to `unsure_low` for no band.
         anomaly: Anomaly score from which an ``ok`` is not believed; 1.0 is the alarm threshold by construction.
+        by_class: For each class in the engine's order the probability that, alone, makes the verdict ``defect``; 1.0
+            stands at kind ok. Empty where `defect` holds for all. A client of a version before this field refuses an
+            engine that has it; an engine without it is written as before.
     """
 
     defect: float = 0.5
     unsure_low: float = 0.5
     unsure_high: float = 0.5
     anomaly: float = 1.0
+    by_class: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +75,8 @@ class EngineMetadata:
         """Serialise for the ONNX file."""
         value = asdict(self)
         value["classes"] = [{"name": c.name, "kind": c.kind.value} for c in self.classes]
+        if not self.thresholds.by_class:  # clients that do not know it can go on reading all other engines
+            del value["thresholds"]["by_class"]
         return canonical_json(value).decode()
 
     @staticmethod
@@ -114,6 +122,13 @@ class EngineMetadata:
             )
         if not self.thresholds.unsure_low <= self.thresholds.unsure_high:
             raise BadEngine(f"the engine's unsure band is upside down: {self.thresholds}")
+        own = self.thresholds.by_class
+        if own and len(own) != len(names):
+            raise BadEngine(f"the engine has {len(own)} thresholds by class for {len(names)} classes")
+        if own and not 0 < self.thresholds.defect <= 1:
+            raise BadEngine(
+                f"the engine's threshold is {self.thresholds.defect} beside thresholds by class: expected above 0 to 1"
+            )
 
 
 def _class(fields: Fields) -> ClassInfo:
@@ -126,4 +141,7 @@ def _class(fields: Fields) -> ClassInfo:
 def _thresholds(fields: Fields) -> Thresholds:
     known = [f.name for f in dataclass_fields(Thresholds)]
     fields.only(set(known))
-    return Thresholds(**{name: fields.number(name) for name in known if fields.has(name)})
+    given = {name: fields.number(name) for name in known if name != _BY_CLASS and fields.has(name)}
+    own = fields.items(_BY_CLASS, most=MAX_CLASSES) if fields.has(_BY_CLASS) else []
+    each = Fields({str(i): value for i, value in enumerate(own)}, f"{_DOCUMENT}: thresholds: by_class", BadEngine)
+    return Thresholds(**given, by_class=tuple(each.number(str(i), least=_LEAST, most=1.0) for i in range(len(own))))

@@ -49,6 +49,18 @@ def test_only_new_images_are_embedded_and_the_answers_are_equal_to_the_bit(
     assert both.patches.tobytes() == fresh.patches.tobytes()
 
 
+def test_bringing_in_new_images_tells_how_many_there_were(tmp_path: Path, trunk: Trunk, images: list[bytes]) -> None:
+    cache = EmbeddingCache(tmp_path)
+    assert cache.add(trunk, digests(images[:4]), lambda i: images[i]) == 4
+    assert cache.add(trunk, digests(images), lambda i: images[i]) == 2
+    order = [5, 0, 3]  # of two chunks, neither in the order of either
+    found = cache.embed(trunk, [digests(images)[i] for i in order], lambda i: images[order[i]])
+    fresh = trunk.run([images[i] for i in order])
+    assert found.features.tobytes() == fresh.features.tobytes()
+    assert found.patches.tobytes() == fresh.patches.tobytes()
+    assert cache.computed == 6
+
+
 def test_the_same_image_twice_is_embedded_once(tmp_path: Path, trunk: Trunk, images: list[bytes]) -> None:
     cache = EmbeddingCache(tmp_path)
     twice = [images[0], images[1], images[0]]

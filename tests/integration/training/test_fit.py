@@ -8,12 +8,16 @@ from edge_client.contract.decision import Verdict, decide
 from edge_client.contract.engine_metadata import ClassInfo, Kind
 from edge_client.contract.onnx_check import check_onnx
 from edge_client.contract.selftest import SelfTest
+from flows.champion import metadata_of
 from training.anomaly import TooFewOkFrames
 from training.examples import BadExamples
 from training.fit import Challenger, FitRequest, fit
+from training.goal import Costs, Goal
+from training.label_shift import FieldFrames
 from training.plans import DEFAULT, Plan
 from training.predict import run_engine
 from training.rebalance import Rebalance
+from training.trunk import Trunk
 
 THREE = (
     ClassInfo(name="ok", kind=Kind.OK),
@@ -85,6 +89,35 @@ def test_a_class_with_one_example_is_learnt_as_far_as_it_goes(make_request: Call
         assert challenger.plan.plan == plan
         assert challenger.oof.shape == (43, 3)
         np.testing.assert_allclose(challenger.oof.sum(axis=1), 1, atol=1e-5)
+
+
+def test_stated_costs_reach_the_engine_class_by_class(make_request: Callable[..., FitRequest]) -> None:
+    goal = Goal(costs=Costs(escape=9.0, escape_of={"stripe": 99.0}, ask=0.05))
+    request = make_request([0] * 30 + [1] * 12 + [2] * 12, classes=THREE, plans=[DEFAULT], goal=goal)
+    challenger = fit(request)
+    check_onnx(challenger.engine)
+    thresholds = metadata_of(challenger.engine).thresholds
+    assert thresholds == challenger.metadata.thresholds
+    assert thresholds.by_class == pytest.approx((1.0, 0.1, 0.01))
+    assert (thresholds.unsure_low, thresholds.unsure_high) == pytest.approx((0.05 / 9, 0.95))
+
+
+def test_captured_frames_without_a_label_tell_the_fields_class_shares(
+    trunk: Trunk, make_request: Callable[..., FitRequest], make_picture: Picture
+) -> None:
+    frames = trunk.run([make_picture(8000 + i, int(i % 10 == 0)) for i in range(120)])
+    field_frames = FieldFrames(
+        features=frames.features,
+        patches=frames.patches,
+        probability=np.full(120, 0.5),
+        labels=np.full(120, -1),
+    )
+    # In the factory half are spots; of the field's 40 labelled frames, four.
+    request = make_request([0, 1] * 30 + ([0] * 9 + [1]) * 4, field=40, plans=[DEFAULT])
+    without, with_them = fit(request), fit(replace(request, field_frames=field_frames))
+    assert with_them.metrics["field_share_believed"] == 1.0
+    assert with_them.metrics["field_share_em_spot"] == pytest.approx(0.1, abs=0.06)
+    assert without.metadata.training_prior[1] > 0.2 > with_them.metadata.training_prior[1]
 
 
 def test_a_class_without_any_example_has_an_output_that_stays_near_zero(

@@ -16,8 +16,9 @@ unit = st.floats(0, 1, width=32)
     anomaly=st.lists(st.floats(0, 3, width=32), min_size=6, max_size=6),
     limits=st.tuples(unit, unit, unit),
     at_threshold=st.booleans(),
+    own=st.one_of(st.none(), st.lists(st.floats(1e-3, 1), min_size=7, max_size=7)),
 )
-def test_a_frame_is_judged_on_the_device_as_in_evaluation(kinds, rows, anomaly, limits, at_threshold):
+def test_a_frame_is_judged_on_the_device_as_in_evaluation(kinds, rows, anomaly, limits, at_threshold, own):
     classes = tuple(ClassInfo(name=f"c{i}", kind=kind) for i, kind in enumerate(kinds))
     probabilities = np.array(rows, np.float32)[:, : len(kinds)]
     scores = np.array(anomaly[: len(rows)], np.float32)
@@ -25,7 +26,8 @@ def test_a_frame_is_judged_on_the_device_as_in_evaluation(kinds, rows, anomaly, 
     defects = defect_probability(probabilities, classes)
     # a threshold that is met exactly is where two ways to add up would part
     threshold = float(defects[0]) if at_threshold else limits[2]
-    thresholds = Thresholds(defect=threshold, unsure_low=low, unsure_high=high)
+    by_class = tuple(own[: len(kinds)]) if own else ()
+    thresholds = Thresholds(defect=threshold, unsure_low=low, unsure_high=high, by_class=by_class)
     metadata = EngineMetadata(
         engine_id="e",
         inspection="i",

@@ -17,7 +17,14 @@ from data.devices import (
     revoke_device,
     set_channel,
 )
-from data.inspections import InspectionError, add_class, create_inspection, get_inspection, list_inspections
+from data.inspections import (
+    InspectionError,
+    add_class,
+    change_settings,
+    create_inspection,
+    get_inspection,
+    list_inspections,
+)
 from edge_client.contract.errors import InvalidName
 from edge_client.contract.heartbeat import Heartbeat
 from tests.unit.data.captured_line import INSPECTION, KEY, T0
@@ -35,6 +42,14 @@ def test_an_inspection_keeps_its_classes_in_order(catalog: Catalog) -> None:
 def test_an_inspection_may_begin_with_ok_frames_alone(catalog: Catalog) -> None:
     assert create_inspection(catalog, "new-line", [("good", "ok")], {}).defect_names == frozenset()
     assert [item.name for item in list_inspections(catalog)] == ["new-line", INSPECTION]
+
+
+def test_settings_are_changed_one_by_one(catalog: Catalog) -> None:
+    create_inspection(catalog, "new-line", [("good", "ok")], {"auto_retrain": False, "gate": {"golden_margin": 0.02}})
+    change_settings(catalog, "new-line", {"learning": {"escape_cost": 50}, "gate": None})
+    assert get_inspection(catalog, "new-line").settings == {"auto_retrain": False, "learning": {"escape_cost": 50}}
+    with pytest.raises(InspectionError, match="'old-line' is unknown"):
+        change_settings(catalog, "old-line", {})
 
 
 def test_creating_the_same_inspection_again_is_harmless_and_another_is_refused(catalog: Catalog) -> None:

@@ -27,10 +27,12 @@ def test_what_is_written_is_taken_over(tmp_path: Path) -> None:
     path = tmp_path / "policy.toml"
     path.write_text(
         "[retrain]\nmin_new_labels = 5\nauto_promote = true\n[split]\nholdout_share = 0\n[gate]\nmargin = 0.02\n"
+        "[learning]\nescape_cost = 50\n"
     )
     policy = Policy.load(path)
     assert (policy.retrain.min_new_labels, policy.retrain.auto_promote) == (5, True)
     assert (policy.split.holdout_share, policy.gate) == (0.0, {"margin": 0.02})
+    assert policy.learning == {"escape_cost": 50}
 
 
 @pytest.mark.parametrize(
@@ -45,6 +47,7 @@ def test_what_is_written_is_taken_over(tmp_path: Path) -> None:
         ("[split]\ngolden_share = nan\n", "expected 0.0 to 0.9"),
         ("retrain = 3\n", "expected a section"),
         ("[gate]\nx = [1]\n", "expected a number, a text, true or false"),
+        ("[learning]\nmeasure = ['a']\n", r"\[learning\] measure = \['a'\]: expected a number, a text"),
         ("[retrain\n", "is not TOML"),
     ],
 )

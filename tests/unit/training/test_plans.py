@@ -5,9 +5,11 @@ import pytest
 
 from edge_client.contract.engine_metadata import ClassInfo, Kind
 from training.examples import BadExamples, Examples
+from training.goal import Costs, Goal, PlanMeasure
+from training.plan_measures import WORDS
 from training.plans import DEFAULT, Plan, choose_plan, distinct, train_head
 from training.prior import target_prior
-from training.rebalance import Rebalance
+from training.rebalance import IN_THE_LOSS, Rebalance
 
 CLASSES = (ClassInfo(name="ok", kind=Kind.OK), ClassInfo(name="defect", kind=Kind.DEFECT))
 
@@ -39,22 +41,70 @@ def nothing(data: Examples) -> np.ndarray:
 def test_every_rebalancing_is_tried_and_the_table_says_by_what_measure() -> None:
     data = examples(120, field=60)
     chosen = choose_plan(data, CLASSES, 0, anomaly=nothing(data))
-    assert {row.plan.rebalance for row in chosen.table} == set(Rebalance) - {Rebalance.LOGIT_ADJUSTMENT}
-    assert [row.score for row in chosen.table] == sorted((row.score for row in chosen.table), reverse=True)
+    assert {row.plan.rebalance for row in chosen.table} == set(distinct(2))
+    assert chosen.table[0].plan == chosen.plan or chosen.plan == DEFAULT
     assert chosen.measure == "mean defect average precision, out of fold, on 60 field examples"
     assert chosen.oof.shape == (120, 2)
 
 
-def test_logit_adjustment_is_tried_where_it_can_rank_otherwise_than_none() -> None:
-    assert Rebalance.LOGIT_ADJUSTMENT not in distinct(2)
-    assert set(distinct(3)) == set(Rebalance)
+def test_few_candidates_come_to_the_second_deal_and_only_those_can_be_chosen() -> None:
     data = examples(120, field=60)
-    tried = {
-        how: choose_plan(data, CLASSES, 0, anomaly=nothing(data), plans=[replace(DEFAULT, rebalance=how)]).oof
-        for how in (Rebalance.NONE, Rebalance.LOGIT_ADJUSTMENT)
-    }
-    margins = [oof[:, 1] - oof[:, 0] for oof in tried.values()]
-    assert np.corrcoef(*margins)[0, 1] > 0.999
+    chosen = choose_plan(data, CLASSES, 0, anomaly=nothing(data))
+    deals = [len(row.repeats) for row in chosen.table]
+    assert deals == sorted(deals, reverse=True)
+    assert 2 <= deals.count(2) <= 7
+    assert len(next(row for row in chosen.table if row.plan == chosen.plan).repeats) == 2
+
+
+def test_plans_that_find_one_head_are_tried_once_and_named() -> None:
+    adjusting = {Rebalance.BALANCED_SOFTMAX, Rebalance.LOGIT_ADJUSTMENT, Rebalance.LOGIT_ADJUSTMENT_POST_HOC}
+    assert set(distinct(3)) == set(Rebalance) - adjusting
+    assert set(distinct(2)) == set(distinct(3)) - {Rebalance.CRT}
+    data = examples(120, field=60)
+    tried = [
+        choose_plan(data, CLASSES, 0, anomaly=nothing(data), plans=[replace(DEFAULT, rebalance=how)])
+        for how in (Rebalance.NONE, *adjusting)
+    ]
+    margins = [one.oof[:, 1] - one.oof[:, 0] for one in tried]
+    assert min(np.corrcoef(margins)[0]) > 0.999
+    scores = [one.table[0].score for one in tried]
+    assert max(scores) - min(scores) < 0.01
+    assert "stands for balanced_softmax" in tried[0].table[0].note
+
+
+@pytest.mark.parametrize("few", [1, 2, 5, 10])
+def test_every_plan_takes_a_class_of_so_few_and_says_what_it_did_instead(few: int) -> None:
+    three = (*CLASSES, ClassInfo(name="crack", kind=Kind.DEFECT))
+    data = examples(60)
+    new = examples(few, seed=5)
+    labels = np.concatenate([data.labels, np.full(few, 2)])
+    both = Examples(
+        ids=np.array([f"s{i}" for i in range(60 + few)]),
+        labels=labels,
+        features=np.concatenate([data.features, new.features + 3]),
+        **{
+            name: np.concatenate([getattr(data, name), getattr(new, name)])
+            for name in ("origin", "probability", "device", "station")
+        },
+        groups=np.array([f"s{i}" for i in range(60 + few)]),
+    )
+    for how in Rebalance:
+        chosen = choose_plan(both, three, 0, anomaly=nothing(both), plans=[replace(DEFAULT, rebalance=how)])
+        head = train_head(both, chosen, classes=3, seed=0) if how not in IN_THE_LOSS else None
+        assert np.isfinite(chosen.oof).all()
+        assert head is None or np.isfinite(head.weights).all()
+        if few == 1 and how is Rebalance.SMOTE:
+            assert "crack has one example: it is repeated" in chosen.table[0].note
+
+
+@pytest.mark.parametrize("measure", list(PlanMeasure))
+def test_plans_are_compared_by_the_measure_that_is_asked_for(measure: PlanMeasure) -> None:
+    data = examples(120)
+    goal = Goal(measure=measure, costs=Costs(escape=20.0))
+    shy = replace(DEFAULT, regularisation=1e-7)
+    chosen = choose_plan(data, CLASSES, 0, anomaly=nothing(data), plans=[shy, DEFAULT], goal=goal)
+    assert chosen.measure.startswith(WORDS[measure])
+    assert all((row.score <= 0) == (measure is PlanMeasure.EXPECTED_COST) for row in chosen.table)
 
 
 def test_out_of_fold_answers_line_up_with_the_examples() -> None:
@@ -124,6 +174,15 @@ def test_the_field_prior_is_weighed_by_inclusion_probabilities() -> None:
     probability = np.where(data.labels == 1, 1.0, 0.25)
     prior = target_prior(replace(data, probability=probability), 2)
     assert prior[1] == pytest.approx(1000 / 13000, abs=0.01)
+
+
+def test_unlabelled_frames_stand_in_for_the_factory_and_labels_overrule_them() -> None:
+    seen = np.array([0.98, 0.02])
+    factory = examples(400)
+    assert target_prior(factory, 2)[1] == pytest.approx(0.25)
+    assert target_prior(factory, 2, seen=seen)[1] == pytest.approx(0.02)
+    labelled = examples(2000, field=2000)
+    assert target_prior(labelled, 2, seen=seen)[1] == pytest.approx(0.25, abs=0.01)
 
 
 def test_examples_whose_columns_disagree_are_refused_by_name() -> None:
