@@ -1,4 +1,4 @@
-"""Hard limits of an engine: size, latency, and parity of the shipped variant with float."""
+"""Limits of an engine: size and latency are hard; parity of the shipped variant with float is judged with its n."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ def _parity(parity: Parity, policy: GatePolicy) -> Check:
     if low > policy.max_parity_flips:
         finding = Finding.FAILS
     return Check(
-        name="verdicts changed by the shipped variant",
+        name="decisions changed by the shipped variant",
         where="engine",
         role=Role.GUARD,
         finding=finding,
-        sentence=f"the shipped variant changes {parity.flips} of {parity.n} verdicts against float; at most "
+        sentence=f"{parity.flips} of {parity.n} frames are decided otherwise by the shipped variant than in float; at most "
         f"{policy.max_parity_flips:.1%} are allowed",
         challenger=str(Measure(value=share, low=low, high=high, n=parity.n)),
         limit=policy.max_parity_flips,
