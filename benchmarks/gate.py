@@ -2,8 +2,8 @@
 
 - *False promotions*: series of ten challengers that are no better than the champion, judged one after another on the
   same labels, few and many, with unequal chances, the next one made from what the last ones showed. The figure
-  `series_with_false_promotion` is the share of series in which any of them is promoted. Peers in the same series: promote
-  what has the better number; an unpaired test at 5 %, each time anew.
+  `series_with_false_promotion` is the share of series in which any of them is promoted. Peers in the same series:
+  promote what has the better number; an unpaired test at 5 %, each time anew.
 - *Power*: how many challengers of a stated true gain are promoted with so many labels.
 - *Label n more*: where the gate cannot tell, what it asks for is labelled, and it is asked again, with 1.0 and, if it
   still cannot tell, with 1.2 times as many. `decided_within_1_2_n` is the share of these that are then decided.
@@ -67,8 +67,8 @@ def main() -> None:
     """Simulate, and tell."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--series", type=int, default=1_000, help="series without a real difference, over all cases")
-    parser.add_argument("--trials", type=int, default=200, help="challengers for each cell of the table of power")
-    parser.add_argument("--follow", type=int, default=20, help="challengers for each case of *label n more*")
+    parser.add_argument("--trials", type=int, default=100, help="challengers for each cell of the table of power")
+    parser.add_argument("--follow", type=int, default=10, help="challengers for each case of *label n more*")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--cache", type=Path, help="not used: everything is simulated")

@@ -52,8 +52,8 @@ def _parity(parity: Parity, policy: GatePolicy) -> Check:
         where="engine",
         role=Role.GUARD,
         finding=finding,
-        sentence=f"{parity.flips} of {parity.n} frames are decided otherwise by the shipped variant than in float; at most "
-        f"{policy.max_parity_flips:.1%} are allowed",
+        sentence=f"{parity.flips} of {parity.n} frames are decided otherwise by the shipped variant than in float; at "
+        f"most {policy.max_parity_flips:.1%} are allowed",
         challenger=str(Measure(value=share, low=low, high=high, n=parity.n)),
         limit=policy.max_parity_flips,
         budget=f"at most {policy.max_parity_flips:.1%}",

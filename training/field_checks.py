@@ -24,7 +24,9 @@ _DECISIONS = "balanced accuracy of what the device decides"
 _GAINS = 2  # measures of which one must be better
 
 
-def field_checks(evidence: Evidence, rows: PairedSet, policy: GatePolicy, budget: ErrorBudget, seed: int) -> list[Check]:
+def field_checks(
+    evidence: Evidence, rows: PairedSet, policy: GatePolicy, budget: ErrorBudget, seed: int
+) -> list[Check]:
     """Compare both models on all field samples.
 
     Args:

@@ -42,7 +42,7 @@ class GatePolicy:
     worthwhile: float = _value(
         0.1, "gain worth a release: with less shown to be all there is, the challenger is refused", 0.001, 1.0
     )
-    planned_chance: float = _value(0.9, "chance to be decided that the labels asked for are to give", 0.5, 0.99)
+    planned_chance: float = _value(0.95, "chance to be decided that the labels asked for are to give", 0.5, 0.99)
     log_loss_clip: float = _value(0.02, "smallest probability that log loss believes", 1e-6, 0.2)
     min_positives: int = _value(5, "field defects, and field ok parts, below which nothing is judged", 2, 10_000)
     min_class: int = _value(

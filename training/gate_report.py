@@ -1,7 +1,7 @@
 """The gate's report: one self-contained page that a person can read and decide by.
 
-Nothing is loaded from elsewhere and nothing runs; every text is escaped by the template. Decisions shown are the device's:
-by each engine's own thresholds.
+Nothing is loaded from elsewhere and nothing runs; every text is escaped by the template. Decisions shown are those of
+the device, by each engine's own thresholds.
 """
 
 from __future__ import annotations
@@ -245,6 +245,4 @@ def _calibration(evidence: Evidence, rows: PairedSet) -> list[dict[str, Any]]:
     truth = evidence.is_defect(rows.labels)
     if not truth.any() or truth.all():
         return []
-    return [
-        {"who": who, "bins": reliability(truth, evidence.risk(p), rows.weight)} for who, p in _models(rows)
-    ]
+    return [{"who": who, "bins": reliability(truth, evidence.risk(p), rows.weight)} for who, p in _models(rows)]

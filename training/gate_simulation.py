@@ -30,7 +30,7 @@ CLASSES = (ClassInfo(name="ok", kind=Kind.OK), ClassInfo(name="defect", kind=Kin
 _AUDIT = 0.3  # share of the weight that every frame has alike, the client's default
 _CAPTURED = 0.2  # of the frames, where chances are unequal: a few times what is labelled
 _HARDEST = 6.0  # separations beyond this rank everything right
-_RESAMPLES = 300  # the error of a standard error from so many is 4 %
+_RESAMPLES = 200  # the error of a standard error from so many is 5 %
 Floats = NDArray[np.float64]
 
 
@@ -227,9 +227,7 @@ def _share(count: int, trials: int) -> Measure:
     return rate(np.arange(trials) < count)
 
 
-def _logit(
-    line: Line, separation: float, labels: NDArray[np.int64], shared: Floats, own: Floats
-) -> Floats:
+def _logit(line: Line, separation: float, labels: NDArray[np.int64], shared: Floats, own: Floats) -> Floats:
     mixed = np.sqrt(line.alike) * shared + np.sqrt(1 - line.alike) * own
     prior = np.log(line.defect_share / (1 - line.defect_share))
     value: Floats = separation * (mixed + separation * (labels - 0.5)) + prior

@@ -25,9 +25,7 @@ def golden_checks(evidence: Evidence, policy: GatePolicy, budget: ErrorBudget, s
         measures = {RANKING: defects, **measures}
     if not measures:
         return []
-    found = paired_differences(
-        measures, rows.weight, rows.labels, rows.group, resamples=policy.resamples, seed=seed
-    )
+    found = paired_differences(measures, rows.weight, rows.labels, rows.group, resamples=policy.resamples, seed=seed)
     refuse = policy.refuse_alpha / len(measures)
     checks = []
     for name, one in measures.items():

@@ -16,6 +16,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -27,11 +28,9 @@ from training.error_budget import ErrorBudget
 from training.gate_policy import GatePolicy
 from training.paired import quantile
 
-_STEP = 1.1  # from one number of labels that is tried to the next
 MOST_TIMES = 30.0  # asking for more than so many times the labels is not a plan
-_LEAST_TIMES = 1.05
+_TIMES = [*(1.05 * 1.1**k for k in range(36)), MOST_TIMES]  # the numbers of labels that are tried, over those there are
 Draws = NDArray[np.float64]
-Truths = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,50 +64,63 @@ def plan_labels(
     blocked = any(c.role is Role.PROVE and c.question is None and c.finding is not Finding.HOLDS for c in checks)
     if not asked or not counts:
         return LabelPlan()
-    times, chance = _LEAST_TIMES, 0.0
-    while times <= MOST_TIMES:
-        chance = _decided(asked, policy, next_budget, times, blocked)
-        if chance >= policy.planned_chance:
-            break
-        times *= _STEP
-    else:
-        times = MOST_TIMES
-        if blocked:
-            return LabelPlan()
+    asks = [_Asked.of(role, question) for role, question in asked]
+    chances: dict[float, float] = {}
+
+    def enough(times: float) -> bool:
+        chances[times] = _decided(asks, policy, next_budget, times, blocked)
+        return chances[times] >= policy.planned_chance
+
+    times = _TIMES[bisect_left(_TIMES[:-1], True, key=enough)]
+    if blocked and not chances.get(times, 0.0) >= policy.planned_chance:
+        return LabelPlan()
     more = {name: max(1, math.ceil(n * (times - 1))) for name, n in counts.items() if name in scarce}
-    return LabelPlan(more=more, in_all=math.ceil(sum(counts.values()) * (times - 1)), chance=chance)
+    return LabelPlan(more=more, in_all=math.ceil(sum(counts.values()) * (times - 1)), chance=chances.get(times, 0.0))
 
 
-def _decided(
-    asked: Sequence[tuple[Role, Question]], policy: GatePolicy, budget: ErrorBudget, times: float, blocked: bool
-) -> float:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Asked:
+    """A question with what is the same for every number of labels."""
+
+    role: Role
+    question: Question
+    spread: float
+    deviations: Draws
+
+    @staticmethod
+    def of(role: Role, question: Question) -> _Asked:
+        now = question.difference
+        spread = float(now.deviations.std())
+        scale = now.error / spread if spread > 0 else 1.0
+        return _Asked(role=role, question=question, spread=spread, deviations=now.deviations * scale)
+
+    def later(self, times: float) -> tuple[Draws, float, float]:
+        """Return the difference with `times` the labels in each draw, its error, and the effective samples."""
+        now = self.question.difference
+        value: Draws = now.value + self.deviations * math.sqrt(1 - 1 / times)
+        return value, max(self.spread / math.sqrt(times), now.floor / times), now.effective * times
+
+
+def _decided(asks: Sequence[_Asked], policy: GatePolicy, budget: ErrorBudget, times: float, blocked: bool) -> float:
     """Return the chance of a decision with `times` the labels."""
-    size = max(len(question.difference.deviations) for _, question in asked)
+    size = len(asks[0].deviations)
     harmed, proved = np.zeros(size, dtype=bool), np.full(size, not blocked)
     better, no_gain = np.zeros(size, dtype=bool), np.ones(size, dtype=bool)
-    gains = [question for role, question in asked if role is Role.BETTER]
-    for role, question in asked:
-        value, error, effective = _later(question, times)
+    for ask in asks:
+        question = ask.question
+        value, error, effective = ask.later(times)
         high = value + quantile(question.refuse, effective) * error
-        level = budget.better if role is Role.BETTER else budget.harm
+        level = budget.better if ask.role is Role.BETTER else budget.harm
         low = value - quantile(level * question.share, effective) * error
-        if role is Role.BETTER:
+        if ask.role is Role.BETTER:
             better |= low > 0
             no_gain &= (high < question.margin) & (low <= 0)
         else:
             harmed |= high < -question.margin
-            if role is Role.PROVE:
+            if ask.role is Role.PROVE:
                 proved &= low > -question.margin
     if not policy.require_better:
         return float(np.mean(harmed | proved))
-    refused = no_gain if gains else np.zeros(size, dtype=bool)
-    return float(np.mean(harmed | refused | (proved & better)))
-
-
-def _later(question: Question, times: float) -> tuple[Draws, float, float]:
-    """Return the difference with `times` the labels in each draw, its error, and the effective samples."""
-    now = question.difference
-    spread = float(now.deviations.std())
-    deviations = now.deviations * (now.error / spread) if spread > 0 else now.deviations
-    value: Draws = now.value + deviations * math.sqrt(1 - 1 / times)
-    return value, max(spread / math.sqrt(times), now.floor / times), now.effective * times
+    if not any(ask.role is Role.BETTER for ask in asks):
+        no_gain[:] = False
+    return float(np.mean(harmed | no_gain | (proved & better)))

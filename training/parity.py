@@ -28,9 +28,7 @@ _SEAM = ("features", "patches")  # what the trunk hands to the rest of an engine
 _ANSWERS = ("probabilities", "anomaly")
 
 
-def parity_of(
-    engine: bytes, metadata: EngineMetadata, shipped: Trunk, plain: Trunk, frames: Sequence[Frame]
-) -> Parity:
+def parity_of(engine: bytes, metadata: EngineMetadata, shipped: Trunk, plain: Trunk, frames: Sequence[Frame]) -> Parity:
     """Count the frames that are decided otherwise.
 
     Args:
@@ -86,9 +84,7 @@ def _moved(plain: Embedded, shipped: Embedded) -> Embedded:
     )
 
 
-def _rejected(
-    tail: onnxruntime.InferenceSession, embedded: Embedded, metadata: EngineMetadata
-) -> NDArray[np.bool_]:
+def _rejected(tail: onnxruntime.InferenceSession, embedded: Embedded, metadata: EngineMetadata) -> NDArray[np.bool_]:
     """Return bool [n]: which frames the device rejects."""
     probabilities, anomaly = tail.run(
         list(_ANSWERS), {"features": embedded.features, "patches": embedded.patches.astype(np.float32)}

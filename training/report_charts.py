@@ -58,11 +58,12 @@ def calibration_chart(
     """Draw the share of positives against the predicted probability, in bins of equal numbers of samples."""
     parts = [_frame(title, "predicted", "found"), _line([(0.0, 0.0), (1.0, 1.0)], "chance", "perfect calibration")]
     for one in series:
+        role = escape(one.role)
         points = reliability(positive, one.score, weight)
         parts.append(_line([(p, found.value) for p, found in points], one.role, one.name))
         for predicted, found in points:
             parts.append(
-                f'<circle class="{escape(one.role)}" cx="{_x(predicted):.1f}" cy="{_y(found.value):.1f}" r="3.5"><title>'
+                f'<circle class="{role}" cx="{_x(predicted):.1f}" cy="{_y(found.value):.1f}" r="3.5"><title>'
                 f"{escape(one.name)}: predicted {predicted:.2f}, found {found}</title></circle>"
             )
     return Markup("".join(parts) + "</svg>")  # noqa: S704  parts are escaped where they are made

@@ -88,7 +88,7 @@ def _leans(everywhere: Difference, without: Difference, where: str) -> Check | N
         role=Role.NOTE,
         finding=Finding.UNDECIDED,
         sentence=f"the gain rests on one device: {RANKING} changes by {everywhere.value:+.3f} on all {FIELD}, by "
-        f"{without.value:+.3f} on {where} (n = {without.n}); right if only that device changed, else look at its labels",
+        f"{without.value:+.3f} on {where} (n = {without.n}); right if it alone changed, else look at its labels",
         champion=f"{without.champion:.3f}",
         challenger=f"{without.challenger:.3f}",
     )

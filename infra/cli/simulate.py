@@ -20,13 +20,18 @@ def add_parser(sub: Any) -> None:
         sub,
         "simulate",
         "what the gate could decide with so many labels",
-        "Judges many simulated challengers of known quality by the gate of this home directory's policy. The columns are the "
-        "true gain of a challenger in average precision over the champion: 0 is no better, below 0 is worse. A cell "
-        "says how many of a hundred are promoted / refused; the rest need more labels.",
+        "Judges many simulated challengers of known quality by the gate of this home directory's policy. The columns "
+        "are the true gain of a challenger in average precision over the champion: 0 is no better, below 0 is worse. "
+        "A cell says how many of a hundred are promoted / refused; the rest need more labels.",
     )
     simulate.add_argument("what", choices=["gate"], help="what is simulated")
     simulate.add_argument(
-        "--labels", type=int, nargs="+", default=[50, 100, 200, 400, 800], metavar="N", help="field labels that there are"
+        "--labels",
+        type=int,
+        nargs="+",
+        default=[50, 100, 200, 400, 800],
+        metavar="N",
+        help="field labels that there are",
     )
     simulate.add_argument(
         "--gains",
@@ -39,7 +44,11 @@ def add_parser(sub: Any) -> None:
     simulate.add_argument("--defect-share", type=float, default=0.2, help="share of defects on the line (default 0.2)")
     simulate.add_argument("--champion", type=float, default=0.7, help="the champion's average precision (default 0.7)")
     simulate.add_argument(
-        "--previous", type=int, default=0, metavar="K", help="challengers judged against this champion before (default 0)"
+        "--previous",
+        type=int,
+        default=0,
+        metavar="K",
+        help="challengers judged against this champion before (default 0)",
     )
     simulate.add_argument("--trials", type=int, default=100, help="challengers for each cell (default 100)")
     simulate.add_argument("--seed", type=int, default=0)
@@ -112,7 +121,8 @@ def lines_of(table: list[Power], args: argparse.Namespace) -> list[str]:
     cells = {(cell.labels, cell.gain): cell for cell in table}
     head = "".join(f"{gain:>+13.2f}" for gain in args.gains)
     lines = [
-        f"Of 100 challengers, promoted / refused, by their true gain in average precision ({args.trials} simulated for each",
+        f"Of 100 challengers, promoted / refused, by their true gain in average precision ({args.trials} simulated for "
+        f"each",
         f"cell; {args.defect_share:.1%} defects, champion {args.champion}, {args.previous} challengers before):",
         f"{'labels':>8}{head}   asked for where it cannot tell (median labels, at the largest gain)",
     ]

@@ -78,8 +78,10 @@ def test_labels_of_very_unequal_weight_count_as_fewer() -> None:
     rows = drawn(np.random.default_rng(0), 40, 1.0, 2.0)
     heavy = replace(rows, weight=np.where(np.arange(40) % 8 == 0, 100.0, 1.0))
     even, uneven = (judge(good_evidence(field=field), POLICY) for field in (rows, heavy))
-    assert even.error_budget is not None and even.error_budget.share > 0
-    assert uneven.error_budget is not None and uneven.error_budget.share == 0
+    assert even.error_budget is not None
+    assert even.error_budget.share > 0
+    assert uneven.error_budget is not None
+    assert uneven.error_budget.share == 0
     assert uneven.label_more["crack"] > 0
 
 
@@ -114,7 +116,9 @@ def test_a_challenger_that_ranks_well_and_decides_badly_is_refused() -> None:
 
 
 def test_recall_on_the_golden_set_is_what_the_device_decides() -> None:
-    golden = paired(np.array([0, 0, 1, 1]), risk(np.array([-3.0, -3.0, -1.0, 3.0])), risk(np.array([-3.0, -3.0, -1.0, 3.0])))
+    golden = paired(
+        np.array([0, 0, 1, 1]), risk(np.array([-3.0, -3.0, -1.0, 3.0])), risk(np.array([-3.0, -3.0, -1.0, 3.0]))
+    )
     low, half = Thresholds(defect=0.2), Thresholds(defect=0.5)
     notes = {c.name: c for c in judge(good_evidence(golden=golden, thresholds=(half, low)), POLICY).checks}
     recall = notes["recall of crack, as a device decides (n = 2)"]

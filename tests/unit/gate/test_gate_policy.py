@@ -24,4 +24,3 @@ def test_a_value_of_the_wrong_type_or_range_is_refused_with_its_meaning(values: 
 def test_the_described_section_is_the_default_when_its_comments_are_opened() -> None:
     text = GatePolicy.describe().replace("\n# ", "\n")
     assert GatePolicy.from_dict(tomllib.loads(text)["gate"]) == GatePolicy()
-
