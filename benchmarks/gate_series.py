@@ -17,7 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from training.evaluate import average_precisions
+from training.evaluate import average_precisions, log_losses
+from training.evidence import PairedSet
+from training.field_checks import shortage
 from training.gate import Answer, judge
 from training.gate_policy import GatePolicy
 from training.gate_simulation import Line, evidence_of, labelled
@@ -95,10 +97,13 @@ def play(case: Case, seed: int) -> Outcome:
         seen.append(after - before)
         point |= after > before
         unpaired |= _unpaired(before, after, int(truth.sum()))
-        if not gate:
+        if gate:
+            continue
+        if after > before or _score(rows, rows.challenger) > _score(rows, rows.champion):
             decision = judge(evidence, POLICY, previous_challengers=spent, seed=seed)
             gate = decision.answer is Answer.PROMOTE
-            spent += int(decision.error_budget is not None and decision.error_budget.share > 0)
+        # Else it cannot be promoted, since a gain is asked for: only whether it spends is to be known.
+        spent += int(not shortage(evidence, POLICY, POLICY.error_budget(spent)))
     return Outcome(gate=gate, point=point, unpaired=unpaired)
 
 
@@ -111,6 +116,11 @@ def _made(how: str, tried: list[Floats], seen: list[float], new: Floats) -> Floa
         blend: Floats = np.sum([np.sign(d) * own for d, own in zip(seen, tried, strict=True)], axis=0)
         return blend / np.sqrt(len(tried))
     return new
+
+
+def _score(rows: PairedSet, probabilities: NDArray[np.float32]) -> float:
+    """Minus the log loss, as the gate takes it."""
+    return -float(np.average(log_losses(rows.labels, probabilities, POLICY.log_loss_clip), weights=rows.weight))
 
 
 def _unpaired(before: float, after: float, defects: int) -> bool:
