@@ -39,10 +39,13 @@ def load_champion(registry: Registry, inspection: str) -> Champion | None:
 
 
 def challengers_before(registry: Registry, champion: Champion | None, inspection: str) -> int:
-    """Return how many challengers were judged against this champion already: each spends of the gate's error budget."""
+    """Return how many challengers against this champion have spent of the gate's error budget.
+
+    One that the labels could not promote however good it is spent nothing; nor did one of shuffled labels.
+    """
     number = champion.version.number if champion else ""
     versions = registry.api.versions(inspection, tag=(Tag.COMPARED_WITH, number)) if number else []
-    return sum(1 for version in versions if version.tags.get(Tag.SABOTAGED) != "yes")
+    return sum(1 for v in versions if v.tags.get(Tag.SABOTAGED) != "yes" and v.tags.get(Tag.SPENDS) != "no")
 
 
 def metadata_of(engine: bytes) -> EngineMetadata:

@@ -6,29 +6,46 @@
    cross-fitted. Only samples with a known inclusion probability speak for the frames that were not captured.
 3. Golden evidence: factory samples that are never trained on. They measure what was forgotten.
 4. Labels are the true ones, whatever a challenger was trained on.
+5. Each model is judged by the thresholds of its own engine.
+6. Parity of the int8 variant with float is measured on a bounded number of frames, held-out ones first.
 """
 
+import hashlib
 import math
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from flows.champion import Champion, columns_for
+from edge_client.contract.engine_metadata import Thresholds
+from flows.champion import Champion, columns_for, metadata_of
 from flows.training_set import Rows, TrainingSet
 from training.fit import Challenger
 from training.frames import decode
-from training.gate import Evidence, PairedSet
+from training.gate import Evidence, PairedSet, Parity
+from training.parity import parity_of
 from training.predict import run_engine
+from training.trunk import float_trunk
 
 _TIMED_FRAMES = 12
 _TIMED_ROUNDS = 3
 
 
-def gather(ready: TrainingSet, challenger: Challenger, champion: Champion | None) -> Evidence:
-    """Collect the evidence."""
+def gather(
+    ready: TrainingSet, challenger: Challenger, champion: Champion | None, *, trunks: Path, parity_frames: int
+) -> Evidence:
+    """Collect the evidence.
+
+    Args:
+        ready: The snapshot, made ready.
+        challenger: What was fitted on it.
+        champion: None: there is none yet.
+        trunks: Folder that keeps the float trunk.
+        parity_frames: On how many frames int8 is compared with float.
+    """
     held = ready.held_out
     golden = held.select(held.split == "golden")
     field = held.select((held.split == "holdout") & np.isfinite(held.probability))
@@ -42,6 +59,11 @@ def gather(ready: TrainingSet, challenger: Challenger, champion: Champion | None
         golden=paired(ready, challenger, champion, golden, weight=np.ones(len(golden))),
         size_bytes=(len(champion.engine) if champion else None, len(challenger.engine)),
         latency_ms=(took[0] if champion else None, took[-1]),
+        parity=parity(ready, challenger, trunks, parity_frames),
+        thresholds=(
+            metadata_of(champion.engine).thresholds if champion else Thresholds(),
+            challenger.metadata.thresholds,
+        ),
     )
 
 
@@ -72,7 +94,29 @@ def paired(
         device=rows.device,
         station=rows.station,
         group=rows.group,
+        captured_at=captured_at(ready, rows),
     )
+
+
+def parity(ready: TrainingSet, challenger: Challenger, trunks: Path, most: int) -> Parity | None:
+    """Compare the shipped variant with float; None where float ships, or where its original is another network."""
+    if ready.trunk.variant != "int8":
+        return None
+    plain = float_trunk(trunks, input_size=ready.trunk.input_size)
+    if {**plain.facts, "variant": "int8"} != ready.trunk.facts:
+        return None
+    held = _picked(ready.held_out, most)
+    rest = _picked(ready.train, most - len(held))
+    frames = [*ready.images(held), *ready.images(rest)]
+    return parity_of(challenger.engine, challenger.metadata, ready.trunk, plain, frames)
+
+
+def captured_at(ready: TrainingSet, rows: Rows) -> NDArray[np.datetime64]:
+    """Return when each sample was captured, datetime64 [n]; NaT where the snapshot does not say."""
+    table = ready.snapshot.rows
+    times = dict(zip(table["sample_id"].to_pylist(), table["captured_at"].to_pylist(), strict=True))
+    known = [times.get(sample) for sample in rows.ids.tolist()]
+    return np.array([np.datetime64("NaT") if t is None else t.replace(tzinfo=None) for t in known], "datetime64[us]")
 
 
 def predicted(
@@ -114,6 +158,12 @@ def latencies_ms(engines: Sequence[bytes], images: Sequence[bytes]) -> list[floa
                 taken.append(time.perf_counter() - began)
             best[index] = min(best[index], float(np.median(taken)) * 1_000.0)
     return best
+
+
+def _picked(rows: Rows, count: int) -> Rows:
+    """Return some rows, picked by hash: no class or day leads, and the same ones the next time."""
+    order = sorted(range(len(rows)), key=lambda i: hashlib.sha256(rows.image_sha256[i].encode()).digest())
+    return rows.select(np.isin(np.arange(len(rows)), order[: max(0, count)]))
 
 
 def _first(rows: Rows, count: int) -> Rows:

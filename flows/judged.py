@@ -76,9 +76,11 @@ def judge_challenger(
     previous_challengers: int,
 ) -> Judged:
     """Collect evidence, ask the gate, write its report."""
-    evidence = gather(ready, challenger, champion)
     policy = GatePolicy.from_dict(
         gate_of(get_inspection(workspace.catalog(), ready.snapshot.inspection), workspace.policy())
+    )
+    evidence = gather(
+        ready, challenger, champion, trunks=workspace.cache / "trunks", parity_frames=policy.parity_frames
     )
     decision = judge(evidence, policy, previous_challengers=previous_challengers)
     return Judged(
@@ -127,6 +129,7 @@ def record_of(workspace: Workspace, judged: Judged, *, key: str, seed: int, sabo
             Tag.REASONS: "\n".join(decision.reasons),
             Tag.LABEL_MORE: counted(decision.label_more),
             Tag.COMPARED_WITH: champion,
+            Tag.SPENDS: "yes" if decision.error_budget and decision.error_budget.share else "no",
             Tag.SABOTAGED: "yes" if sabotage else "no",
         },
     )
@@ -165,6 +168,8 @@ def metrics_of(judged: Judged) -> dict[str, float]:
     metrics = dict(challenger.metrics)
     metrics |= {f"seconds_{name}": value for name, value in challenger.seconds.items()}
     metrics["latency_ms"] = evidence.latency_ms[1] or math.nan
+    if evidence.parity is not None and evidence.parity.n:
+        metrics["gate_parity_changed"] = evidence.parity.flips / evidence.parity.n
     for name, rows in (("field", evidence.field), ("golden", evidence.golden)):
         metrics[f"gate_{name}_samples"] = float(len(rows.ids)) if rows else 0.0
     return {name: float(value) for name, value in metrics.items() if np.isfinite(value)}

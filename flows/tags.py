@@ -26,6 +26,7 @@ class Tag(StrEnum):
     REASONS = "andon.decision.reasons"
     LABEL_MORE = "andon.decision.label_more"
     COMPARED_WITH = "andon.decision.champion"  # the version it was judged against
+    SPENDS = "andon.decision.spends"  # whether it spent of the gate's error budget against that champion
     SABOTAGED = "andon.sabotaged"  # trained on shuffled labels, to show that the gate refuses the result
     ALIAS_GIVEN = "andon.alias_given"  # the alias that the retrain flow gave it; given once
     APPROVED_BY = "andon.approved_by"

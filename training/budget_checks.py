@@ -1,9 +1,9 @@
-"""Hard limits of an engine: size, latency, and parity of the shipped variant with float."""
+"""Limits of an engine: size and latency are hard; parity of the shipped variant with float is judged with its n."""
 
 from __future__ import annotations
 
 from training.decision import Check, Finding, Role
-from training.evaluate import Measure, clopper_pearson
+from training.evaluate import clopper_pearson
 from training.evidence import Evidence, Parity
 from training.gate_policy import GatePolicy
 
@@ -43,18 +43,18 @@ def _budget(name: str, before: str, after: str, good: bool, limit: float, most: 
 
 def _parity(parity: Parity, policy: GatePolicy) -> Check:
     share = parity.flips / parity.n if parity.n else 0.0
-    low, high = clopper_pearson(share, parity.n)
+    low, _ = clopper_pearson(share, parity.n)
     finding = Finding.HOLDS if share <= policy.max_parity_flips else Finding.UNDECIDED
     if low > policy.max_parity_flips:
         finding = Finding.FAILS
     return Check(
-        name="verdicts changed by the shipped variant",
+        name="decisions changed by the shipped variant",
         where="engine",
         role=Role.GUARD,
         finding=finding,
-        sentence=f"the shipped variant changes {parity.flips} of {parity.n} verdicts against float; at most "
-        f"{policy.max_parity_flips:.1%} are allowed",
-        challenger=str(Measure(value=share, low=low, high=high, n=parity.n)),
+        sentence=f"{parity.flips} of {parity.n} frames are decided otherwise by the shipped variant than in float; at "
+        f"most {policy.max_parity_flips:.1%} are allowed",
+        challenger=f"{parity.flips} of {parity.n}",
         limit=policy.max_parity_flips,
         budget=f"at most {policy.max_parity_flips:.1%}",
     )

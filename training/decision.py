@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+from training.error_budget import ErrorBudget
 from training.evaluate import Measure
+from training.paired import Difference
 
 
 class Answer(Enum):
@@ -36,6 +38,23 @@ class Finding(Enum):
     UNDECIDED = "cannot tell"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Question:
+    """What a check asks of a difference, so that it can be asked again of as many labels as there may be.
+
+    Attributes:
+        difference: Challenger minus champion, with its resamples.
+        margin: What may be lost (PROVE, GUARD), or the gain that would be worth having (BETTER).
+        share: Of the series' level that its lower bound has; BETTER checks share theirs.
+        refuse: Level of its upper bound.
+    """
+
+    difference: Difference
+    margin: float
+    share: float
+    refuse: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
     """One thing that was looked at.
@@ -52,7 +71,8 @@ class Check:
         budget: The budget in words; "" for differences.
         level: One-sided confidence of the lower bound; None for budgets.
         sentence: The finding in one sentence.
-        label_more: Class -> labels that would decide it, at the spread seen.
+        label_more: Class -> labels that are wanting before it can be judged at all.
+        question: What more field labels would answer, for the plan of labels; None where they would not.
     """
 
     name: str
@@ -67,6 +87,7 @@ class Check:
     budget: str = ""
     level: float | None = None
     label_more: Mapping[str, int] = field(default_factory=dict)
+    question: Question | None = field(default=None, compare=False, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON."""
@@ -95,12 +116,14 @@ class Decision:
         checks: Everything that was looked at.
         reasons: Why, in sentences; the first ones matter most.
         label_more: Class -> how many more labels would be enough; only with NOT_ENOUGH.
+        error_budget: What it spends of the series' errors; None for a first model, which has no series.
     """
 
     answer: Answer
     checks: tuple[Check, ...]
     reasons: tuple[str, ...]
     label_more: dict[str, int] = field(default_factory=dict)
+    error_budget: ErrorBudget | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON."""
@@ -109,4 +132,5 @@ class Decision:
             "reasons": list(self.reasons),
             "label_more": dict(self.label_more),
             "checks": [check.to_dict() for check in self.checks],
+            "error_budget": None if self.error_budget is None else self.error_budget.to_dict(),
         }

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_client.contract.decision import defect_probability
-from edge_client.contract.engine_metadata import ClassInfo, Kind
+from edge_client.contract.decision import decided_class, defect_probability
+from edge_client.contract.engine_metadata import ClassInfo, Kind, Thresholds
 from edge_client.contract.errors import AndonError
 
 
@@ -30,6 +30,7 @@ class PairedSet:
         device: str [n].
         station: str [n].
         group: str [n]; near-duplicates share one.
+        captured_at: datetime64 [n], UTC; NaT where it is not known. None: nowhere.
     """
 
     ids: NDArray[np.str_]
@@ -40,11 +41,12 @@ class PairedSet:
     device: NDArray[np.str_]
     station: NDArray[np.str_]
     group: NDArray[np.str_]
+    captured_at: NDArray[np.datetime64] | None = None
 
     def __post_init__(self) -> None:
         n = len(self.ids)
         columns = ("labels", "challenger", "weight", "device", "station", "group")
-        for name in (*columns, "champion"):
+        for name in (*columns, "champion", "captured_at"):
             column = getattr(self, name)
             if column is not None and len(column) != n:
                 raise BadEvidence(f"evidence has {n} ids and {len(column)} {name}; expected one for each id")
@@ -77,6 +79,7 @@ class PairedSet:
             device=self.device[mask],
             station=self.station[mask],
             group=self.group[mask],
+            captured_at=None if self.captured_at is None else self.captured_at[mask],
         )
 
 
@@ -85,7 +88,7 @@ class Parity:
     """The shipped variant of the engine against its float original.
 
     Attributes:
-        flips: Frames whose verdict differs.
+        flips: Frames that one passes and the other rejects.
         n: Frames compared.
     """
 
@@ -104,6 +107,8 @@ class Evidence:
         size_bytes: Of the champion (None without one) and of the challenger.
         latency_ms: The same, for one frame; None where it was not measured.
         parity: None where the float engine ships.
+        thresholds: By which the champion's engine decides, and the challenger's. Each model is judged by its own, as on
+            the device.
     """
 
     classes: tuple[ClassInfo, ...]
@@ -112,6 +117,7 @@ class Evidence:
     size_bytes: tuple[int | None, int | None] = (None, None)
     latency_ms: tuple[float | None, float | None] = (None, None)
     parity: Parity | None = None
+    thresholds: tuple[Thresholds, Thresholds] = (Thresholds(), Thresholds())
 
     def __post_init__(self) -> None:
         for name in ("field", "golden"):
@@ -149,3 +155,12 @@ class Evidence:
     def risk(self, probabilities: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return float64 [n]: probability of any defect."""
         return defect_probability(probabilities, self.classes).astype(np.float64)
+
+    def decided(self, rows: PairedSet) -> tuple[NDArray[np.int64] | None, NDArray[np.int64]]:
+        """Return int [n], the class for which a device decides, by the champion (None without one) and the challenger.
+
+        It is the device's own rule, at each engine's own thresholds; the most probable class may be another.
+        """
+        before, after = self.thresholds
+        champion = None if rows.champion is None else decided_class(rows.champion, self.classes, before)
+        return champion, decided_class(rows.challenger, self.classes, after)

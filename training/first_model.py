@@ -1,4 +1,4 @@
-"""The gate's rule for an inspection's first model: there is nothing to compare it with (rule 9)."""
+"""The gate's rule for an inspection's first model: there is nothing to compare it with (rule 10)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from training.evaluate import average_precisions
 from training.evidence import Evidence, PairedSet
 from training.field_checks import RANKING
 from training.gate_policy import GatePolicy
-from training.paired import Difference, paired_differences
+from training.paired import Compared, Difference, paired_differences
 
 _ALPHA = 0.05  # one model, one question
 
@@ -69,7 +69,7 @@ def _knows(evidence: Evidence, rows: PairedSet, where: str, policy: GatePolicy, 
         return (weight @ truth) / weight.sum(axis=1), average_precisions(truth, risk, weight)
 
     difference = paired_differences(
-        {RANKING: (statistic, truth, True)},
+        {RANKING: Compared(statistic=statistic, positive=truth)},
         rows.weight,
         truth.astype(np.int64),
         rows.group,

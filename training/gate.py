@@ -4,34 +4,42 @@
    All PROVE checks must hold together, so each may use the whole error level (intersection-union test); the BETTER
    checks share theirs (Bonferroni).
 2. REJECT as soon as one PROVE or GUARD check shows harm (the upper bound of the difference is below -margin), a budget
-   is broken, or all BETTER checks show that it is not better: more labels would not change that.
-3. NOT_ENOUGH otherwise, with how many more labels of which class would decide, at the spread that was seen.
+   is broken, or all BETTER checks show that the gain is less than is worth a release: more labels would not change
+   that.
+3. NOT_ENOUGH otherwise, with how many more labels of which class would decide: see `label_plan`.
 4. Field samples, weighted by 1/probability: average precision of defects and clipped log loss (a proper score) are
    PROVE and BETTER. Log loss against the champion *recalibrated to these labels* is GUARD: a challenger that has only
-   learnt the new base rate has a better log loss and knows less.
-5. Golden samples: what was known is not forgotten. PROVE for defects together and, where an inspection has more than
+   learnt the new base rate has a better log loss and knows less. Average precision does not see thresholds: what a
+   device decides by them is GUARD.
+5. Where an inspection has more than two classes, each class is PROVE on the field by its own margin; one of fewer
+   samples than can rule out a loss is GUARD.
+6. Golden samples: what was known is not forgotten. PROVE for defects together and, where an inspection has more than
    two classes, for each class; a class with too few golden samples to rule out a loss of `golden_margin` is GUARD.
    Recall is a NOTE: it depends on the prior to which each engine is calibrated; average precision does not.
-6. Devices and stations with enough field samples are GUARD, with the refusal level shared among all refusals.
-7. Budgets of size, latency and parity hold for every challenger.
-8. Errors are budgeted over the series of challengers against the same champion: see `gate_policy.spent`.
-9. Without a champion: PROMOTE if the challenger is shown to know something (average precision above the share of
+7. Devices and stations are GUARD, and so is the field without each device: see `slice_checks`.
+8. Budgets of size and latency, and parity of the shipped variant with float, hold for every challenger.
+9. Errors are budgeted over the series of challengers against the same champion: see `error_budget`.
+10. Without a champion: PROMOTE if the challenger is shown to know something (average precision above the share of
    defects, on field or golden samples); REJECT if it is shown to know nothing. With a single class, or without
    defects among the classes, there is nothing to rank: budgets decide about the first model, and a later one gets
    NOT_ENOUGH until a defect class has labels.
+11. What is decided with (confusion, recall, flips) is what the device decides, by each engine's own thresholds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from training.budget_checks import budget_checks
 from training.decision import Answer, Check, Decision, Finding, Role
 from training.evidence import BadEvidence, Evidence, PairedSet, Parity
-from training.field_checks import field_checks, slice_checks
+from training.field_checks import counts, field_checks, scarce_classes, shortage, too_few
 from training.first_model import first_model
 from training.gate_policy import GatePolicy
 from training.golden_checks import golden_checks
+from training.label_plan import LabelPlan, plan_labels
+from training.slice_checks import slice_checks
 
 __all__ = [
     "Answer",
@@ -54,7 +62,7 @@ def judge(evidence: Evidence, policy: GatePolicy, *, previous_challengers: int =
     Args:
         evidence: Both models on the same samples, and what the engines weigh.
         policy: Margins and budgets.
-        previous_challengers: How many were judged against this champion before (rule 8).
+        previous_challengers: How many spent of the error budget against this champion before (rule 9).
         seed: Of the bootstrap.
     """
     budgets = budget_checks(evidence, policy)
@@ -62,19 +70,26 @@ def judge(evidence: Evidence, policy: GatePolicy, *, previous_challengers: int =
         return first_model(evidence, policy, budgets, seed)
     if not any(evidence.is_defect_class) or all(evidence.is_defect_class):
         return _nothing_to_rank(evidence, budgets)
-    harm, better = policy.harm_alpha(previous_challengers), policy.better_alpha(previous_challengers)
-    slices = slice_checks(evidence, policy, seed)
+    budget = policy.error_budget(previous_challengers)
+    golden = golden_checks(evidence, policy, budget, seed)
+    rows, short = evidence.field, shortage(evidence, policy, budget)
+    if rows is None or rows.champion is None or short:
+        decided = conclude((too_few(evidence, policy, budget, short), *golden, *budgets), policy)
+        return replace(decided, error_budget=policy.error_budget(previous_challengers, spends=False))
     checks = (
-        *field_checks(evidence, policy, harm=harm, better=better, seed=seed),
-        *golden_checks(evidence, policy, harm=harm, seed=seed),
-        *slices,
+        *field_checks(evidence, rows, policy, budget, seed),
+        *golden,
+        *slice_checks(evidence, rows, policy, seed),
         *budgets,
     )
-    return conclude(checks, policy)
+    following = policy.error_budget(previous_challengers + 1)
+    tally, scarce = counts(evidence, rows), scarce_classes(evidence, rows)
+    decided = conclude(checks, policy, lambda: plan_labels(checks, policy, following, tally, scarce))
+    return replace(decided, error_budget=budget)
 
 
-def conclude(checks: Sequence[Check], policy: GatePolicy) -> Decision:
-    """Rules 1 to 3, over checks that are made."""
+def conclude(checks: Sequence[Check], policy: GatePolicy, plan_of: Callable[[], LabelPlan] = LabelPlan) -> Decision:
+    """Rules 1 to 3, over checks that are made; `plan_of` is asked where they cannot tell."""
     failed = [c for c in checks if c.finding is Finding.FAILS and c.role in (Role.PROVE, Role.GUARD, Role.BUDGET)]
     better = [c for c in checks if c.role is Role.BETTER]
     if failed:
@@ -86,23 +101,16 @@ def conclude(checks: Sequence[Check], policy: GatePolicy) -> Decision:
     if not open_checks and (gains or not policy.require_better):
         held = [c for c in checks if c.role is Role.PROVE]
         return Decision(answer=Answer.PROMOTE, checks=tuple(checks), reasons=tuple(c.sentence for c in (*gains, *held)))
-    wanting = list(open_checks)
-    label_more: dict[str, int] = {}
-    for check in open_checks:
-        label_more = _at_least(label_more, check.label_more)
-    if policy.require_better and not gains:
-        wanting += better
-        cheapest = min(better, key=lambda c: sum(c.label_more.values()) or _NEVER, default=None)
-        label_more = _at_least(label_more, cheapest.label_more if cheapest else {})
+    wanting = [*open_checks, *(better if policy.require_better and not gains else ())]
+    short = {name: n for check in open_checks for name, n in check.label_more.items()}
+    plan = LabelPlan() if short else plan_of()
+    label_more = short or dict(plan.more)
     return Decision(
         answer=Answer.NOT_ENOUGH,
         checks=tuple(checks),
-        reasons=(*_ask(label_more), *dict.fromkeys(c.sentence for c in wanting)),
+        reasons=(*_ask(label_more, plan), *dict.fromkeys(c.sentence for c in wanting)),
         label_more=label_more,
     )
-
-
-_NEVER = 1 << 30
 
 
 def _nothing_to_rank(evidence: Evidence, budgets: Sequence[Check]) -> Decision:
@@ -115,13 +123,10 @@ def _nothing_to_rank(evidence: Evidence, budgets: Sequence[Check]) -> Decision:
     return Decision(answer=answer, checks=tuple(budgets), reasons=broken or (said,))
 
 
-def _at_least(one: dict[str, int], other: object) -> dict[str, int]:
-    assert isinstance(other, dict)
-    return {name: max(one.get(name, 0), other.get(name, 0)) for name in {**one, **other}}
-
-
-def _ask(label_more: dict[str, int]) -> tuple[str, ...]:
+def _ask(label_more: dict[str, int], plan: LabelPlan) -> tuple[str, ...]:
     if not label_more:
         return ()
     wanted = " and ".join(f"{count} more of {name}" for name, count in label_more.items())
-    return (f"label {wanted}",)
+    if not plan.more:
+        return (f"label {wanted}",)
+    return (f"label {wanted} (some {plan.in_all} labels in all, as the line is sampled now)",)

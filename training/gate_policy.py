@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 from edge_client.contract.errors import ConfigError
+from training.error_budget import ErrorBudget, budget_of
 
 
 def _value(default: Any, doc: str, least: float, most: float) -> Any:
@@ -18,24 +18,36 @@ def _value(default: Any, doc: str, least: float, most: float) -> Any:
 class GatePolicy:
     """The ``[gate]`` section of the policy file. Rates and margins are shares, not percent."""
 
-    harm_series: float = _value(
-        0.25, "chance, over a whole series of challengers, to pass one that loses more than a margin", 1e-4, 0.9
-    )
     better_series: float = _value(
-        0.5, "chance, over a whole series, to pass one that is no better; such a one does no harm either", 1e-4, 0.9
+        0.05, "chance, over a whole series of challengers, to promote one that is no better", 1e-4, 0.9
+    )
+    harm_series: float = _value(
+        0.05, "chance, over a whole series, to promote one that loses more than a margin below", 1e-4, 0.9
     )
     refuse_alpha: float = _value(0.05, "chance to refuse a challenger for harm that it does not do", 1e-4, 0.5)
     field_margin: float = _value(
         0.08, "average precision that a challenger may lose on field samples, at most", 0.001, 0.5
     )
     log_loss_margin: float = _value(0.08, "log loss (nats) that it may lose on field samples, at most", 0.001, 1.0)
+    class_margin: float = _value(
+        0.1, "average precision of one class that it may lose on field samples, at most", 0.001, 0.5
+    )
+    decision_margin: float = _value(
+        0.1, "balanced accuracy of what a device decides, at its own threshold, that it may lose", 0.001, 0.5
+    )
     golden_margin: float = _value(
         0.05, "average precision of a class that it may lose on the golden set, at most", 0.001, 0.5
     )
     require_better: bool = _value(True, "beside losing nothing, be better in one measure on field samples", 0, 1)
-    worthwhile: float = _value(0.1, "gain that more labels should be able to show, to say how many", 0.001, 1.0)
+    worthwhile: float = _value(
+        0.1, "gain worth a release: with less shown to be all there is, the challenger is refused", 0.001, 1.0
+    )
+    planned_chance: float = _value(0.95, "chance to be decided that the labels asked for are to give", 0.5, 0.99)
     log_loss_clip: float = _value(0.02, "smallest probability that log loss believes", 1e-6, 0.2)
     min_positives: int = _value(5, "field defects, and field ok parts, below which nothing is judged", 2, 10_000)
+    min_class: int = _value(
+        40, "field samples of a class below which its loss cannot be ruled out, only noticed", 2, 100_000
+    )
     min_golden: int = _value(
         40, "golden samples of a class below which its loss cannot be ruled out, only noticed", 2, 100_000
     )
@@ -45,8 +57,9 @@ class GatePolicy:
     max_latency_ratio: float = _value(2.0, "latency over the champion's", 1.0, 1_000.0)
     free_latency_ms: float = _value(20.0, "latency below which no ratio is asked: a busy machine doubles it", 0.0, 1e6)
     max_parity_flips: float = _value(
-        0.03, "share of frames whose verdict the shipped variant changes against float", 0.0, 1.0
+        0.03, "share of frames that the shipped variant passes and float rejects, or the other way round", 0.0, 1.0
     )
+    parity_frames: int = _value(64, "frames on which the shipped variant is compared with float", 8, 10_000)
     resamples: int = _value(2_000, "bootstrap resamples", 200, 1_000_000)
 
     def __post_init__(self) -> None:
@@ -92,25 +105,8 @@ class GatePolicy:
             lines.append(f"# {item.name} = {value}  # {item.metadata['doc']}")
         return "\n".join(lines) + "\n"
 
-    def harm_alpha(self, previous_challengers: int) -> float:
-        """Return the part of `harm_series` that a challenger may spend after so many others; see `spent`."""
-        return self.harm_series * spent(previous_challengers)
-
-    def better_alpha(self, previous_challengers: int) -> float:
-        """Return the part of `better_series` that a challenger may spend after so many others; see `spent`."""
-        return self.better_series * spent(previous_challengers)
-
-
-_START = 2
-_TOTAL = math.pi**2 / 6 - 1  # sum of 1/k^2 from 2 on
-
-
-def spent(previous_challengers: int) -> float:
-    """Return the share of a series' error budget for the challenger after so many others.
-
-    Shares fall as 1/(k + 2)^2, so that an endless series spends 1 in all.
-
-    >>> [round(spent(k), 3) for k in (0, 1, 2, 4, 9)]
-    [0.388, 0.172, 0.097, 0.043, 0.013]
-    """
-    return 1 / (_TOTAL * (max(0, previous_challengers) + _START) ** 2)
+    def error_budget(self, previous_challengers: int, *, spends: bool = True) -> ErrorBudget:
+        """Return what the challenger after so many others may spend."""
+        return budget_of(
+            previous_challengers, harm_series=self.harm_series, better_series=self.better_series, spends=spends
+        )

@@ -1,6 +1,7 @@
 """The gate's report: one self-contained page that a person can read and decide by.
 
-Nothing is loaded from elsewhere and nothing runs; every text is escaped by the template.
+Nothing is loaded from elsewhere and nothing runs; every text is escaped by the template. Decisions shown are those of
+the device, by each engine's own thresholds.
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from training.decision import Answer, Decision
+from training.decision import Answer, Decision, Finding, Role
+from training.error_budget import ErrorBudget
 from training.evaluate import Measure, average_precision, balanced_accuracy, confusion
 from training.evidence import Evidence, PairedSet
-from training.field_checks import slices
-from training.report_charts import Series, calibration_chart, precision_recall_chart
+from training.report_charts import Series, calibration_chart, precision_recall_chart, reliability
 from training.report_pictures import flips
+from training.report_slices import slice_table
 
 _SENTENCES = {
     Answer.PROMOTE: "Promote: the challenger is better and loses nothing that matters.",
@@ -28,6 +30,8 @@ _SENTENCES = {
     Answer.NOT_ENOUGH: "Not enough evidence: the labels cannot tell yet.",
 }
 _FIRST = "Promote: the first model of this inspection."
+_NO_HARM = "Promote: the challenger is not shown to lose more than its margins; a gain was not asked for."
+_NO_GAIN = "Reject: what the challenger gains is not worth a release."
 _MOST_CURVES = 12  # classes drawn; the others are in the tables
 
 
@@ -41,6 +45,7 @@ class _Section:
     measures: list[dict[str, Any]]
     matrices: list[dict[str, Any]]
     curves: list[dict[str, Any]]
+    calibration: list[dict[str, Any]]
     slices: list[dict[str, Any]]
 
 
@@ -63,16 +68,13 @@ def render(
     """
     sets = [(name, rows) for name, rows in (("field", evidence.field), ("golden", evidence.golden)) if rows is not None]
     gained, lost = flips(evidence, sets, image_of)
-    sentence = _SENTENCES[decision.answer]
-    if decision.answer is Answer.PROMOTE and not evidence.has_champion:
-        sentence = _FIRST
     return (
         _environment()
         .get_template("gate_report.html")
         .render(
             title=title,
             answer=decision.answer.value,
-            sentence=sentence,
+            sentence=sentence_of(decision, evidence),
             reasons=decision.reasons,
             label_more=decision.label_more,
             checks=decision.checks,
@@ -80,8 +82,35 @@ def render(
             gained=gained,
             lost=lost,
             has_champion=evidence.has_champion,
+            budget=None if decision.error_budget is None else _budget(decision.error_budget),
+            thresholds=evidence.thresholds,
         )
     )
+
+
+def sentence_of(decision: Decision, evidence: Evidence) -> str:
+    """Return the decision in a sentence."""
+    if decision.answer is Answer.PROMOTE:
+        if not evidence.has_champion:
+            return _FIRST
+        gains = [c for c in decision.checks if c.role is Role.BETTER and c.finding is Finding.HOLDS]
+        return _SENTENCES[decision.answer] if gains else _NO_HARM
+    if decision.answer is Answer.REJECT:
+        harm = [c for c in decision.checks if c.finding is Finding.FAILS and c.role is not Role.BETTER]
+        return _SENTENCES[decision.answer] if harm else _NO_GAIN
+    return _SENTENCES[decision.answer]
+
+
+def _budget(budget: ErrorBudget) -> dict[str, Any]:
+    """Return what the series has spent, in percent."""
+    return {
+        "number": budget.previous + 1,
+        "before": 100 * budget.before,
+        "share": 100 * budget.share,
+        "left": 100 * max(0.0, 1 - budget.before - budget.share),
+        "harm": 100 * budget.harm,
+        "better": 100 * budget.better,
+    }
 
 
 @lru_cache(maxsize=1)
@@ -105,13 +134,19 @@ def _section(evidence: Evidence, name: str, rows: PairedSet, seed: int) -> _Sect
         measures=_measures(evidence, rows, seed),
         matrices=_matrices(evidence, rows),
         curves=_curves(evidence, rows),
-        slices=_slices(evidence, rows, seed) if name == "field" else [],
+        calibration=_calibration(evidence, rows),
+        slices=slice_table(evidence, rows, seed) if name == "field" else [],
     )
 
 
 def _models(rows: PairedSet) -> list[tuple[str, NDArray[np.float32]]]:
     champion = [] if rows.champion is None else [("champion", rows.champion)]
     return [*champion, ("challenger", rows.challenger)]
+
+
+def _decided(evidence: Evidence, rows: PairedSet) -> dict[str, NDArray[np.int64]]:
+    before, after = evidence.decided(rows)
+    return {**({} if before is None else {"champion": before}), "challenger": after}
 
 
 def _measures(evidence: Evidence, rows: PairedSet, seed: int) -> list[dict[str, Any]]:
@@ -123,10 +158,10 @@ def _measures(evidence: Evidence, rows: PairedSet, seed: int) -> list[dict[str, 
     table = [
         {"name": "average precision of defects", **{who: ap(truth, evidence.risk(p)) for who, p in _models(rows)}},
         {
-            "name": "balanced accuracy",
+            "name": "balanced accuracy over classes, as a device decides",
             **{
-                who: balanced_accuracy(rows.labels, p.argmax(axis=1), weight=rows.weight, seed=seed)
-                for who, p in _models(rows)
+                who: balanced_accuracy(rows.labels, said, weight=rows.weight, seed=seed)
+                for who, said in _decided(evidence, rows).items()
             },
         },
     ]
@@ -139,8 +174,8 @@ def _measures(evidence: Evidence, rows: PairedSet, seed: int) -> list[dict[str, 
 
 def _matrices(evidence: Evidence, rows: PairedSet) -> list[dict[str, Any]]:
     matrices = []
-    for who, probabilities in _models(rows):
-        table = confusion(rows.labels, probabilities.argmax(axis=1), len(evidence.classes))
+    for who, said in _decided(evidence, rows).items():
+        table = confusion(rows.labels, said, len(evidence.classes))
         totals = table.sum(axis=1)
         matrices.append(
             {
@@ -167,17 +202,23 @@ def _matrices(evidence: Evidence, rows: PairedSet) -> list[dict[str, Any]]:
 
 
 def _curves(evidence: Evidence, rows: PairedSet) -> list[dict[str, Any]]:
-    truth = evidence.is_defect(rows.labels)
+    truth, decided = evidence.is_defect(rows.labels), _decided(evidence, rows)
     wanted: list[tuple[str, NDArray[np.bool_], list[Series]]] = [
         (
             "any defect",
             truth,
-            [Series(name=who, role=who, score=evidence.risk(p)) for who, p in _models(rows)],
+            [
+                Series(name=who, role=who, score=evidence.risk(p), decided=evidence.is_defect(decided[who]))
+                for who, p in _models(rows)
+            ],
         )
     ]
     if len(evidence.classes) > 2:
         for k, name in enumerate(evidence.class_names):
-            series = [Series(name=who, role=who, score=p[:, k].astype(np.float64)) for who, p in _models(rows)]
+            series = [
+                Series(name=who, role=who, score=p[:, k].astype(np.float64), decided=decided[who] == k)
+                for who, p in _models(rows)
+            ]
             wanted.append((name, np.asarray(rows.labels == k), series))
     curves: list[dict[str, Any]] = []
     for name, positive, series in wanted[:_MOST_CURVES]:
@@ -199,14 +240,9 @@ def _curves(evidence: Evidence, rows: PairedSet) -> list[dict[str, Any]]:
     return curves
 
 
-def _slices(evidence: Evidence, rows: PairedSet, seed: int) -> list[dict[str, Any]]:
-    table = []
-    for where, part in slices(rows):
-        truth = evidence.is_defect(part.labels)
-        row: dict[str, Any] = {"where": where, "n": len(part), "defects": int(truth.sum())}
-        for who, probabilities in _models(part):
-            row[who] = average_precision(
-                truth, evidence.risk(probabilities), weight=part.weight, groups=part.group, seed=seed
-            )
-        table.append(row)
-    return table
+def _calibration(evidence: Evidence, rows: PairedSet) -> list[dict[str, Any]]:
+    """Return the points of the calibration chart with their intervals, for each model."""
+    truth = evidence.is_defect(rows.labels)
+    if not truth.any() or truth.all():
+        return []
+    return [{"who": who, "bins": reliability(truth, evidence.risk(p), rows.weight)} for who, p in _models(rows)]

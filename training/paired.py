@@ -10,17 +10,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from training.bootstrap import resampled_counts
 from training.evaluate import Measure, kish
 
 #: A measure of both models under each of b weightings: float64 [b, n] -> champion [b], challenger [b].
 Statistic = Callable[[NDArray[np.float64]], tuple[NDArray[np.float64], NDArray[np.float64]]]
+_LEAST_ERROR = 1e-6  # of a mean; keeps bounds finite where both models say the same
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Compared:
+    """A measure that both models are compared in.
+
+    Attributes:
+        statistic: The measure.
+        positive: bool [n], which samples are its positives.
+        ranking: Whether it is a share in [0, 1], to which rule 2's floor applies.
+        kept: bool [n], which samples it is taken over; None: all.
+    """
+
+    statistic: Statistic
+    positive: NDArray[np.bool_]
+    ranking: bool = True
+    kept: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +51,8 @@ class Difference:
         error: Standard error of the difference.
         effective: Effective samples on the smaller side (positives or negatives).
         n: Samples.
+        floor: What the error is at least (rule 2).
+        deviations: float64 [resamples], of the resampled differences from their mean.
     """
 
     champion: float
@@ -40,6 +60,8 @@ class Difference:
     error: float
     effective: float
     n: int
+    floor: float = _LEAST_ERROR
+    deviations: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0), compare=False, repr=False)
 
     @property
     def value(self) -> float:
@@ -48,11 +70,11 @@ class Difference:
 
     def lower(self, alpha: float) -> float:
         """One-sided lower bound: the truth is below it with chance `alpha`."""
-        return self.value - self._quantile(alpha) * self.error
+        return self.value - quantile(alpha, self.effective) * self.error
 
     def upper(self, alpha: float) -> float:
         """One-sided upper bound."""
-        return self.value + self._quantile(alpha) * self.error
+        return self.value + quantile(alpha, self.effective) * self.error
 
     def measure(self, alpha: float) -> Measure:
         """As a measure whose ends are the two one-sided bounds."""
@@ -60,14 +82,16 @@ class Difference:
 
     def times_more(self, distance: float, alpha: float) -> float:
         """How many times as many samples would show a `distance` from the limit, at this spread; at least 1."""
-        return max(1.0, (self._quantile(alpha) * self.error / distance) ** 2) if distance > 0 else np.inf
+        return max(1.0, (quantile(alpha, self.effective) * self.error / distance) ** 2) if distance > 0 else np.inf
 
-    def _quantile(self, alpha: float) -> float:
-        return float(stats.t.ppf(1 - alpha, max(1.0, self.effective - 1)))
+
+def quantile(alpha: float, effective: float) -> float:
+    """How many standard errors a one-sided bound at level `alpha` is away, with so many effective samples."""
+    return float(special.stdtrit(max(1.0, effective - 1), 1 - alpha))
 
 
 def paired_differences(
-    statistics: Mapping[str, tuple[Statistic, NDArray[np.bool_], bool]],
+    measures: Mapping[str, Compared],
     weight: NDArray[np.float64],
     strata: NDArray[np.int64],
     group: NDArray[np.str_],
@@ -78,24 +102,25 @@ def paired_differences(
     """Compare two models in several measures on one series of resamples.
 
     Args:
-        statistics: Name -> (statistic, bool [n] which samples are its positives, whether it is a ranking measure in
-            [0, 1], to which rule 2's floor applies).
+        measures: Name -> measure.
         weight: float64 [n].
         strata: int [n], for the resampling.
         group: str [n].
         resamples: How many.
         seed: Of the bootstrap.
     """
-    once = {name: statistic(weight[None, :]) for name, (statistic, _, _) in statistics.items()}
-    spread: dict[str, list[NDArray[np.float64]]] = {name: [] for name in statistics}
+    weights_of = {
+        name: weight if one.kept is None else np.where(one.kept, weight, 0.0) for name, one in measures.items()
+    }
+    once = {name: one.statistic(weights_of[name][None, :]) for name, one in measures.items()}
+    spread: dict[str, list[NDArray[np.float64]]] = {name: [] for name in measures}
     for counts in resampled_counts(strata, resamples=resamples, seed=seed, groups=group):
-        weights = counts * weight
-        for name, (statistic, _, _) in statistics.items():
-            champion, challenger = statistic(weights)
+        for name, one in measures.items():
+            champion, challenger = one.statistic(counts * weights_of[name])
             spread[name].append(challenger - champion)
     return {
-        name: _difference(once[name], np.concatenate(spread[name]), weight, positive, ranking)
-        for name, (_, positive, ranking) in statistics.items()
+        name: _difference(once[name], np.concatenate(spread[name]), weights_of[name], one)
+        for name, one in measures.items()
     }
 
 
@@ -103,15 +128,19 @@ def _difference(
     once: tuple[NDArray[np.float64], NDArray[np.float64]],
     spread: NDArray[np.float64],
     weight: NDArray[np.float64],
-    positive: NDArray[np.bool_],
-    ranking: bool,
+    measured: Compared,
 ) -> Difference:
-    effective = min(kish(weight[positive]), kish(weight[~positive]))
-    least = 1 / max(1.0, effective) if ranking else 1e-6
+    effective = min(kish(weight[measured.positive]), kish(weight[~measured.positive]))
+    floor = 1 / max(1.0, effective) if measured.ranking else _LEAST_ERROR
+    known = np.isfinite(spread)  # a resample without a positive has no average precision
+    centre = float(spread[known].mean()) if known.any() else 0.0
+    deviations = np.where(known, spread - centre, 0.0)
     return Difference(
         champion=float(once[0][0]),
         challenger=float(once[1][0]),
-        error=max(float(np.nanstd(spread)), least),
+        error=max(float(deviations[known].std()) if known.any() else 1.0, floor),
         effective=effective,
-        n=len(weight),
+        n=int(np.count_nonzero(weight)),
+        floor=floor,
+        deviations=deviations,
     )

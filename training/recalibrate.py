@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 _EDGE = 1e-3  # probabilities are taken as no closer to 0 and 1
 _SLOPE_PENALTY = 1e-2  # keeps the slope finite where the ranking is perfect
 _STEPS = 50
+_CLOSE = 1e-9  # a step that changes nothing
 
 
 def recalibrated(
@@ -33,6 +34,8 @@ def recalibrated(
         curvature = (design * (weights * fitted * (1 - fitted) + 1e-9)[:, None]).T @ design + np.diag(penalty)
         step = np.linalg.solve(curvature, gradient)
         parameters = parameters - step / max(1.0, float(np.abs(step).max()) / 2)
+        if float(np.abs(step).max()) < _CLOSE:
+            break
     if parameters[1] < 0:  # a ranking upside down knows nothing: the base rate alone
         base = float(np.average(positive, weights=weight))
         return np.full(len(risk), np.clip(base, _EDGE, 1 - _EDGE))

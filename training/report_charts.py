@@ -9,6 +9,8 @@ import numpy as np
 from markupsafe import Markup, escape
 from numpy.typing import NDArray
 
+from training.evaluate import Measure, rate
+
 _SIDE, _LEFT, _TOP, _BOTTOM, _RIGHT = 250, 40, 10, 36, 10
 _MOST_POINTS = 200  # of a curve: more cannot be seen
 _BINS = 5
@@ -22,17 +24,19 @@ class Series:
         name: For the tooltip.
         role: `champion` or `challenger`, the CSS class.
         score: float64 [n].
+        decided: bool [n], for which samples a device decides so; None: not drawn.
     """
 
     name: str
     role: str
     score: NDArray[np.float64]
+    decided: NDArray[np.bool_] | None = None
 
 
 def precision_recall_chart(
     title: str, positive: NDArray[np.bool_], weight: NDArray[np.float64], series: Sequence[Series]
 ) -> Markup:
-    """Draw precision against recall.
+    """Draw precision against recall, and as a dot where the device decides.
 
     Args:
         title: Said to screen readers.
@@ -44,6 +48,7 @@ def precision_recall_chart(
     share = float(np.average(positive, weights=weight))
     parts.append(_line([(0.0, share), (1.0, share)], "chance", f"chance: precision {share:.2f}"))
     parts += [_line(_precision_recall(positive, one.score, weight), one.role, one.name) for one in series]
+    parts += [_decision(positive, weight, one) for one in series if one.decided is not None]
     return Markup("".join(parts) + "</svg>")  # noqa: S704  parts are escaped where they are made
 
 
@@ -53,14 +58,27 @@ def calibration_chart(
     """Draw the share of positives against the predicted probability, in bins of equal numbers of samples."""
     parts = [_frame(title, "predicted", "found"), _line([(0.0, 0.0), (1.0, 1.0)], "chance", "perfect calibration")]
     for one in series:
-        points = _reliability(positive, one.score, weight)
-        parts.append(_line([(p, q) for p, q, _ in points], one.role, one.name))
-        for predicted, found, n in points:
+        role = escape(one.role)
+        points = reliability(positive, one.score, weight)
+        parts.append(_line([(p, found.value) for p, found in points], one.role, one.name))
+        for predicted, found in points:
             parts.append(
-                f'<circle class="{escape(one.role)}" cx="{_x(predicted):.1f}" cy="{_y(found):.1f}" r="3.5"><title>'
-                f"{escape(one.name)}: predicted {predicted:.2f}, found {found:.2f}, n = {n}</title></circle>"
+                f'<circle class="{role}" cx="{_x(predicted):.1f}" cy="{_y(found.value):.1f}" r="3.5"><title>'
+                f"{escape(one.name)}: predicted {predicted:.2f}, found {found}</title></circle>"
             )
     return Markup("".join(parts) + "</svg>")  # noqa: S704  parts are escaped where they are made
+
+
+def _decision(positive: NDArray[np.bool_], weight: NDArray[np.float64], one: Series) -> str:
+    assert one.decided is not None
+    hit, said = float(weight[one.decided & positive].sum()), float(weight[one.decided].sum())
+    if said <= 0:
+        return ""
+    recall, precision = hit / float(weight[positive].sum()), hit / said
+    return (
+        f'<circle class="{escape(one.role)}" cx="{_x(recall):.1f}" cy="{_y(precision):.1f}" r="4.5"><title>'
+        f"{escape(one.name)} as a device decides: recall {recall:.2f}, precision {precision:.2f}</title></circle>"
+    )
 
 
 def _precision_recall(
@@ -75,15 +93,15 @@ def _precision_recall(
     return [(0.0, float(precision[0])), *((float(recall[i]), float(precision[i])) for i in chosen)]
 
 
-def _reliability(
+def reliability(
     positive: NDArray[np.bool_], score: NDArray[np.float64], weight: NDArray[np.float64]
-) -> list[tuple[float, float, int]]:
+) -> list[tuple[float, Measure]]:
+    """Return, for bins of equal numbers of samples, the mean prediction and the share of positives found."""
     bins = [b for b in np.array_split(np.argsort(score, kind="stable"), _BINS) if len(b)]
     return [
         (
             float(np.average(score[b], weights=weight[b])),
-            float(np.average(positive[b], weights=weight[b])),
-            len(b),
+            rate(positive[b], weight=weight[b]),
         )
         for b in bins
     ]

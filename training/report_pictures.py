@@ -27,8 +27,8 @@ class Picture:
         url: A data URL; "" if the image cannot be shown.
         problem: Why not.
         truth: Its label.
-        before: The champion's class, with its probability.
-        after: The challenger's.
+        before: The class the device decides for by the champion, with the probability of any defect.
+        after: By the challenger.
     """
 
     sample_id: str
@@ -58,7 +58,7 @@ def flips(
 ) -> tuple[Flips, Flips]:
     """Return what was wrong and is right now, and what was right and is wrong now.
 
-    A frame counts as right when its most probable class is its label.
+    A frame counts as right when the device decides for its label, by the engine's own thresholds.
     """
     gained: list[tuple[float, str, PairedSet, int]] = []
     lost: list[tuple[float, str, PairedSet, int]] = []
@@ -66,7 +66,9 @@ def flips(
         if rows.champion is None or not len(rows):
             continue
         index = np.arange(len(rows))
-        was, now = rows.champion.argmax(axis=1) == rows.labels, rows.challenger.argmax(axis=1) == rows.labels
+        before, after = evidence.decided(rows)
+        assert before is not None
+        was, now = before == rows.labels, after == rows.labels
         change = rows.challenger[index, rows.labels] - rows.champion[index, rows.labels]
         gained += [(float(change[i]), where, rows, int(i)) for i in np.flatnonzero(~was & now)]
         lost += [(-float(change[i]), where, rows, int(i)) for i in np.flatnonzero(was & ~now)]
@@ -85,7 +87,9 @@ def _clearest(
 
 def _picture(evidence: Evidence, where: str, rows: PairedSet, i: int, image_of: Callable[[str], bytes]) -> Picture:
     assert rows.champion is not None
-    names, sample_id = evidence.class_names, str(rows.ids[i])
+    sample_id, alone = str(rows.ids[i]), rows.select(np.arange(len(rows)) == i)
+    before, after = evidence.decided(alone)
+    assert before is not None
     url, problem = "", ""
     try:
         url = thumbnail(image_of(sample_id))
@@ -96,15 +100,15 @@ def _picture(evidence: Evidence, where: str, rows: PairedSet, i: int, image_of: 
         where=where,
         url=url,
         problem=problem,
-        truth=names[int(rows.labels[i])],
-        before=_said(names, rows.champion[i]),
-        after=_said(names, rows.challenger[i]),
+        truth=evidence.class_names[int(rows.labels[i])],
+        before=_said(evidence, rows.champion[i], int(before[0])),
+        after=_said(evidence, rows.challenger[i], int(after[0])),
     )
 
 
-def _said(names: tuple[str, ...], probabilities: NDArray[np.float32]) -> str:
-    k = int(probabilities.argmax())
-    return f"{names[k]} {float(probabilities[k]):.2f}"
+def _said(evidence: Evidence, probabilities: NDArray[np.float32], decided: int) -> str:
+    risk = float(evidence.risk(probabilities[None])[0])
+    return f"{evidence.class_names[decided]} (defect {risk:.2f})"
 
 
 def thumbnail(image: bytes) -> str:

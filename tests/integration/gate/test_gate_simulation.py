@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter
 
 import numpy as np
-import pytest
 
+from benchmarks.gate_series import CASES, follow, play
 from tests.unit.gate.two_models import TWO, drawn, paired, risk, seen
 from training.gate import Answer, Evidence, GatePolicy, judge
+from training.gate_simulation import Line, power
 
 POLICY = GatePolicy(resamples=200)  # the error of a standard error from 200 resamples is 5 %
 TRIALS = 80
@@ -26,30 +27,56 @@ def answers(
     return counts
 
 
-def at_most(rate: float) -> float:
+def at_most(rate: float, trials: int = TRIALS) -> float:
     """The count that a true rate exceeds with chance 0.001 in these trials."""
-    return TRIALS * rate + 3.1 * (TRIALS * rate * (1 - rate)) ** 0.5
+    return trials * rate + 3.1 * (trials * rate * (1 - rate)) ** 0.5
 
 
-@pytest.mark.parametrize(("previous", "n"), [(0, 80), (4, 160)])
-def test_an_equal_challenger_is_promoted_no_oftener_than_its_part_of_the_error_budget(previous: int, n: int) -> None:
-    promoted = answers(1.2, 1.2, n, previous=previous)[Answer.PROMOTE]
-    assert promoted <= at_most(POLICY.better_alpha(previous))
+def test_series_of_ten_challengers_that_are_no_better_end_without_a_promotion() -> None:
+    """Few and many labels, equal and unequal chances, challengers that climb: 5 % of the series at most."""
+    each = 12
+    outcomes = [play(case, seed) for case in CASES for seed in range(each)]
+    trials = len(outcomes)
+    assert sum(o.gate for o in outcomes) <= at_most(0.05, trials)
+    # The series would be easy to get wrong: promoting the better number does so in nearly all of them.
+    assert sum(o.point for o in outcomes) >= 0.9 * trials
 
 
 def test_a_challenger_that_loses_just_the_margin_is_hardly_ever_promoted() -> None:
     # Average precision 0.75 against 0.67: the margin. Bound: the harm budget of the first challenger.
-    assert answers(1.3, 0.96, 100)[Answer.PROMOTE] <= at_most(POLICY.harm_alpha(0))
+    assert answers(1.3, 0.96, 100)[Answer.PROMOTE] <= at_most(POLICY.error_budget(0).harm)
 
 
-def test_a_champion_that_fails_is_replaced_with_some_dozens_of_labels() -> None:
-    # Average precision 0.50 against 0.77. Power 0.90, 0.95 and 0.99 by a larger simulation; 3.1 standard errors off.
-    assert answers(0.4, 1.4, 40)[Answer.PROMOTE] >= 0.80 * TRIALS
-    assert answers(0.4, 1.4, 100)[Answer.PROMOTE] >= 0.95 * TRIALS
+def test_a_champion_that_fails_is_replaced_with_a_hundred_labels() -> None:
+    # Average precision 0.50 against 0.77.
+    assert answers(0.4, 1.4, 100)[Answer.PROMOTE] >= 0.8 * TRIALS
 
 
-def test_late_in_a_series_a_hundred_labels_still_show_a_large_gain() -> None:
-    assert answers(0.4, 1.4, 100, previous=4)[Answer.PROMOTE] >= 0.92 * TRIALS
+def test_late_in_a_series_two_hundred_labels_still_show_a_large_gain() -> None:
+    assert answers(0.4, 1.4, 200, previous=4)[Answer.PROMOTE] >= 0.9 * TRIALS
+
+
+def test_power_grows_with_labels_and_with_the_gain() -> None:
+    line = Line(defect_share=0.3)
+    few, many, large = (
+        power(POLICY, line, labels=n, gain=gain, trials=40).promote.value
+        for n, gain in ((60, 0.1), (400, 0.1), (400, 0.2))
+    )
+    assert few < many < large
+    assert large >= 0.9
+
+
+def test_what_the_gate_asks_for_decides_when_it_is_labelled() -> None:
+    """Goal: decided within 1.2 times what was asked for in 80 % of cases."""
+    cases = [follow(Line(defect_share=0.3), 100, gain, seed) for gain in (0.0, 0.05, 0.1) for seed in range(16)]
+    asked = [found for found in cases if found is not None]
+    assert len(asked) >= 20
+    decided = sum(found.decided for found in asked)
+    assert decided >= 0.8 * len(asked) - 3.1 * (len(asked) * 0.8 * 0.2) ** 0.5
+
+
+def test_an_equal_challenger_is_refused_once_there_are_labels_enough() -> None:
+    assert answers(1.2, 1.2, 1_000)[Answer.REJECT] >= 0.9 * TRIALS
 
 
 def test_a_challenger_that_knows_nothing_is_refused_and_never_promoted() -> None:

@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from edge_client.contract.engine_metadata import ClassInfo, Kind
+from edge_client.contract.engine_metadata import ClassInfo, Kind, Thresholds
 from tests.unit.gate.two_models import THREE, TWO, drawn, paired, risk, seen
+from training.error_budget import effective_needed
 from training.gate import Answer, BadEvidence, Evidence, Finding, GatePolicy, PairedSet, Parity, Role, judge
 
 POLICY = GatePolicy(resamples=300)
@@ -40,7 +41,7 @@ def test_the_same_evidence_gets_the_same_decision() -> None:
     [
         ({"size_bytes": (5_000_000, 90_000_000)}, "size"),
         ({"latency_ms": (30.0, 70.0)}, "latency"),
-        ({"parity": Parity(flips=40, n=400)}, "verdicts"),
+        ({"parity": Parity(flips=40, n=400)}, "decided otherwise"),
     ],
 )
 def test_a_broken_budget_refuses_an_otherwise_good_challenger(changes: dict[str, object], word: str) -> None:
@@ -53,11 +54,14 @@ def test_latency_measured_on_a_busy_machine_does_not_refuse_a_fast_engine() -> N
     assert judge(good_evidence(latency_ms=(3.0, 9.0)), POLICY).answer is Answer.PROMOTE
 
 
-def test_without_field_labels_the_gate_asks_for_some_of_each_kind() -> None:
+def test_without_field_labels_the_gate_asks_for_some_of_each_kind_and_spends_nothing() -> None:
     decision = judge(good_evidence(field=None), POLICY)
+    needed = effective_needed(POLICY.error_budget(0).better / 2)
     assert decision.answer is Answer.NOT_ENOUGH
-    assert decision.label_more == {"ok": 5, "crack": 5}
-    assert decision.reasons[0] == "label 5 more of crack and 5 more of ok"
+    assert decision.label_more == {"ok": needed, "crack": needed}
+    assert decision.reasons[0] == f"label {needed} more of crack and {needed} more of ok"
+    assert decision.error_budget is not None
+    assert decision.error_budget.share == 0
 
 
 def test_a_handful_of_labels_of_one_kind_asks_for_the_other() -> None:
@@ -67,7 +71,18 @@ def test_a_handful_of_labels_of_one_kind_asks_for_the_other() -> None:
     field = paired(labels, risk(seen(labels, 1, rng)), risk(seen(labels, 2, rng)))
     decision = judge(good_evidence(field=field), POLICY)
     assert decision.answer is Answer.NOT_ENOUGH
-    assert decision.label_more == {"crack": 3}
+    assert decision.label_more == {"crack": effective_needed(POLICY.error_budget(0).better / 2) - 2}
+
+
+def test_labels_of_very_unequal_weight_count_as_fewer() -> None:
+    rows = drawn(np.random.default_rng(0), 40, 1.0, 2.0)
+    heavy = replace(rows, weight=np.where(np.arange(40) % 8 == 0, 100.0, 1.0))
+    even, uneven = (judge(good_evidence(field=field), POLICY) for field in (rows, heavy))
+    assert even.error_budget is not None
+    assert even.error_budget.share > 0
+    assert uneven.error_budget is not None
+    assert uneven.error_budget.share == 0
+    assert uneven.label_more["crack"] > 0
 
 
 def test_a_small_gain_on_few_labels_is_not_enough_and_says_how_many_labels_would_be() -> None:
@@ -81,7 +96,50 @@ def test_an_identical_challenger_is_not_promoted() -> None:
     field = good_evidence().field
     assert field is not None
     same = replace(field, challenger=field.champion)
-    assert judge(good_evidence(field=same), POLICY).answer is Answer.NOT_ENOUGH
+    assert judge(good_evidence(field=same), POLICY).answer is not Answer.PROMOTE
+
+
+def test_what_a_challenger_gains_must_be_worth_a_release() -> None:
+    field = drawn(np.random.default_rng(2), 1_500, 1.5, 1.5)
+    decision = judge(good_evidence(field=field), POLICY)
+    assert decision.answer is Answer.REJECT
+    assert "gains less than 0.1" in decision.reasons[0]
+
+
+def test_a_challenger_that_ranks_well_and_decides_badly_is_refused() -> None:
+    field = drawn(np.random.default_rng(2), 400, 1.0, 2.0)
+    good = Thresholds(defect=0.4)
+    assert judge(good_evidence(field=field, thresholds=(good, good)), POLICY).answer is Answer.PROMOTE
+    decision = judge(good_evidence(field=field, thresholds=(good, Thresholds(defect=0.999))), POLICY)
+    assert decision.answer is Answer.REJECT
+    assert "what the device decides" in decision.reasons[0]
+
+
+def test_recall_on_the_golden_set_is_what_the_device_decides() -> None:
+    golden = paired(
+        np.array([0, 0, 1, 1]), risk(np.array([-3.0, -3.0, -1.0, 3.0])), risk(np.array([-3.0, -3.0, -1.0, 3.0]))
+    )
+    low, half = Thresholds(defect=0.2), Thresholds(defect=0.5)
+    notes = {c.name: c for c in judge(good_evidence(golden=golden, thresholds=(half, low)), POLICY).checks}
+    recall = notes["recall of crack, as a device decides (n = 2)"]
+    assert (recall.champion, recall.challenger) == ("0.500", "1.000")
+
+
+def test_each_class_is_guarded_on_the_field_by_its_own_margin() -> None:
+    rng = np.random.default_rng(7)
+    labels = np.repeat([0, 1, 2], [200, 80, 80])
+
+    def three(swap: bool) -> np.ndarray:
+        scores = rng.normal(size=(360, 3)) * 0.8
+        scores[np.arange(360), labels] += 3
+        if swap:
+            scores[labels == 2] = scores[labels == 2][:, [0, 2, 1]]
+        return (np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)).astype(np.float32)
+
+    decision = judge(Evidence(classes=THREE, field=paired(labels, three(False), three(True))), POLICY)
+    assert decision.answer is Answer.REJECT
+    assert "average precision of void on field samples is worse" in " ".join(decision.reasons)
+    assert {c.role for c in decision.checks if c.name == "average precision of void"} == {Role.PROVE}
 
 
 def test_without_require_better_an_equal_challenger_on_many_labels_is_promoted() -> None:

@@ -5,7 +5,7 @@ import tomllib
 import pytest
 
 from edge_client.contract.errors import ConfigError
-from training.gate_policy import GatePolicy, spent
+from training.gate_policy import GatePolicy
 
 
 def test_an_unknown_key_is_refused_and_the_known_ones_are_named() -> None:
@@ -24,9 +24,3 @@ def test_a_value_of_the_wrong_type_or_range_is_refused_with_its_meaning(values: 
 def test_the_described_section_is_the_default_when_its_comments_are_opened() -> None:
     text = GatePolicy.describe().replace("\n# ", "\n")
     assert GatePolicy.from_dict(tomllib.loads(text)["gate"]) == GatePolicy()
-
-
-def test_an_endless_series_of_challengers_spends_its_error_budget_and_no_more() -> None:
-    total = sum(spent(k) for k in range(100_000))
-    assert 0.9999 < total < 1.0
-    assert spent(0) > spent(1) > spent(10) > 0
