@@ -408,7 +408,7 @@ class DriftWatchRow(Base):
     seen_at: Mapped[datetime | None]  # when that one closed, on the device's clock
     engine_id: Mapped[str | None] = mapped_column(String(128))  # whose rates the reference is of
     reference: Mapped[str] = mapped_column(Text)  # what it is made of, for people
-    state: Mapped[bytes | None] = mapped_column(LargeBinary)  # data/drift/stored.py; NULL while the reference is short
+    state: Mapped[bytes | None]  # data/drift/stored.py; NULL while the reference is short
 
 
 class DriftAlarmRow(Base):

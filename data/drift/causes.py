@@ -4,6 +4,7 @@
 2. Blur: fine detail went while coarse detail stayed, and by more than the frames otherwise look new.
 3. Light: frames are brighter or darker and otherwise look as before.
 4. Everything else is something new in front of the camera, or unknown.
+5. A measure counts as moved if it did so by more than four standard errors.
 
 The words name what was seen and how much of it; they are a likely cause, not a proof.
 """
@@ -14,12 +15,16 @@ from dataclasses import dataclass
 from enum import Enum
 
 import numpy as np
+from numpy.typing import NDArray
 
 from data.drift.evidence import Floats
 from data.drift.memory import Memory
 from data.drift.quality import GRID
 from data.drift.reference import SCORES, Reference
 from data.drift.watch import WatchState
+
+
+Bools = NDArray[np.bool_]
 
 
 class Cause(str, Enum):
@@ -56,6 +61,7 @@ _BLURRED = 0.8  # standard deviations by which sharpness fell
 _BLUR_OVER_NOVELTY = 0.6
 _LIGHT = 0.3  # standard deviations by which brightness moved
 _LIGHT_OVER_NOVELTY = 1.0
+_ERRORS = 4.0
 _THIRDS = (("top left", "top", "top right"), ("left", "the middle", "right"), ("bottom left", "bottom", "bottom right"))
 
 
@@ -73,20 +79,20 @@ def name_cause(reference: Reference, state: WatchState) -> Finding:
         "novelty_sd": moved["novelty"],
         "spot_cells": float(cells.sum()),
     }
-    cause, words = _judge(moved, change, spots, cells)
+    sure = {name: by for name, by in moved.items() if abs(by) * np.sqrt(len(latest)) >= _ERRORS}
+    cause, words = _judge(sure, change, spots, cells)
     return Finding(cause=cause, words=words, frames=len(latest), figures=figures)
 
 
-def _judge(
-    moved: dict[str, float], change: dict[str, float], spots: Floats, cells: np.ndarray[tuple[int], np.dtype[np.bool_]]
-) -> tuple[Cause, str]:
-    novelty = max(moved["novelty"], 0.0)
+def _judge(moved: dict[str, float], change: dict[str, float], spots: Floats, cells: Bools) -> tuple[Cause, str]:
+    """Rules 1 to 4; `moved` has the measures of rule 5 alone."""
+    novelty = max(moved.get("novelty", 0.0), 0.0)
     if 0 < cells.sum() <= _MOST_SPOT_CELLS * len(cells):
         shade = "dark" if spots[np.argmax(np.abs(spots))] < 0 else "light"
         return Cause.DIRT, f"dirt: a {shade} spot stays at {place_of(spots)} of the image"
-    if -moved["sharpness"] >= max(_BLURRED, _BLUR_OVER_NOVELTY * novelty):
+    if -moved.get("sharpness", 0.0) >= max(_BLURRED, _BLUR_OVER_NOVELTY * novelty):
         return Cause.BLUR, f"blur: {-change['sharpness']:.0%} of the fine detail is gone"
-    if abs(moved["brightness"]) >= max(_LIGHT, _LIGHT_OVER_NOVELTY * novelty):
+    if abs(moved.get("brightness", 0.0)) >= max(_LIGHT, _LIGHT_OVER_NOVELTY * novelty):
         way = "brighter" if change["brightness"] > 0 else "darker"
         return Cause.LIGHT, f"light: images are {way} by {abs(change['brightness']):.0%}"
     return Cause.NEW, "something new: images look unlike the reference (another product, another position, or unknown)"

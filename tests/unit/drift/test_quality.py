@@ -57,7 +57,7 @@ def test_small_images_have_measures(size: tuple[int, int]) -> None:
 
 def test_colours_and_large_images_are_measured_from_their_file() -> None:
     buffer = io.BytesIO()
-    Image.new("RGB", (2600, 2000), (90, 90, 90)).save(buffer, "PNG")
+    Image.new("RGB", (2100, 2000), (90, 90, 90)).save(buffer, "PNG")
     assert measure_file(buffer.getvalue()).values[BRIGHTNESS] == pytest.approx(np.log(91), abs=0.01)
     with pytest.raises(OSError, match="identify"):
         measure_file(b"no image")
