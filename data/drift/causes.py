@@ -60,7 +60,7 @@ _MOST_SPOT_CELLS = 0.04  # of all cells: more is a change of the whole picture
 _BLURRED = 0.8  # standard deviations by which sharpness fell
 _BLUR_OVER_NOVELTY = 0.6
 _LIGHT = 0.3  # standard deviations by which brightness moved
-_LIGHT_OVER_NOVELTY = 1.0
+_LIGHT_OVER_NOVELTY = 0.5
 _ERRORS = 4.0
 _THIRDS = (("top left", "top", "top right"), ("left", "the middle", "right"), ("bottom left", "bottom", "bottom right"))
 

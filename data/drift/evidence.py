@@ -10,6 +10,10 @@
    mean time until R ≥ 1 is at least 1/ν, for whatever distribution and without a fixed end (Shin, Ramdas & Rinaldo
    2023, e-detectors). ν is the number of false alarms that may happen in a unit of time.
 4. Bets and stakes are mixed: each has its share of ν, and the sum of all R is what alarms.
+5. Beside each bet on the edge is one on a nearer edge, beyond which a day lies with the chance π by itself. What such
+   a bet gains in a day is capped at the factor M and divided by 1 + π(M - 1): its mean is then 1 at most although some
+   days lie beyond. It takes days, and finds lasting changes that are too small for the far edge. Its share of ν is
+   added when a day begins.
 """
 
 from __future__ import annotations
@@ -21,6 +25,10 @@ Floats = NDArray[np.float64]
 
 #: s: a small change is found by a small stake, a large one fast by a large one.
 STAKES: Floats = np.array([0.2, 0.5, 0.9])
+#: π and M of rule 5: at most five units of log evidence a day, for a loss of a half.
+NEAR_OUTSIDE = 0.002
+_MOST_A_DAY = 300.0
+_DAY_LOSS = float(np.log1p(NEAR_OUTSIDE * (_MOST_A_DAY - 1.0)))
 _MOST = 1e12  # far above any alarm; keeps the numbers finite
 
 
@@ -54,3 +62,8 @@ def advance(evidence: Floats, grown: Floats, shares: Floats, budget: float) -> F
     """
     begun = evidence + (budget / len(STAKES)) * shares[:, None]
     return np.minimum(begun * np.exp(np.clip(grown, -700.0, 50.0)), _MOST)
+
+
+def day_factor(grown: Floats) -> Floats:
+    """What a bet on the near edge has made of its evidence so far today (rule 5), from its growth since the morning."""
+    return np.exp(np.clip(grown, -700.0, np.log(_MOST_A_DAY)) - _DAY_LOSS)

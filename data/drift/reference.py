@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.drift.band import daily_means, upper_edges
+from data.drift.evidence import NEAR_OUTSIDE
 from data.drift.memory import Memory, Placed
 from data.drift.pictures import Pictures
 from data.drift.quality import MEASURES
@@ -63,6 +64,7 @@ class Reference:
         knots: Values of each score at the ranks `ranks`, [5, K].
         ranks: [5, K].
         edges: Of every bet in `BETS`, [B].
+        near: The nearer edges of the same (data/drift/evidence.py, rule 5), [B].
         centre: Mean of each score, [5].
         spread: Standard deviation of each score, [5].
         spot_mean: [cells].
@@ -77,6 +79,7 @@ class Reference:
     knots: Floats
     ranks: Floats
     edges: Floats
+    near: Floats
     centre: Floats
     spread: Floats
     spot_mean: Floats
@@ -157,6 +160,7 @@ def reference_of(pictures: Pictures, *, outside: float) -> Reference:
         knots=np.array([values for values, _ in tables]),
         ranks=np.array([ranks for _, ranks in tables]),
         edges=np.ones(len(BETS)),
+        near=np.ones(len(BETS)),
         centre=centre,
         spread=np.sqrt(share @ np.square(scores - centre)),
         spot_mean=spot_mean,
@@ -167,7 +171,10 @@ def reference_of(pictures: Pictures, *, outside: float) -> Reference:
         frames=n,
     )
     means, variances = daily_means(_play_through(made, pictures), pictures.p[_CHUNK:], pictures.day[_CHUNK:])
-    return replace(made, edges=upper_edges(means, variances, outside=outside, tolerance=_TOLERANCE))
+    far, near = (
+        upper_edges(means, variances, outside=chance, tolerance=_TOLERANCE) for chance in (outside, NEAR_OUTSIDE)
+    )
+    return replace(made, edges=far, near=near)
 
 
 def _play_through(reference: Reference, pictures: Pictures) -> Floats:

@@ -18,8 +18,19 @@ from data.drift.space import Space
 from data.drift.watch import WatchState
 
 _VERSION = 1
-_REFERENCE = ("knots", "ranks", "edges", "centre", "spread", "spot_mean", "spot_spread", "coordinates", "weights")
-_STATE = ("evidence", "rise", "began", "began_at")
+_REFERENCE = (
+    "knots",
+    "ranks",
+    "edges",
+    "near",
+    "centre",
+    "spread",
+    "spot_mean",
+    "spot_spread",
+    "coordinates",
+    "weights",
+)
+_STATE = ("evidence", "morning", "today", "rise", "began", "began_at")
 
 
 def pack_pictures(reference: Reference, state: WatchState) -> bytes:
@@ -27,7 +38,8 @@ def pack_pictures(reference: Reference, state: WatchState) -> bytes:
     space, placed = reference.space, state.memory.placed
     return _pack(
         version=np.array([_VERSION]),
-        numbers=np.array([reference.days, reference.frames, state.captured]),
+        numbers=np.array([reference.days, reference.frames, state.captured, state.day]),
+        unspent=np.array([state.unspent]),
         space_mean=space.mean,
         space_axes=space.axes.astype(np.float16),
         space_basis=space.basis.astype(np.float16),
@@ -46,7 +58,7 @@ def unpack_pictures(data: bytes) -> tuple[Reference, WatchState] | None:
     found = _unpack(data)
     if found is None or found["evidence"].shape[0] != len(BETS):
         return None
-    days, frames, captured = (int(number) for number in found["numbers"])
+    days, frames, captured, day = (int(number) for number in found["numbers"])
     reference = Reference(
         space=Space(
             mean=found["space_mean"],
@@ -65,6 +77,8 @@ def unpack_pictures(data: bytes) -> tuple[Reference, WatchState] | None:
     )
     state = WatchState(
         captured=captured,
+        day=day,
+        unspent=float(found["unspent"][0]),
         memory=Memory(placed=placed, relative=found["memory_relative"]),
         **{name: found[name] for name in _STATE},
     )

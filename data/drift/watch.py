@@ -1,7 +1,8 @@
 """One device's pictures watched against its reference, window by window.
 
 1. A window's samples are bet on with what was known before it (data/drift/reference.py, rule 3), then remembered.
-2. The budget of false alarms is divided among the causes, and within a cause evenly among its bets.
+2. The budget of false alarms is divided among the causes, and within a cause evenly among its bets; half of each is
+   for the far edges, half for the near ones.
 3. Each bet also keeps when its latest rise began (a CUSUM of its log evidence): the likely beginning of a drift.
 """
 
@@ -12,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from data.drift.evidence import STAKES, Floats, advance, growth
+from data.drift.evidence import STAKES, Floats, advance, day_factor, growth
 from data.drift.memory import Memory
 from data.drift.pictures import Pictures
 from data.drift.reference import BETS, Reference
@@ -27,7 +28,7 @@ SHARES = {
     "direction": 0.1,
     "spot": 0.15,
 }
-BET_SHARES: Floats = np.array([SHARES[name] / BETS.count(name) for name in BETS])
+BET_SHARES: Floats = np.array([SHARES[name] / BETS.count(name) / 2 for name in BETS])  # of either edge
 _MIDDLE = 1  # the stake whose evidence tells when a rise began
 
 
@@ -36,7 +37,11 @@ class WatchState:
     """What is known after some windows.
 
     Attributes:
-        evidence: R, [B, S].
+        evidence: R of the bets on the far edges, [B, S].
+        morning: R of the bets on the near edges when the day began, [B, S].
+        today: What their logarithms grew by since, [B, S].
+        day: Number of that day; -1 before the first.
+        unspent: False alarms that may have happened since the day began: the near bets' budget of the next day.
         rise: Log evidence of each bet since it last was nothing, [B].
         began: How many frames were captured before that rise, [B].
         began_at: When the window opened with which it began, seconds since 1970 on the device's clock, [B].
@@ -45,6 +50,10 @@ class WatchState:
     """
 
     evidence: Floats
+    morning: Floats
+    today: Floats
+    day: int
+    unspent: float
     rise: Floats
     began: NDArray[np.int64]
     began_at: Floats
@@ -52,18 +61,25 @@ class WatchState:
     memory: Memory
 
     @property
+    def by_bet(self) -> Floats:
+        """Evidence of every bet, [B]."""
+        near = self.morning * day_factor(self.today)
+        each: Floats = (self.evidence + near).sum(axis=1)
+        return each
+
+    @property
     def total(self) -> float:
         """Evidence of drift: an alarm at 1."""
-        return float(self.evidence.sum())
+        return float(self.by_bet.sum())
 
     @property
     def leading(self) -> int:
         """The bet with most evidence."""
-        return int(np.argmax(self.evidence.sum(axis=1)))
+        return int(np.argmax(self.by_bet))
 
     def by_name(self) -> dict[str, float]:
         """Evidence by what is bet on."""
-        each = self.evidence.sum(axis=1)
+        each = self.by_bet
         return {name: float(sum(each[i] for i, other in enumerate(BETS) if other == name)) for name in SHARES}
 
     def since_change(self) -> int:
@@ -73,8 +89,13 @@ class WatchState:
 
 def begin(reference: Reference) -> WatchState:
     """Nothing is known yet."""
+    none = np.zeros((len(BETS), len(STAKES)))
     return WatchState(
-        evidence=np.zeros((len(BETS), len(STAKES))),
+        evidence=none,
+        morning=none,
+        today=none,
+        day=-1,
+        unspent=0.0,
         rise=np.zeros(len(BETS)),
         began=np.zeros(len(BETS), dtype=np.int64),
         began_at=np.zeros(len(BETS)),
@@ -89,21 +110,33 @@ def see(reference: Reference, state: WatchState, pictures: Pictures | None, *, b
     Args:
         reference: What is usual.
         state: What was known before.
-        pictures: The window's samples; None if it has none.
+        pictures: The window's samples, of one day; None if it has none.
         budget: False alarms that may have happened since the window before.
         at: When the window opened, seconds since 1970.
     """
     if pictures is None:
-        return replace(state, evidence=advance(state.evidence, np.zeros_like(state.evidence), BET_SHARES, budget))
+        none = np.zeros_like(state.evidence)
+        evidence = advance(state.evidence, none, BET_SHARES, budget)
+        return replace(state, evidence=evidence, unspent=state.unspent + budget)
     placed, relative = reference.place(pictures), pictures.relative
-    grown = growth(reference.payoffs(placed, state.memory), reference.edges, relative)
-    rise = state.rise + grown[:, _MIDDLE]
-    captured = state.captured + len(pictures)
+    payoffs = reference.payoffs(placed, state.memory)
+    far, near = growth(payoffs, reference.edges, relative), growth(payoffs, reference.near, relative)
+    morning, today, unspent = state.morning, state.today, state.unspent + budget
+    day = int(pictures.day[0])
+    if day != state.day:
+        morning = morning * day_factor(today) if state.day >= 0 else morning
+        morning = advance(morning, np.zeros_like(morning), BET_SHARES, unspent)
+        today, unspent = np.zeros_like(today), 0.0
+    rise = state.rise + near[:, _MIDDLE]
     return WatchState(
-        evidence=advance(state.evidence, grown, BET_SHARES, budget),
+        evidence=advance(state.evidence, far, BET_SHARES, budget),
+        morning=morning,
+        today=today + near,
+        day=day,
+        unspent=unspent,
         rise=np.maximum(rise, 0.0),
         began=np.where(state.rise > 0, state.began, state.captured),
         began_at=np.where(state.rise > 0, state.began_at, at),
-        captured=captured,
+        captured=state.captured + len(pictures),
         memory=state.memory.after(placed, relative),
     )
