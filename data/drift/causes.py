@@ -1,8 +1,9 @@
 """The likely cause of a drift of pictures, in words, from the frames since it began.
 
-1. Dirt: a few cells of the image, and no more, are lighter or darker than their surroundings in most frames.
-2. Blur: fine detail went while coarse detail stayed, and by more than the frames otherwise look new.
-3. Light: frames are brighter or darker and otherwise look as before.
+1. Dirt: a few cells of the image, and no more, are lighter or darker than their surroundings in most frames, and by
+   more than the frames otherwise look new.
+2. Blur: fine detail went while coarse detail stayed, and that is a large part of what makes the frames look new.
+3. Light: frames are brighter or darker, and that is a large part of it too.
 4. Everything else is something new in front of the camera, or unknown.
 5. A measure counts as moved if it did so by more than four standard errors.
 
@@ -57,8 +58,8 @@ class Finding:
 _LEAST_FRAMES = 8  # fewer say little of how much a measure moved
 _SPOT = 1.5  # standard deviations by which a cell differs on average
 _MOST_SPOT_CELLS = 0.04  # of all cells: more is a change of the whole picture
-_BLURRED = 0.8  # standard deviations by which sharpness fell
-_BLUR_OVER_NOVELTY = 0.6
+_BLURRED = 0.5  # standard deviations by which sharpness fell
+_BLUR_OVER_NOVELTY = 0.4
 _LIGHT = 0.3  # standard deviations by which brightness moved
 _LIGHT_OVER_NOVELTY = 0.5
 _ERRORS = 4.0
@@ -87,7 +88,7 @@ def name_cause(reference: Reference, state: WatchState) -> Finding:
 def _judge(moved: dict[str, float], change: dict[str, float], spots: Floats, cells: Bools) -> tuple[Cause, str]:
     """Rules 1 to 4; `moved` has the measures of rule 5 alone."""
     novelty = max(moved.get("novelty", 0.0), 0.0)
-    if 0 < cells.sum() <= _MOST_SPOT_CELLS * len(cells):
+    if 0 < cells.sum() <= _MOST_SPOT_CELLS * len(cells) and np.abs(spots).max() >= novelty:
         shade = "dark" if spots[np.argmax(np.abs(spots))] < 0 else "light"
         return Cause.DIRT, f"dirt: a {shade} spot stays at {place_of(spots)} of the image"
     if -moved.get("sharpness", 0.0) >= max(_BLURRED, _BLUR_OVER_NOVELTY * novelty):
