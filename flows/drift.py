@@ -26,37 +26,36 @@ NOTHING, LABELS, RETRAIN = "nothing", "labels", "retrain"
 
 
 def watch_drift(
-    workspace: Workspace,
-    inspection: str,
-    *,
-    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
-    uniform: Uniform | None = None,
+    workspace: Workspace, inspection: str, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 ) -> list[DriftAlarm]:
     """Look at one inspection and answer its alarms. Returns those that were answered now."""
     policy, catalog = workspace.policy(), workspace.catalog()
-    action = action_of(policy)
     if policy.drift.watch:
         from data.drift.look import look  # scipy and pyarrow: the sentinel, which imports this too, needs neither
 
         for alarm in look(catalog, workspace.lake(), inspection, policy.drift, at=clock()):
             _log.warning("%s, %s: %s", alarm.inspection, alarm.device, alarm.words)
+    return answer(catalog, inspection, policy, uniform=random.SystemRandom(), at=clock())
+
+
+def answer(catalog: Catalog, inspection: str, policy: Policy, *, uniform: Uniform, at: datetime) -> list[DriftAlarm]:
+    """Do what policy says about alarms that nothing was done about yet (rule 4). Returns them."""
+    action = action_of(policy)
     unanswered = [alarm for alarm in list_alarms(catalog, inspection, only_open=True) if not alarm.action]
     for alarm in unanswered:
-        asked = 0 if action == NOTHING else ask_for_labels(catalog, alarm, policy, uniform=uniform, at=clock())
+        asked = 0 if action == NOTHING else ask_for_labels(catalog, alarm, policy, uniform=uniform, at=at)
         record_action(catalog, alarm.id, action, asked)
     return unanswered
 
 
-def ask_for_labels(
-    catalog: Catalog, alarm: DriftAlarm, policy: Policy, *, uniform: Uniform | None, at: datetime
-) -> int:
+def ask_for_labels(catalog: Catalog, alarm: DriftAlarm, policy: Policy, *, uniform: Uniform, at: datetime) -> int:
     """Draw samples for people (rule 3). Returns how many."""
     name = alarm.inspection
     n = min(policy.drift.labels, budget_left(catalog, name, policy.labelling.budget_share))
     if n < 1:
         return 0
     ask = draw if queue_size(catalog, name).not_offered else draw_extra
-    return len(ask(catalog, name, n, random=uniform or random.SystemRandom(), at=at).items)
+    return len(ask(catalog, name, n, random=uniform, at=at).items)
 
 
 def labels_that_start_a_retrain(catalog: Catalog, inspection: str, policy: Policy) -> int:

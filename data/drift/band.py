@@ -38,7 +38,8 @@ def upper_edges(means: Floats, variances: Floats, *, outside: float, tolerance: 
     spread = means.var(axis=0, ddof=1)
     between = np.maximum(spread - variances.mean(axis=0), 0.0)
     reach = float(stats.t.isf(outside, days - 1)) * np.sqrt(between + spread / days)
-    return np.minimum(means.mean(axis=0) + reach + tolerance, 1.0)
+    edges: Floats = np.minimum(means.mean(axis=0) + reach + tolerance, 1.0)
+    return edges
 
 
 def daily_means(payoffs: Floats, p: Floats, days: NDArray[np.int64]) -> tuple[Floats, Floats]:

@@ -24,7 +24,6 @@ from data.drift.quality import GRID
 from data.drift.reference import SCORES, Reference
 from data.drift.watch import WatchState
 
-
 Bools = NDArray[np.bool_]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -99,9 +98,7 @@ def _pass_by(catalog: Catalog, device: Device, before: Watched, at: datetime) ->
                     alarm.closed_at, alarm.closed_by = at, "andon"
                     alarm.note = f"engine {engine} is in service: the reference begins anew"
                 return
-            after = replace(
-                after, seen=number, seen_at=window.closed_at, engine_id=after.engine_id or engine
-            )
+            after = replace(after, seen=number, seen_at=window.closed_at, engine_id=after.engine_id or engine)
         save(session, device, PICTURES, before, after)
 
 
@@ -120,14 +117,15 @@ def _learn(catalog: Catalog, lake: Lake, device: Device, before: Watched) -> Non
             return
         chosen = set(over[: device.reference_days])
         last = max((epoch, window) for epoch, window, day in numbers if day in chosen)
-        windows = [w for w in session.scalars(windows_after(device, before.since)) if (w.epoch, w.window) <= last]
+        windows = list(session.scalars(windows_after(device, before.since, until=last)))
         samples = thinned(counted_samples(session, windows), _MOST_REFERENCE)
     pictures = read_pictures(lake, windows, samples, width=None)
-    outside = device.allowed / 2 / 365 / len(BETS)
     try:
-        reference = reference_of(pictures, outside=outside)
+        if pictures is None:
+            raise ReferenceTooSmall("no sample of the reference has an embedding and can be decoded")
+        reference = reference_of(pictures, outside=device.allowed / 2 / 365 / len(BETS))
     except ReferenceTooSmall as error:
-        _note(catalog, device, before, Watched(reference=f"begun anew: {error}").from_window(last))
+        _note(catalog, device, before, replace(before.from_window(last), reference=f"begun anew: {error}"))
         return
     first = min(chosen)
     after = replace(
@@ -146,9 +144,7 @@ def _note(catalog: Catalog, device: Device, before: Watched, after: Watched) -> 
         save(session, device, PICTURES, before, after)
 
 
-def thinned(
-    samples: dict[tuple[int, int], list[SampleRow]], most: int
-) -> dict[tuple[int, int], list[SampleRow]]:
+def thinned(samples: dict[tuple[int, int], list[SampleRow]], most: int) -> dict[tuple[int, int], list[SampleRow]]:
     """Every k-th sample, so that no more than `most` are left: all chances shrink alike, and no mean changes."""
     total = sum(len(rows) for rows in samples.values())
     every, count = -(-total // most) if total else 1, 0

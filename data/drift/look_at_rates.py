@@ -34,7 +34,8 @@ def look_at_rates(catalog: Catalog, device: Device, at: datetime) -> DriftAlarm 
         alarm = open_alarm_of(session, device.inspection, device.name, RATES)
         known = unpack_rates(before.state) if before.state is not None else None
         if known is None:
-            return _learn(session, device, before)
+            _learn(session, device, before)
+            return None
         reference, state = known
         after, raised = before, None
         for window in session.scalars(windows_after(device, before.seen).limit(_MOST_WINDOWS)):
@@ -105,13 +106,13 @@ def _learn(session: Session, device: Device, before: Watched) -> None:
             save(session, device, RATES, before, replace(before, reference=told))
         return
     chosen = set(over[: device.reference_days])
-    windows = [w for w in session.scalars(windows_after(device, before.since)) if day_of(w.opened_at) in chosen]
+    last = max((row.epoch, row.window) for row in rows if day_of(row.opened_at) in chosen)
+    windows = list(session.scalars(windows_after(device, before.since, until=last)))
     reference = rate_reference_of([_counts(window) for window in windows], allowed_per_year=device.allowed)
-    last = windows[-1]
     after = replace(
         before,
-        seen=(last.epoch, last.window),
-        seen_at=last.closed_at,
+        seen=last,
+        seen_at=windows[-1].closed_at,
         engine_id=newest[0],
         reference=f"{device.reference_days} days of engine {newest[0]}",
         state=pack_rates(reference, RateState.new(reference)),

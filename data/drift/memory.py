@@ -39,7 +39,7 @@ class Memory:
     relative: Floats
 
     def __len__(self) -> int:
-        """m."""
+        """M."""
         return len(self.relative)
 
     def after(self, placed: Placed, relative: Floats) -> Memory:
@@ -63,4 +63,5 @@ class Memory:
     @property
     def share(self) -> Floats:
         """How much each counts, summing to 1."""
-        return self.relative / self.relative.sum()
+        share: Floats = self.relative / self.relative.sum()
+        return share

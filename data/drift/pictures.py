@@ -30,12 +30,12 @@ class Pictures:
     embeddings: NDArray[np.float32]
 
     def __len__(self) -> int:
-        """n."""
+        """N."""
         return len(self.p)
 
     @property
     def relative(self) -> NDArray[np.float64]:
-        """r = p_least/p in (0, 1]: a frame that the sampler sought counts for less (data/drift/evidence.py, rule 2)."""
+        """R = p_least/p in (0, 1]: a frame that the sampler sought counts for less (data/drift/evidence.py, rule 2)."""
         return np.minimum(self.least / self.p, 1.0)
 
     def select(self, rows: NDArray[np.int64] | NDArray[np.bool_] | slice) -> Pictures:
@@ -50,7 +50,9 @@ class Pictures:
         )
 
 
-def least_chance(p: Sequence[float], weights: Sequence[float], audit: Sequence[float | None], threshold: float) -> float:
+def least_chance(
+    p: Sequence[float], weights: Sequence[float], audit: Sequence[float | None], threshold: float
+) -> float:
     """The least chance that a frame of a window had to be kept.
 
     Every frame weighs at least the audit share a, so its chance is at least min(1, a/τ).

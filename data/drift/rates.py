@@ -2,7 +2,8 @@
 
 1. A series is a share of a window's frames: a predicted class, a verdict, or an anomaly score above the threshold.
 2. In control is whatever lies inside the band of the reference days (data/drift/band.py): the CUSUM is of the
-   binomial log-likelihood ratio between the band's edge and a rate whose odds are `_ODDS` times as large, for either side.
+   binomial log-likelihood ratio between the band's edge and a rate whose odds are `_ODDS` times as large, on either
+   side.
 3. Frames of a window are not independent (a stopped belt shows one part a hundred times): the ratio is divided by the
    dispersion of the reference's windows within their days, Pearson's χ² by its degrees of freedom, at least 1.
 4. The limit is h = log(windows a year · sides / allowed false alarms a year). A CUSUM of log-likelihood ratios at the
@@ -126,7 +127,8 @@ def _dispersion(counts: Floats, frames: Floats, expected: Floats, days: int) -> 
     variance = frames[:, None] * expected * (1.0 - expected)
     square = np.divide(np.square(counts - frames[:, None] * expected), variance, where=variance > 0, out=0.0 * variance)
     freedom = max(len(frames) - days, 1)
-    return np.maximum(square.sum(axis=0) / freedom, 1.0)
+    found: Floats = np.maximum(square.sum(axis=0) / freedom, 1.0)
+    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

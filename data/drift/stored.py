@@ -6,10 +6,10 @@ Numbers only, in NumPy's own format without pickle; a blob of another version is
 from __future__ import annotations
 
 from io import BytesIO
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
-from numpy.typing import NDArray
 
 from data.drift.memory import Memory, Placed
 from data.drift.rates import RateReference, RateState
@@ -115,13 +115,13 @@ def unpack_rates(data: bytes) -> tuple[RateReference, RateState] | None:
     return reference, RateState(cusum=found["cusum"], found=found["found"], frames=found["frames"])
 
 
-def _pack(**arrays: NDArray[np.generic]) -> bytes:
+def _pack(**arrays: Any) -> bytes:
     buffer = BytesIO()
     np.savez_compressed(buffer, **arrays)
     return buffer.getvalue()
 
 
-def _unpack(data: bytes) -> dict[str, NDArray[np.generic]] | None:
+def _unpack(data: bytes) -> dict[str, Any] | None:
     try:
         with np.load(BytesIO(data), allow_pickle=False) as arrays:
             found = {name: arrays[name] for name in arrays.files}

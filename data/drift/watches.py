@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Select, select, tuple_
+from sqlalchemy import Select, literal, select, tuple_
 from sqlalchemy.orm import Session
 
 from data.catalog import Catalog
@@ -147,14 +147,16 @@ def watched_devices(catalog: Catalog, inspection: str) -> list[WatchedDevice]:
         ]
 
 
-def windows_after(device: Device, number: Number) -> Select[tuple[WindowRow]]:
-    """A device's windows behind one, oldest first."""
-    return (
+def windows_after(device: Device, number: Number, *, until: Number | None = None) -> Select[tuple[WindowRow]]:
+    """A device's windows behind one, up to another, oldest first."""
+    place = tuple_(WindowRow.epoch, WindowRow.window)
+    query = (
         select(WindowRow)
         .where(WindowRow.inspection == device.inspection, WindowRow.device == device.name)
-        .where(tuple_(WindowRow.epoch, WindowRow.window) > tuple_(*number))
+        .where(place > tuple_(literal(number[0]), literal(number[1])))
         .order_by(WindowRow.epoch, WindowRow.window)
     )
+    return query if until is None else query.where(place <= tuple_(literal(until[0]), literal(until[1])))
 
 
 def budget(device: Device, before: datetime | None, now: datetime) -> float:

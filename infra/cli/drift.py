@@ -72,7 +72,8 @@ def run(args: argparse.Namespace) -> int:
 
 def lines_of(name: str, devices: list[WatchedDevice], alarms: list[DriftAlarm]) -> list[str]:
     """One inspection in lines."""
-    lines = [f"{name}: {len([a for a in alarms if a.closed_at is None])} open alarms of drift"]
+    still = sum(1 for alarm in alarms if alarm.closed_at is None)
+    lines = [f"{name}: {still or 'no'} open {'alarms' if still > 1 else 'alarm'} of drift"]
     lines += [f"  {device.name} {device.kind}: compared with {device.reference}" for device in devices]
     if not devices:
         lines.append("  nothing was looked at yet: the watch flow looks once windows are ingested (or use --look)")
@@ -80,6 +81,8 @@ def lines_of(name: str, devices: list[WatchedDevice], alarms: list[DriftAlarm]) 
         state = f"closed by {alarm.closed_by}: {alarm.note}" if alarm.closed_at else "OPEN"
         done = f", {alarm.asked} labels asked for" if alarm.asked else ""
         since = f" since about {alarm.began_at:%Y-%m-%d %H:%M}" if alarm.began_at else ""
-        lines.append(f"  alarm {alarm.id}, {alarm.device} ({alarm.station}), {alarm.window_at:%Y-%m-%d %H:%M}: {state}{done}")
+        lines.append(
+            f"  alarm {alarm.id}, {alarm.device} ({alarm.station}), {alarm.window_at:%Y-%m-%d %H:%M}: {state}{done}"
+        )
         lines.append(f"    {alarm.words}{since}")
     return lines

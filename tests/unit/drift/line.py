@@ -19,9 +19,7 @@ class Line:
         self.day_sd = day_sd
         self.day = -1
 
-    def windows(
-        self, days: int, *, light: float = 0.0, blur: float = 0.0, new: float = 0.0, dirt: float = 0.0
-    ):  # type: ignore[no-untyped-def]
+    def windows(self, days: int, *, light: float = 0.0, blur: float = 0.0, new: float = 0.0, dirt: float = 0.0):  # type: ignore[no-untyped-def]
         """Windows of whole days; each change in standard deviations of single frames."""
         for _ in range(days):
             self.day += 1

@@ -58,7 +58,11 @@ def test_a_line_within_its_band_alarms_no_more_often_than_allowed(run: int, day_
 def test_on_the_very_edge_an_alarm_takes_as_long_as_promised() -> None:
     edge, limit = 0.05, float(np.log(100.0))
     reference = RateReference(
-        names=("class crack",), centre=np.array([0.02]), edges=np.array([[edge], [1.0]]), dispersion=np.ones(1), limit=limit
+        names=("class crack",),
+        centre=np.array([0.02]),
+        edges=np.array([[edge], [1.0]]),
+        dispersion=np.ones(1),
+        limit=limit,
     )
     rng = np.random.default_rng(9)
     lengths = []
@@ -73,7 +77,7 @@ def test_a_rate_that_trebles_is_found_on_the_same_day_and_named() -> None:
     rng = np.random.default_rng(10)
     reference = made(rng, day_sd=0.004)
     state = RateState.new(reference)
-    for number, window in enumerate(days(rng, 14, 1, 0.08)):
+    for number, window in enumerate(days(rng, 14, 1, 0.08)):  # noqa: B007 -- looked at behind the loop
         state = step(reference, state, window)
         if state.cusum.max() >= reference.limit:
             break
