@@ -6,6 +6,7 @@ interpolated. One of the two is for reference periods, the other for what comes 
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 from sklearn.cluster import KMeans
 
+from benchmarks.learning import Cells as Learning
 from data.drift.quality import measure
+from training.anomaly import Bank
+from training.export import EngineHead
+from training.fit import learn, score_examples
 
 LOW, HIGH = 0.97, 1.03
 BLUR_PIXELS = 1.5  # standard deviation, of 300
@@ -82,8 +87,6 @@ def dirty(image: _GREY, place: tuple[int, int]) -> _GREY:
 
 def load_cells(cache: Path, *, variant: str = "int8", count: int = 500) -> Cells:
     """Measure and embed what is not in the folder yet: `count` cells of either kind, eleven times the one kind."""
-    from benchmarks.learning import Cells as Learning
-
     images, probability, kind = load_dataset()
     random = np.random.default_rng(0)
     mono, poly = (np.sort(random.permutation(np.flatnonzero(kind == name))[:count]) for name in ("mono", "poly"))
@@ -114,22 +117,26 @@ def load_cells(cache: Path, *, variant: str = "int8", count: int = 500) -> Cells
 
 
 class _Judge:
-    """A model trained on monocrystalline cells as they are: everyday fit, nothing of the stream."""
+    """A model trained on monocrystalline cells as they are: everyday fit, nothing of the stream; made when asked."""
 
-    def __init__(self, learning: object, mono: NDArray[np.int64]) -> None:
-        from training.fit import learn, score_examples
+    def __init__(self, learning: Learning, mono: NDArray[np.int64]) -> None:
+        self.trunk = learning.trunk
+        self._learning, self._mono = learning, mono
 
-        self.trunk = learning.trunk  # type: ignore[attr-defined]
-        request = learning.request(mono, mono[:0], np.empty(0), mono[:0], 0)  # type: ignore[attr-defined]
+    @functools.cached_property
+    def _model(self) -> tuple[EngineHead, Bank]:
+        nothing = self._mono[:0]
+        request = self._learning.request(self._mono, nothing, np.empty(0), nothing, 0)
         scored = score_examples(request)
-        self.learnt, self.bank = learn(request, scored.scores), scored.bank
+        return learn(request, scored.scores).head, scored.bank
 
     def answers(self, images: list[_GREY]) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.float64]]:
         """Embeddings, defect probability and anomaly."""
         coloured = [np.ascontiguousarray(np.repeat(image[:, :, None], 3, axis=2)) for image in images]
         embedded = self.trunk.run(coloured, threads=1)
-        anomaly = self.bank.score(embedded.patches)
-        p = self.learnt.head.probabilities(embedded.features, anomaly)[:, 1]
+        head, bank = self._model
+        anomaly = bank.score(embedded.patches)
+        p = head.probabilities(embedded.features, anomaly)[:, 1]
         vectors = embedded.features[:, : self.trunk.embedding_width]
         return vectors / np.linalg.norm(vectors, axis=1, keepdims=True), p.astype(float), anomaly.astype(float)
 

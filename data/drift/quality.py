@@ -29,9 +29,9 @@ class Quality:
     """Measures of one image.
 
     Attributes:
-        values: float64 [4], in the order of `MEASURES`: log of the grey level that a tenth of the pixels exceed (less moved
-            by what is in the image than the mean); log of the spread between the 5 and 95 % quantiles over the
-            mean; log of fine over coarse detail; share of clipped pixels.
+        values: float64 [4], in the order of `MEASURES`: log of the grey level that a tenth of the pixels exceed, which
+            is moved less by what is in the image than the mean; log of the spread between the 5 and 95 % quantiles
+            over the mean; log of fine over coarse detail; share of clipped pixels.
         spots: float32 [GRID * GRID], row by row: log of a cell's mean over its surroundings'.
     """
 
