@@ -80,6 +80,18 @@ class RetentionPolicy:
     heartbeats_per_device: int = _value(2_000, "heartbeats kept, newest first", least=1)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriftPolicy:
+    """What counts as drift, and what follows an alarm."""
+
+    watch: bool = _value(True, "look for drift after each ingest")
+    reference_days: int = _value(14, "whole days from which is learnt what is usual on a device", least=5)
+    false_alarms_per_year: float = _value(1.0, "alarms a year that an inspection may raise by chance", least=0.001)
+    on_alarm: str = _value("labels", "nothing; labels: ask for them; retrain: ask, and train on fewer")
+    labels: int = _value(50, "labels asked for at an alarm", least=1)
+    retrain_after: int = _value(10, "new labels that start a retrain while an alarm with `retrain` is open", least=1)
+
+
 GatePolicyValues = Mapping[str, bool | int | float | str]
 LearningPolicyValues = Mapping[str, bool | int | float | str]
 
@@ -99,6 +111,7 @@ class Policy:
     snapshot: SnapshotPolicy = field(default_factory=SnapshotPolicy)
     release: ReleasePolicy = field(default_factory=ReleasePolicy)
     retention: RetentionPolicy = field(default_factory=RetentionPolicy)
+    drift: DriftPolicy = field(default_factory=DriftPolicy)
     gate: GatePolicyValues = field(default_factory=dict)
     learning: LearningPolicyValues = field(default_factory=dict)
 
@@ -158,6 +171,7 @@ _SECTIONS: dict[str, type[Any]] = {
     "snapshot": SnapshotPolicy,
     "release": ReleasePolicy,
     "retention": RetentionPolicy,
+    "drift": DriftPolicy,
 }
 
 #: Sections whose keys are checked where they are used, with what they are about.

@@ -20,6 +20,7 @@ from typing import Any, Protocol
 from data.inspections import list_inspections
 from data.workspace import Workspace
 from edge_client.contract.errors import AndonError
+from flows.drift import labels_that_start_a_retrain
 from flows.label_count import count_label_events
 from flows.registry_api import RegistryApi
 from flows.retrain_settings import may_start_by_itself
@@ -136,7 +137,8 @@ class Sentinel:
                     why=", ".join(f"{channel} should carry version {number}" for channel, number in wanted.items()),
                 )
             events = count_label_events(catalog, name)
-            if may_start_by_itself(inspection) and retrain_wanted(events, model, policy.retrain.min_new_labels):
+            needed = labels_that_start_a_retrain(catalog, name, policy)
+            if may_start_by_itself(inspection) and retrain_wanted(events, model, needed):
                 yield Wish(
                     flow="retrain",
                     parameters={"inspection": name},

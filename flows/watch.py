@@ -5,7 +5,8 @@
 2. Timestamp and snapshot are signed anew when fewer than ten of their thirty days remain: an outage of the cloud of
    up to ten days stops no device.
 3. What is wanted next is said, not done: the sentinel, or the next scheduled run, does it.
-4. One server being away does not keep the rest from being done; what failed is said at the end.
+4. Drift is looked for in what was ingested since, and answered by policy (:mod:`flows.drift`).
+5. One server being away does not keep the rest from being done; what failed is said at the end.
 """
 
 import logging
@@ -25,6 +26,7 @@ from data.inspections import Inspection, list_inspections
 from data.workspace import Workspace
 from edge_client.contract.errors import AndonError
 from edge_client.contract.heartbeat import Heartbeat
+from flows.drift import labels_that_start_a_retrain, watch_drift
 from flows.exclusive import Busy, only_one
 from flows.label_count import count_label_events
 from flows.registry import Registry
@@ -49,6 +51,7 @@ class WatchOutcome:
         refreshed: Whether timestamp and snapshot were signed anew.
         retrain_wanted: Inspection -> label events since its newest retrain, where they are enough.
         release_wanted: Inspections whose aliases and channels differ.
+        drift: What alarms of drift say, each answered by policy.
         failed: What could not be done now, and why.
     """
 
@@ -57,6 +60,7 @@ class WatchOutcome:
     refreshed: bool = False
     retrain_wanted: dict[str, int]
     release_wanted: tuple[str, ...] = ()
+    drift: tuple[str, ...] = ()
     failed: tuple[str, ...] = ()
 
     def __str__(self) -> str:
@@ -65,7 +69,7 @@ class WatchOutcome:
             parts.append("release metadata signed anew")
         parts += [f"retrain of {name} wanted ({n} new labels)" for name, n in self.retrain_wanted.items()]
         parts += [f"release of {name} wanted" for name in self.release_wanted]
-        return ", ".join([*parts, *self.failed])
+        return ", ".join([*parts, *self.drift, *self.failed])
 
 
 @flow(name="watch")
@@ -96,6 +100,7 @@ def watch_once(
     tagged: list[tuple[str, str]] = []
     retrain: dict[str, int] = {}
     release: list[str] = []
+    drift: list[str] = []
     with only_one(workspace.home, "watch", wait_seconds=wait_seconds):
         catalog = workspace.catalog()
         with _noting(failed, "heartbeats"):
@@ -106,13 +111,16 @@ def watch_once(
         with _noting(failed, "release metadata"):
             refreshed = refresh(workspace, clock)
         for inspection in list_inspections(catalog):
+            with _noting(failed, f"drift of {inspection.name}"):
+                alarms = watch_drift(workspace, inspection.name, clock=clock)
+                drift += [f"drift of {alarm.inspection} on {alarm.device}: {alarm.words}" for alarm in alarms]
             with _noting(failed, inspection.name):
                 registry = registry_of(workspace)
                 tagged += tag_versions(workspace, registry, inspection)
                 model = registry.api.model(inspection.name)
                 events = count_label_events(catalog, inspection.name)
-                policy = workspace.policy().retrain
-                if may_start_by_itself(inspection) and retrain_wanted(events, model, policy.min_new_labels):
+                needed = labels_that_start_a_retrain(catalog, inspection.name, workspace.policy())
+                if may_start_by_itself(inspection) and retrain_wanted(events, model, needed):
                     retrain[inspection.name] = labels_since(events, model)
                 if model is not None and releases_wanted(model):
                     release.append(inspection.name)
@@ -122,6 +130,7 @@ def watch_once(
         refreshed=refreshed,
         retrain_wanted=retrain,
         release_wanted=tuple(release),
+        drift=tuple(drift),
         failed=tuple(failed),
     )
     _log.info("%s", outcome)

@@ -391,3 +391,44 @@ class ReleaseRow(Base):
     who: Mapped[str] = mapped_column(String(128))
     at: Mapped[datetime]
     detail: Mapped[dict[str, Any]]
+
+
+class DriftWatchRow(Base):
+    """How far one device's windows were looked at for drift, and what was learnt from its reference period."""
+
+    __tablename__ = "drift_watches"
+
+    inspection: Mapped[str] = mapped_column(ForeignKey("inspections.name"), primary_key=True)
+    device: Mapped[str] = mapped_column(ForeignKey("devices.name"), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(16), primary_key=True)  # "pictures", "rates"
+    since_epoch: Mapped[int]  # windows after this one belong to the reference or to what is watched
+    since_window: Mapped[int]
+    seen_epoch: Mapped[int]  # the newest window looked at
+    seen_window: Mapped[int]
+    seen_at: Mapped[datetime | None]  # when that one closed, on the device's clock
+    engine_id: Mapped[str | None] = mapped_column(String(128))  # whose rates the reference is of
+    reference: Mapped[str] = mapped_column(Text)  # what it is made of, for people
+    state: Mapped[bytes | None]  # data/drift/stored.py; NULL while the reference is short
+
+
+class DriftAlarmRow(Base):
+    """A device's line left its band. Open until a person says something of it or its reference begins anew."""
+
+    __tablename__ = "drift_alarms"
+
+    id: Mapped[int] = mapped_column(_BigId, primary_key=True, autoincrement=True)
+    inspection: Mapped[str] = mapped_column(ForeignKey("inspections.name"), index=True)
+    device: Mapped[str] = mapped_column(ForeignKey("devices.name"))
+    station: Mapped[str] = mapped_column(String(63))
+    kind: Mapped[str] = mapped_column(String(16))  # "pictures", "rates"
+    cause: Mapped[str] = mapped_column(String(16))
+    words: Mapped[str] = mapped_column(Text)
+    figures: Mapped[dict[str, Any]]
+    at: Mapped[datetime]  # when the cloud saw it
+    window_at: Mapped[datetime]  # when the window closed that raised it, on the device's clock
+    began_at: Mapped[datetime | None]  # the likely beginning
+    action: Mapped[str] = mapped_column(String(16), server_default="")  # what policy did: "", "labels", "retrain"
+    asked: Mapped[int] = mapped_column(server_default=text("0"))  # labels asked for
+    closed_at: Mapped[datetime | None]
+    closed_by: Mapped[str | None] = mapped_column(String(128))
+    note: Mapped[str] = mapped_column(Text, server_default="")
