@@ -79,6 +79,14 @@ class RetentionPolicy:
     heartbeats_per_device: int = _value(2_000, "heartbeats kept, newest first", least=1)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CausesPolicy:
+    """How variables are looked for that go with defects."""
+
+    fdr: float = _value(0.1, "expected share of chance among what is called found, at most", least=0.001, most=0.5)
+    shift_hours: float = _value(8.0, "parts are compared with parts of the same so many hours", least=0.1, most=168.0)
+
+
 GatePolicyValues = Mapping[str, bool | int | float | str]
 
 
@@ -96,6 +104,7 @@ class Policy:
     snapshot: SnapshotPolicy = field(default_factory=SnapshotPolicy)
     release: ReleasePolicy = field(default_factory=ReleasePolicy)
     retention: RetentionPolicy = field(default_factory=RetentionPolicy)
+    causes: CausesPolicy = field(default_factory=CausesPolicy)
     gate: GatePolicyValues = field(default_factory=dict)
 
     @staticmethod
@@ -151,6 +160,7 @@ _SECTIONS: dict[str, type[Any]] = {
     "snapshot": SnapshotPolicy,
     "release": ReleasePolicy,
     "retention": RetentionPolicy,
+    "causes": CausesPolicy,
 }
 
 _T = TypeVar("_T")

@@ -30,6 +30,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "rollback": ("infra.cli.loop", "send devices back to an older version"),
     "watch": ("infra.cli.loop", "read what devices report, write it to MLflow, see what is wanted"),
     "report": ("infra.cli.report", "how the loop of each inspection is doing, with uncertainties"),
+    "causes": ("infra.cli.causes", "which variables of the process go with which defects"),
     "audit": ("infra.cli.audit", "compare what devices acknowledged with what the catalog has"),
     "rehearse": ("infra.rehearsal.cli", "play a labelled archive through the real loop"),
 }
