@@ -2,26 +2,32 @@
 
 Two weeks, three shifts a day, one part after the other. Humidity at station 1 raises the risk of a crack, which is seen
 at station 3 some forty minutes later; the two are joined by part id. Cracks also go with the shift, with the device of
-station 3, and drift slowly; scratches go with none of the variables. Every station keeps a share of its frames by
+station 3, and drift slowly. Every station keeps a share of its frames by
 priority sampling, with weights that depend on what the picture is of *and* on what surrounds it (brightness, which is
-among the noise, and fog, which goes with humidity). People label some of what station 3 kept, drawn the same way.
+among the noise, and fog, which goes with humidity). People label some of what station 3 kept, drawn the same way; the
+engine there is blind to some cracks, and takes bright pictures for cracks. Or every part's outcome is told at the end
+of the line, and only the context has to be sampled.
+
+Truths, recordings and humidity pass the real join by part id. The noise is put into the joined tables afterwards, as
+arrays: two hundred dictionary entries a frame would take longer than all else.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from data.causes.join import Linked, Values, join
 from data.causes.values import Population, Sighting, Truth
 from data.priority_sampling import priority_sample
 
 STATIONS = ("press", "oven", "final")
 PLANTED = ("press", "humidity")
-TARGETS = ("crack", "scratch")
+TARGETS = ("crack",)
 NOISE = 200
 LAG_SECONDS = 2_520.0  # between press and final, on average
 _WEEKS_SECONDS = 14 * 86_400.0
@@ -41,25 +47,26 @@ class Setting:
         labelled: Frames of station 3 that people label.
         kept: Share of the frames that each station keeps.
         crack_rate: Share of cracked parts.
+        outcomes: Whether every part's outcome is told; then nothing is labelled.
     """
 
     ratio: float
-    parts: int = 40_000
-    labelled: int = 3_000
+    parts: int = 6_000
+    labelled: int = 1_000
     kept: float = 0.5
-    crack_rate: float = 0.03
+    crack_rate: float = 0.08
+    outcomes: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planted:
-    """One draw of the line.
+    """One draw of the line, joined.
 
     Attributes:
         noise: (station, key) of every variable that goes with nothing.
     """
 
-    population: Population
-    sightings: list[Sighting]
+    linked: Linked
     noise: frozenset[tuple[str, str]]
 
 
@@ -80,11 +87,9 @@ def draw(setting: Setting, seed: int) -> Planted:
         + 0.3 * _drifting(random, times[2], 3 * 3_600)
     )
     crack = random.random(n) < setting.crack_rate * np.exp(risk) / np.exp(risk).mean()
-    dull = 0.5 * random.normal(size=64)[shift]
-    scratch = random.random(n) < 0.02 * np.exp(dull) / np.exp(dull).mean()
-
-    detected = (crack | scratch) & (random.random(n) < 0.85)  # the engine is blind to the others
-    looks = [0.4 * humidity, np.zeros(n), 2.5 * detected]
+    detected = crack & (random.random(n) < 0.85)  # the engine is blind to the others
+    thought = 1 / (1 + np.exp(-(-3.5 + 5 * detected + 0.8 * bright[2] + random.normal(size=n))))
+    looks = [0.4 * humidity, np.zeros(n), 2.5 * thought]
     kept: list[NDArray[np.bool_]] = []
     chance: list[Floats] = []
     weights: list[Floats] = []
@@ -99,57 +104,80 @@ def draw(setting: Setting, seed: int) -> Planted:
     second = priority_sample(
         (weights[2][rows] / chance[2][rows]).tolist(), (1 - random.random(len(rows))).tolist(), setting.labelled
     )
-    labelled, p2 = rows[second.drawn], second.p[second.drawn]
-
-    context = _noise(random, labelled, times, device, bright)
-    context[0]["humidity"] = (40 + 10 * humidity[labelled]).tolist()
-    moments = [[_START + timedelta(seconds=s) for s in times[k][labelled].tolist()] for k in range(3)]
+    known = np.where(second.drawn, 1 / second.p, 0.0)
+    moments = [[_START + timedelta(seconds=s) for s in times[k].tolist()] for k in range(3)]
     truths = tuple(
         Truth(
             part=f"P-{part}",
-            at=moments[2][i],
+            at=moments[2][part],
             station=STATIONS[2],
             device=f"final-{device[part]}",
             engine="e1",
-            weight=float(1 / (chance[2][part] * p2[i])),
-            holds=frozenset(name for name, so in (("crack", crack[part]), ("scratch", scratch[part])) if so),
-            context={key: values[i] for key, values in context[2].items()},
+            weight=float(1 / chance[2][part]),
+            known=float(known[i]),
+            holds=frozenset(TARGETS if crack[part] and known[i] else ()),
+            guess={"crack": float(thought[part])},
+            context={"brightness": float(bright[2, part])},
         )
-        for i, part in enumerate(labelled.tolist())
+        for i, part in enumerate(rows.tolist())
     )
+    name = "labels"
+    if setting.outcomes:
+        name = "outcomes"
+        truths = tuple(
+            Truth(part=f"P-{part}", at=moments[2][part], holds=frozenset(TARGETS if crack[part] else ()))
+            for part in range(n)
+        )
     sightings = [
         Sighting(
             part=f"P-{part}",
-            at=moments[station][i],
+            at=moments[station][part],
             station=STATIONS[station],
             device=STATIONS[station],
             visit=part,
             weight=float(1 / chance[station][part]),
-            context={key: values[i] for key, values in context[station].items()},
+            context={
+                "brightness": float(bright[station, part]),
+                **({"humidity": float(40 + 10 * humidity[part])} if station == 0 else {}),
+            },
         )
-        for station in (0, 1)
-        for i, part in enumerate(labelled.tolist())
-        if kept[station][part]
+        for station in ((0, 1, 2) if setting.outcomes else (0, 1))
+        for part in np.flatnonzero(kept[station]).tolist()
     ]
-    noise = {(STATIONS[k], key) for k in range(3) for key in context[k]} - {PLANTED}
-    return Planted(
-        population=Population(name="labels", targets=TARGETS, truths=truths),
-        sightings=sightings,
-        noise=frozenset(noise),
+    linked = join(Population(name=name, targets=TARGETS, truths=truths), sightings)
+    part_of = np.array([int((unit.part or "")[2:]) for unit in linked.units])
+    context = _noise(random, times, device)
+    tables = tuple(
+        replace(
+            table,
+            values={
+                **table.values,
+                **{
+                    key: _of(values, part_of[table.unit])
+                    for key, values in context[STATIONS.index(table.station)].items()
+                },
+            },
+        )
+        for table in linked.tables
     )
+    noise = {(table.station, key) for table in tables for key in table.values} - {PLANTED}
+    return Planted(linked=replace(linked, tables=tables), noise=frozenset(noise))
+
+
+def _of(values: NDArray[np.float64] | NDArray[np.str_], rows: NDArray[np.int64]) -> Values:
+    chosen = values[rows]
+    return chosen if chosen.dtype.kind == "f" else chosen.tolist()
 
 
 def _noise(
-    random: np.random.Generator, rows: NDArray[np.int64], times: list[Floats], device: NDArray[np.int64], bright: Floats
-) -> list[dict[str, list[float | str]]]:
-    """Two hundred variables of ten kinds over the three stations, for the labelled parts."""
-    context: list[dict[str, list[float | str]]] = [{}, {}, {}]
-    for station in range(3):
-        context[station]["brightness"] = bright[station][rows].tolist()  # decides, among others, what is kept
-    n = len(rows)
+    random: np.random.Generator, times: list[Floats], device: NDArray[np.int64]
+) -> list[dict[str, NDArray[np.float64] | NDArray[np.str_]]]:
+    """The variables of ten kinds over the three stations, for every part; brightness is there already."""
+    context: list[dict[str, NDArray[np.float64] | NDArray[np.str_]]] = [{}, {}, {}]
+    n = len(device)
     for number in range(NOISE - 3):
         station, kind = number % 3, number % 10
-        at = times[station][rows]
+        at = times[station]
         shift = (at // _SHIFT_SECONDS).astype(int)
         values: NDArray[np.float64] | NDArray[np.str_]
         if kind in (0, 1):
@@ -165,14 +193,15 @@ def _noise(
         elif kind == 5:  # the same for a shift: a crew, a lot
             values = random.choice(np.array(["A", "B", "C", "D"]), size=64)[shift]
         elif kind == 6:  # differs between the devices of station 3
-            values = device[rows] * random.normal() + random.normal(size=n)
+            values = device * random.normal() + random.normal(size=n)
         elif kind == 7:  # a trend over the weeks
             values = at / _WEEKS_SECONDS * random.normal(0, 3) + random.normal(size=n)
         elif kind == 8:  # a text of few or many values
-            values = np.array([f"v{v}" for v in random.geometric(random.uniform(0.2, 0.6), n)])
+            names = np.array([f"v{v}" for v in range(100)])
+            values = names[np.minimum(random.geometric(random.uniform(0.2, 0.6), n), 99)]
         else:  # the time of day
             values = np.sin(2 * np.pi * at / 86_400 + random.uniform(0, 6)) + 0.3 * random.normal(size=n)
-        context[station][f"noise-{number:03d}"] = values.tolist()
+        context[station][f"noise-{number:03d}"] = values
     return context
 
 

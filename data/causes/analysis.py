@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from data.causes.discoveries import Dependence, price, q_values
 from data.causes.effects import effect_of
 from data.causes.findings import Association, Basis, Causes, Companion, Lag, NotTestable, Speaks, Verdict
-from data.causes.join import Joined, Unit, join
+from data.causes.join import Joined, Linked, join
 from data.causes.permutation import Tested, at_first_sight, comparable, permutation_tests
 from data.causes.strata import WITHIN_SHARE, Rows, Strata, between, share_within, strata_of
 from data.causes.values import Population, Sighting
@@ -107,10 +107,15 @@ def analyse(
         sightings: Context recorded of parts at any station.
         settings: How.
     """
+    return analyse_linked(inspection, [join(population, sightings) for population in populations], settings)
+
+
+def analyse_linked(inspection: str, linked: Iterable[Linked], settings: Settings | None = None) -> Causes:
+    """The same for truths that are joined with their context already."""
     settings = settings or Settings()
     work = _Work()
-    for population in populations:
-        _collect(work, population, sightings, settings)
+    for one in linked:
+        _collect(work, one, settings)
     # Which tests are left out, if there are too many, depends on how much is known, not on what comes out.
     work.trials.sort(key=lambda trial: -len(trial.variable.rows))
     work.not_tested += max(0, len(work.trials) - MOST_TESTS)
@@ -135,28 +140,29 @@ def analyse(
     )
 
 
-def _collect(work: _Work, population: Population, sightings: Sequence[Sighting], settings: Settings) -> None:
-    """Join, code the variables, and decide what can be tested."""
-    units, tables = join(population, sightings)
-    work.speaks.append(_speaks(population, units, tables))
+def _collect(work: _Work, linked: Linked, settings: Settings) -> None:
+    """Code the variables, and decide what can be tested."""
+    units = linked.units
+    work.speaks.append(_speaks(linked))
     total = sum(unit.weight for unit in units)
     enough = []
-    for column, target in enumerate(population.targets):
+    for column, target in enumerate(linked.targets):
         n = work.speaks[-1].with_target[target]
-        if min(n, len(units) - n) < LEAST_POSITIVE:
-            of_it = f"{n} parts with it" if n < LEAST_POSITIVE else f"only {len(units) - n} parts without it"
+        labelled = work.speaks[-1].labelled
+        if min(n, labelled - n) < LEAST_POSITIVE:
+            of_it = f"{n} parts with it" if n < LEAST_POSITIVE else f"only {labelled - n} parts without it"
             work.refused.append(
                 NotTestable(
-                    population=population.name,
+                    population=linked.name,
                     target=target,
                     station="",
                     variable=None,
-                    reason=f"{of_it} among {len(units)}: at least {LEAST_POSITIVE} are needed",
+                    reason=f"{of_it} among {labelled} labelled: at least {LEAST_POSITIVE} are needed",
                 )
             )
         else:
             enough.append((column, target))
-    for table in tables:
+    for table in linked.tables:
         work.not_tested += table.keys_left_out * len(enough)
         strata = strata_of(table, settings.shift_hours * 3600)
         joined = sum(units[i].weight for i in table.unit.tolist())
@@ -165,13 +171,13 @@ def _collect(work: _Work, population: Population, sightings: Sequence[Sighting],
         for name, values in table.values.items():
             variable = variable_of(name, values, table.weight, table.at)
             if isinstance(variable, str):
-                work.refused.append(_refusal(population.name, None, table, name, variable))
+                work.refused.append(_refusal(linked.name, None, table, name, variable))
                 continue
             inside = share_within(variable.scores, strata.shift[variable.rows])
             basis = Basis.PARTS if inside >= WITHIN_SHARE else Basis.SHIFTS
             for column, target in enough:
                 trial = _Trial(
-                    population=population.name,
+                    population=linked.name,
                     target=target,
                     target_column=column,
                     table=table,
@@ -188,16 +194,18 @@ def _collect(work: _Work, population: Population, sightings: Sequence[Sighting],
                 if reason is None:
                     work.trials.append(trial)
                 else:
-                    work.refused.append(_refusal(population.name, target, table, name, reason))
+                    work.refused.append(_refusal(linked.name, target, table, name, reason))
 
 
-def _speaks(population: Population, units: Sequence[Unit], tables: Sequence[Joined]) -> Speaks:
+def _speaks(linked: Linked) -> Speaks:
+    units = linked.units
     return Speaks(
-        population=population.name,
+        population=linked.name,
         parts=len(units),
         stands_for=float(sum(unit.weight for unit in units)),
-        with_target={t: sum(1 for unit in units if unit.share.get(t, 0.0) > 0) for t in population.targets},
-        joined={table.station: len(table.unit) for table in tables},
+        labelled=sum(1 for unit in units if unit.labelled > 0),
+        with_target={t: sum(1 for unit in units if t in unit.positive) for t in linked.targets},
+        joined={table.station: len(table.unit) for table in linked.tables},
     )
 
 
@@ -226,21 +234,26 @@ class _Comparable:
         if min(self.positive, self.negative) >= LEAST_POSITIVE and self.units >= LEAST_PARTS:
             return None
         return (
-            f"{self.positive} parts with the target and {self.negative} without can be compared with others of their "
-            f"shift: at least {LEAST_POSITIVE} of each and {LEAST_PARTS} in all are needed"
+            f"{self.positive} labelled parts with the target and {self.negative} without, {self.units} parts that can "
+            f"be compared with others of their shift: at least {LEAST_POSITIVE} of each and {LEAST_PARTS} are needed"
         )
 
 
 def _comparable(trial: _Trial) -> _Comparable:
     rows = _rows_of([trial])
-    y, strata = rows.truth[:, 0], rows.strata
-    usable = comparable(y, strata)
+    usable = comparable(rows.truth[:, 0], rows.strata)
+    positive, negative = _labelled_counts(trial)
     return _Comparable(
-        units=int(usable.sum()),
-        groups=len(np.unique(strata[usable])),
-        positive=int((y[usable] > 0).sum()),
-        negative=int((y[usable] < 1).sum()),
+        units=int(usable.sum()), groups=len(np.unique(rows.strata[usable])), positive=positive, negative=negative
     )
+
+
+def _labelled_counts(trial: _Trial) -> tuple[int, int]:
+    """Labelled parts of which the target holds, and of which it does not."""
+    rows = trial.variable.rows
+    labelled = trial.table.labelled[rows] > 0
+    positive = trial.table.positive[rows, trial.target_column]
+    return int((labelled & positive).sum()), int((labelled & ~positive).sum())
 
 
 def _parts_of(group: Sequence[_Trial]) -> Rows:
@@ -315,6 +328,7 @@ def _told(trials: Sequence[_Trial], settings: Settings) -> list[Association]:
                 column,
                 trial.y,
                 trial.table.weight[rows],
+                trial.table.labelled[rows],
                 trial.codes,
                 level if verdict is Verdict.FOUND else 0.95,
             )
@@ -326,7 +340,8 @@ def _told(trials: Sequence[_Trial], settings: Settings) -> list[Association]:
                 variable=trial.variable.name,
                 lag=_lag(trial.table.lag[rows], trial.table.weight[rows]),
                 parts=len(rows),
-                with_target=int((trial.y > 0).sum()),
+                labelled=sum(_labelled_counts(trial)),
+                with_target=_labelled_counts(trial)[0],
                 missing=trial.variable.missing,
                 unjoined=trial.unjoined,
                 basis=trial.basis,

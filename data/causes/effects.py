@@ -2,9 +2,10 @@
 
 1. Numbers: the highest fifth of the parts against the lowest; where both ends have it in common, the outer fifths
    against the three between. Texts: the parts with a value against all others. Fifths are of the population, weighted.
-2. A rate's interval is Clopper-Pearson's at an effective n (Korn & Graubard 1998): r(1−r)/V, for the upper end no more
-   than Kish's (Σw)²/Σw², since what was not found may weigh more than what was. The interval of the difference and the
-   ratio are made of those of the rates (MOVER; Donner & Zou 2012): they stay right with no defect in a group.
+2. A rate is the weighted mean of truth* (:mod:`data.causes.truths`). Its interval is Clopper-Pearson's at an effective
+   n (Korn & Graubard 1998): r(1−r)/V, for the upper end no more than Kish's (Σw)²/Σw² of the labelled parts, since what
+   was not found may weigh more than what was. The interval of the difference and the ratio are made of those of the
+   rates (MOVER; Donner & Zou 2012): they stay right with no defect in a group.
 3. ``within`` is the ratio of Mantel & Haenszel 1959 over the strata of :mod:`data.causes.strata`, weighted, its
    variance linearised: what is left of the ratio among parts of the same place and shift.
 4. Found ones are the largest of many, so their intervals are wider: at the level 1 − R·FDR/m for R found of m tested
@@ -60,6 +61,7 @@ def effect_of(
     column: str,
     y: _Array,
     weight: _Array,
+    labelled: _Array,
     strata: NDArray[np.int64],
     level: float = 0.95,
 ) -> Effect:
@@ -68,13 +70,14 @@ def effect_of(
     Args:
         variable: The variable, n parts.
         column: One of its columns.
-        y: Share of the part of which the target holds, [n].
+        y: truth*, [n].
         weight: [n].
+        labelled: Parts that the row's labels alone stand for, [n].
         strata: [n].
         level: Of the intervals.
     """
     high, low, high_group, low_group = groups_of(variable, column, weight)
-    a, b = rate(y[high], weight[high], level), rate(y[low], weight[low], level)
+    a, b = (rate(y[group], weight[group], labelled[group], level) for group in (high, low))
     return Effect(
         high_group=high_group,
         low_group=low_group,
@@ -116,21 +119,22 @@ def groups_of(variable: Variable, column: str, weight: _Array) -> tuple[NDArray[
     )
 
 
-def rate(y: _Array, weight: _Array, level: float = 0.95) -> Estimate:
-    """A weighted rate with the interval of rule 2.
+def rate(y: _Array, weight: _Array, labelled: _Array, level: float = 0.95) -> Estimate:
+    """A weighted rate with the interval of rule 2; its n are the labelled parts.
 
-    >>> estimate = rate(np.array([1.0, 0.0, 0.0, 0.0]), np.ones(4))
+    >>> estimate = rate(np.array([1.0, 0.0, 0.0, 0.0]), np.ones(4), np.ones(4))
     >>> estimate.value, round(estimate.low, 4), round(estimate.high, 4)
     (0.25, 0.0063, 0.8059)
     """
-    n = len(y)
-    if n == 0:
-        return Estimate(value=_NAN, low=0.0, high=1.0, n=0, level=level)
+    n = int(np.count_nonzero(labelled))
     total = float(weight.sum())
-    value = float(min(1.0, (weight * y).sum() / total))
-    kish = total**2 / float((weight**2).sum())
-    variance = float((weight**2 * (y - value) ** 2).sum()) / total**2
-    effective = float(n)
+    if n == 0:
+        return Estimate(value=_NAN, low=0.0, high=1.0, n=0, population=round(total), level=level)
+    mean = float((weight * y).sum() / total)
+    value = min(1.0, max(0.0, mean))
+    kish = float(labelled.sum()) ** 2 / float((labelled**2).sum())
+    variance = float((weight**2 * (y - mean) ** 2).sum()) / total**2
+    effective = float(len(y))
     if variance > 0 and 0 < value < 1:
         effective = min(effective, value * (1 - value) / variance)
     low, _ = clopper_pearson(value * effective, effective, level)

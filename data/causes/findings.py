@@ -63,8 +63,9 @@ class Association:
         target: A class, ``any defect``, or an outcome.
         station: Where the variable was recorded.
         lag: None if it was recorded with the frame itself.
-        parts: n, parts of which both are known.
-        with_target: Of them, parts of which the target holds.
+        parts: Captured parts of which the variable is known.
+        labelled: n, of them, the ones whose truth is known.
+        with_target: Of these, the ones of which the target holds.
         missing: Share of the parts, as weighted, that lack the variable.
         unjoined: Share of the population's parts of which this station recorded nothing that was captured.
         basis: What was compared.
@@ -86,6 +87,7 @@ class Association:
     variable: str
     lag: Lag | None
     parts: int
+    labelled: int
     with_target: int
     missing: float
     unjoined: float
@@ -120,15 +122,17 @@ class Speaks:
     """Whom the statements of a population are about.
 
     Attributes:
-        parts: Units whose truth is known.
+        parts: Units, labelled or not.
         stands_for: Parts that they stand for, by their weights; a part seen at two stations is one.
-        with_target: Target -> units of which it holds.
+        labelled: Units whose truth is known.
+        with_target: Target -> units of which it is known to hold.
         joined: Station -> units of which its context is known.
     """
 
     population: str
     parts: int
     stands_for: float
+    labelled: int
     with_target: Mapping[str, int]
     joined: Mapping[str, int]
 

@@ -1,7 +1,7 @@
 """Truths joined by part id with the context that was recorded of the same parts before: one table per station.
 
-1. A part is one unit: its labelled frames at the station where it was last labelled, however many. Its weight is the
-   sum of theirs, what holds of it their weighted share.
+1. A part is one unit: its captured frames at the station where it was last seen, however many. Its weight is the sum
+   of theirs, what holds of it their weighted mean.
 2. The context of the unit's own station is that of its own frames. Of another station it is what was recorded on the
    part's last visit there, not later than the unit: the time between is the lag.
 3. A recording at another station is known only if that frame was captured, so the unit's weight is multiplied by the
@@ -20,6 +20,7 @@ from operator import attrgetter
 import numpy as np
 from numpy.typing import NDArray
 
+from data.causes.truths import Unit, truth_of
 from data.causes.values import Context, Population, Sighting, Truth
 
 MOST_UNITS = 20_000  # what a page may wait for: some seconds
@@ -30,6 +31,7 @@ _MOST_COUNTED = 16 * MOST_KEYS  # keys counted at a time; a device that invents 
 _PLACE_KEYS = frozenset({"station"})  # names the place, and is part of the stratum already
 
 Value = float | str | None
+Values = Sequence[Value] | NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,12 +42,14 @@ class Joined:
         station: Whose context it is.
         unit: int [n], the number of the unit in its population.
         weight: float [n], parts that the row stands for.
-        truth: float [n, targets], share of the unit's frames of which the target holds.
+        truth: float [n, targets], see :mod:`data.causes.truths`; its mean over parts is the share that has the target.
+        labelled: float [n], parts that the row's labels alone stand for; 0 if it has none.
+        positive: bool [n, targets], whether a label says that the target holds.
         at: float [n], seconds since 1970 of the truth; of an outcome, of the recording.
         lag: float [n], seconds from the recording to the truth.
         place: int [n], code of (station, device) of the truth and the device that recorded the context.
         engine: int [n], code of the engine.
-        values: Key -> the values, n of each.
+        values: Key -> the values, n of each; an array if all are numbers, nan where one is missing.
         keys_left_out: How many keys there were beyond the bound.
     """
 
@@ -53,30 +57,24 @@ class Joined:
     unit: NDArray[np.int64]
     weight: NDArray[np.float64]
     truth: NDArray[np.float64]
+    labelled: NDArray[np.float64]
+    positive: NDArray[np.bool_]
     at: NDArray[np.float64]
     lag: NDArray[np.float64]
     place: NDArray[np.int64]
     engine: NDArray[np.int64]
-    values: Mapping[str, Sequence[Value]]
+    values: Mapping[str, Values]
     keys_left_out: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Unit:
-    """A part with what is known of it (rule 1).
+class Linked:
+    """A population's units, and a table per station in the order of the stations' names."""
 
-    Attributes:
-        share: Target -> weighted share of its frames.
-    """
-
-    part: str | None
-    at: float
-    station: str
-    device: str
-    engine: str
-    weight: float
-    share: Mapping[str, float]
-    context: Context
+    name: str
+    targets: tuple[str, ...]
+    units: tuple[Unit, ...]
+    tables: tuple[Joined, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,13 +101,10 @@ def units_of(population: Population) -> list[Unit]:
     return sorted(units, key=attrgetter("at"))[-MOST_UNITS:]
 
 
-def join(population: Population, sightings: Iterable[Sighting]) -> tuple[list[Unit], list[Joined]]:
-    """Join the units with the context of each station, by rules 2 to 4.
-
-    Returns:
-        The units, and a table per station in the order of the stations' names.
-    """
+def join(population: Population, sightings: Iterable[Sighting]) -> Linked:
+    """Join the units with the context of each station, by rules 2 to 4."""
     units = units_of(population)
+    truth = truth_of(units, population.targets)
     wanted = {unit.part for unit in units}
     seen: dict[str, dict[str, list[Sighting]]] = defaultdict(lambda: defaultdict(list))
     for sighting in sorted(sightings, key=attrgetter("at")):
@@ -126,17 +121,25 @@ def join(population: Population, sightings: Iterable[Sighting]) -> tuple[list[Un
                 row = _row_of(number, unit, recorded)
                 if row is not None:
                     rows[station].append(row)
-    return units, [_table(station, rows[station], units, population.targets) for station in sorted(rows)]
+    return Linked(
+        name=population.name,
+        targets=population.targets,
+        units=tuple(units),
+        tables=tuple(_table(station, rows[station], units, truth, population.targets) for station in sorted(rows)),
+    )
 
 
 def _unit(truths: list[Truth]) -> Unit:
     last = max(truths, key=attrgetter("at"))
     frames = sorted((t for t in truths if t.station == last.station), key=attrgetter("at"), reverse=True)
     weight = sum(frame.weight for frame in frames)
-    share: dict[str, float] = defaultdict(float)
+    told: dict[str, float] = defaultdict(float)
+    unsure: dict[str, float] = defaultdict(float)
     for frame in frames:
-        for target in frame.holds:
-            share[target] += frame.weight / weight
+        for target in frame.holds if frame.known else ():
+            told[target] += frame.weight / weight * frame.known
+        for target, guess in frame.guess.items():
+            unsure[target] += frame.weight / weight * guess * (1 - frame.known)
     return Unit(
         part=last.part,
         at=last.at.timestamp(),
@@ -144,8 +147,11 @@ def _unit(truths: list[Truth]) -> Unit:
         device=last.device,
         engine=last.engine,
         weight=weight,
-        share={target: min(1.0, value) for target, value in share.items()},
-        context=_newest(frame.context for frame in frames[:MOST_FRAMES]),
+        labelled=sum(frame.weight * frame.known for frame in frames),
+        positive=frozenset(target for frame in frames if frame.known for target in frame.holds),
+        told=told,
+        open=unsure,
+        context=_newest([frame.context for frame in frames[:MOST_FRAMES]]),
     )
 
 
@@ -163,12 +169,14 @@ def _row_of(number: int, unit: Unit, recorded: list[Sighting]) -> _Row | None:
         lag=unit.at - at,
         place=(unit.station, unit.device, last.device),
         engine=unit.engine,
-        context=_newest(sighting.context for sighting in visit),
+        context=_newest([sighting.context for sighting in visit]),
     )
 
 
-def _newest(contexts: Iterable[Context]) -> Context:
+def _newest(contexts: Sequence[Context]) -> Context:
     """The newest value of each key; contexts come newest first."""
+    if len(contexts) == 1:
+        return contexts[0]
     merged: dict[str, float | str] = {}
     for context in contexts:
         for key, value in context.items():
@@ -176,15 +184,20 @@ def _newest(contexts: Iterable[Context]) -> Context:
     return merged
 
 
-def _table(station: str, rows: list[_Row], units: list[Unit], targets: tuple[str, ...]) -> Joined:
+def _table(
+    station: str, rows: list[_Row], units: list[Unit], truth: NDArray[np.float64], targets: tuple[str, ...]
+) -> Joined:
     keys, left_out = _frequent_keys(rows)
+    numbers = np.array([row.unit for row in rows], dtype=np.int64)
+    weight = np.array([row.weight for row in rows], dtype=np.float64)
+    share = np.array([units[i].labelled / units[i].weight for i in numbers.tolist()], dtype=np.float64)
     return Joined(
         station=station,
-        unit=np.array([row.unit for row in rows], dtype=np.int64),
-        weight=np.array([row.weight for row in rows], dtype=np.float64),
-        truth=np.array(
-            [[units[row.unit].share.get(target, 0.0) for target in targets] for row in rows], dtype=np.float64
-        ),
+        unit=numbers,
+        weight=weight,
+        truth=truth[numbers],
+        labelled=weight * share,
+        positive=np.array([[target in units[i].positive for target in targets] for i in numbers.tolist()]),
         at=np.array([row.at for row in rows], dtype=np.float64),
         lag=np.array([row.lag for row in rows], dtype=np.float64),
         place=_codes([row.place for row in rows]),

@@ -73,7 +73,7 @@ def share_within(scores: NDArray[np.float64], shift: NDArray[np.int64]) -> float
 
 def between(rows: Rows, shift: NDArray[np.int64], week: NDArray[np.int64]) -> Rows:
     """Shifts as units: their weighted means, and the sum of their weights."""
-    codes, first, inverse = np.unique(shift, return_index=True, return_inverse=True)
+    _, first, inverse = np.unique(shift, return_index=True, return_inverse=True)
     return Rows(
         scores=_means(rows.scores, rows.weight, inverse),
         truth=_means(rows.truth, rows.weight, inverse),

@@ -15,7 +15,7 @@ Context = Mapping[str, float | str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Truth:
-    """What one labelled frame, or one reported outcome, says of a part.
+    """What one captured frame, or one reported outcome, says of a part.
 
     Attributes:
         part: The part id; None where none is known: then the frame is a part of its own, without a past.
@@ -23,9 +23,10 @@ class Truth:
         station: Where; "" for an outcome, which is told of the part as such.
         device: Which device.
         engine: The engine that ran.
-        weight: 1/(p·m): how many parts it stands for. p is its inclusion probability over both stages, m the frames
-            of its run. 1 for an outcome.
-        holds: The targets that it says are so, such as ``{"crack"}``; empty for an ok part.
+        weight: 1/(p₁·m): how many parts it stands for, as captured; m are the frames of its run. 1 for an outcome.
+        known: 1/p₂, the inverse chance that a captured frame had to be labelled, if it was; 0 if it was not.
+        holds: The targets that its label says are so, such as ``{"crack"}``; empty for an ok part.
+        guess: Target -> what the engine thought, its probability; nothing for an outcome.
         context: What was recorded with the frame itself.
     """
 
@@ -35,7 +36,9 @@ class Truth:
     device: str = ""
     engine: str = ""
     weight: float = 1.0
+    known: float = 1.0
     holds: frozenset[str] = frozenset()
+    guess: Mapping[str, float] = field(default_factory=dict)
     context: Context = field(default_factory=dict)
 
 

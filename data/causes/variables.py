@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from data.causes.join import Value
+from data.causes.join import Value, Values
 
 LEAST_PARTS = 30  # with the variable: below, nothing survives a correction for many tests
 LEAST_SHARED = 10  # parts that differ from the rest, or share a value
@@ -51,9 +51,7 @@ class Variable:
     missing: float
 
 
-def variable_of(
-    name: str, values: Sequence[Value], weight: NDArray[np.float64], at: NDArray[np.float64]
-) -> Variable | str:
+def variable_of(name: str, values: Values, weight: NDArray[np.float64], at: NDArray[np.float64]) -> Variable | str:
     """Code a variable.
 
     Args:
@@ -65,11 +63,16 @@ def variable_of(
     Returns:
         The variable, or why it cannot be tested.
     """
-    rows = np.array([i for i, value in enumerate(values) if _given(value)], dtype=np.int64)
-    known = [values[i] for i in rows.tolist()]
+    known: Values
+    if isinstance(values, np.ndarray):
+        rows = np.flatnonzero(np.isfinite(values))
+        known = values[rows]
+    else:
+        rows = np.array([i for i, value in enumerate(values) if _given(value)], dtype=np.int64)
+        known = [values[i] for i in rows.tolist()]
     if len(known) < LEAST_PARTS:
         return f"only {len(known)} parts have it: at least {LEAST_PARTS} are needed"
-    if all(not isinstance(value, str) for value in known):
+    if isinstance(known, np.ndarray) or all(not isinstance(value, str) for value in known):
         coded = _number(np.array(known, dtype=np.float64), weight[rows], at[rows])
     else:
         coded = _text([value if isinstance(value, str) else _figure(value) for value in known])

@@ -68,10 +68,13 @@ def population(speaks: Speaks) -> str:
     """Whom the statements are about."""
     targets = ", ".join(f"{n} {target}" for target, n in speaks.with_target.items())
     joined = ", ".join(f"{n} at {station or 'no station'}" for station, n in speaks.joined.items())
-    kind = "labelled parts" if speaks.population == "labels" else f"parts with {speaks.population}"
-    text = f"{speaks.parts} {kind} ({targets or 'no target'})"
     if speaks.population == "labels":
-        text += f", standing for about {speaks.stands_for:,.0f} parts by their inclusion probabilities"
+        text = (
+            f"{speaks.labelled:,} labelled parts ({targets or 'no target'}) of {speaks.parts:,} captured ones, which "
+            f"stand for about {speaks.stands_for:,.0f} by their inclusion probabilities"
+        )
+    else:
+        text = f"{speaks.parts:,} parts with {speaks.population} ({targets})"
     return f"{text}; context known of {joined or 'none'}"
 
 
@@ -111,7 +114,7 @@ def _standing(found: Association) -> str:
         text += f", ratio {_ratio(found.effect.within)}"
     elif found.effect is not None and not math.isnan(found.effect.ratio.value):
         text += f"; over all parts the ratio is {_ratio(found.effect.ratio)}"
-    return f"{text}; {found.with_target} of {found.parts} parts have {found.target}."
+    return f"{text}; {found.with_target} of {found.labelled} labelled parts have {found.target}."
 
 
 def _ratio(ratio: Estimate) -> str:
