@@ -98,7 +98,7 @@ def told(causes: Causes) -> dict[str, Any]:
         "not_testable": refused[:MOST_SHOWN],
         "refused": len(refused),
         "found": len(causes.found),
-        "explained": len(causes.explained),
+        "first_sight": len(causes.first_sight),
         "method": method(causes),
         "populations": [population(speaks) for speaks in causes.speaks],
     }

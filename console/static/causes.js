@@ -22,7 +22,7 @@ function drawn(tag, attributes, ...children) {
 const number = (value) => Number(value).toLocaleString("en");
 const share = (value) => (value === null ? "unknown" : `${(100 * value).toFixed(value < 0.1 ? 1 : 0)} %`);
 const digits = (value) => (value === null ? "?" : value < 0.001 ? "< 0.001" : String(Number(value.toPrecision(2))));
-const VERDICT = { found: ["found", "good"], explained: ["place or time", "warn"], nothing: ["nothing to see", "soft"] };
+const VERDICT = { found: ["found", "good"], first_sight: ["at first sight", "warn"], nothing: ["nothing to see", "soft"] };
 
 function duration(seconds) {
   if (seconds < 90) return `${Math.round(seconds)} s`;
@@ -44,7 +44,7 @@ const rate = (group, estimate) => [share(estimate.value), node("span", { class: 
 
 function ratioOf(a) {
   if (!a.effect) return [];
-  const within = a.basis === "parts" && a.verdict !== "explained" && a.effect.within.value !== null;
+  const within = a.basis === "parts" && a.effect.within.value !== null;
   const ratio = within ? a.effect.within : a.effect.ratio;
   const high = ratio.high === null ? "no bound" : digits(ratio.high);
   return [digits(ratio.value), node("span", { class: "soft" }, ` ${digits(ratio.low)} to ${high}`), forest(ratio)];
@@ -62,7 +62,7 @@ function row(a) {
     node("td", {}, a.effect ? rate(a.effect.high_group, a.effect.high) : ""),
     node("td", {}, a.effect ? rate(a.effect.low_group, a.effect.low) : ""),
     node("td", {}, ratioOf(a)),
-    node("td", {}, `${number(a.with_target)} of ${number(a.parts)}`, node("div", { class: "soft" }, `${number(a.units)} ${a.basis} compared`, a.missing > 0.005 ? `, ${share(a.missing)} missing` : "")),
+    node("td", {}, `${number(a.with_target)} of ${number(a.labelled)}`, node("div", { class: "soft" }, `${number(a.parts)} captured, ${number(a.units)} ${a.basis} compared`, a.missing > 0.005 ? `, ${share(a.missing)} missing` : "")),
     node("td", {}, digits(a.q), node("div", { class: "soft" }, `at first sight ${digits(a.q_first)}`)),
     node("td", {}, node("span", { class: colour }, word)),
   );
@@ -102,7 +102,7 @@ function analysis(value) {
     node("p", { class: "soft" }, value.method),
     value.populations.length ? node("ul", { class: "soft" }, value.populations.map((text) => node("li", {}, text))) : node("p", {}, "No labelled sample and no outcome yet."),
     listed("Found", of("found"), nothing),
-    value.explained ? listed("Explained by place, engine or time", of("explained"), "") : null,
+    value.first_sight ? listed("At first sight only", of("first_sight"), "") : null,
     value.tests ? [node("h3", {}, "What stands out, and what came near"), table(near)] : null,
     value.tests > near.length ? node("details", {}, node("summary", {}, `All tests (${number(value.tests)}${value.tests > value.associations.length ? `, the first ${number(value.associations.length)}` : ""})`), table(value.associations)) : null,
     refused(value),

@@ -1,9 +1,9 @@
 """Which variables go with which defects: the whole analysis, without I/O.
 
-1. Every variable of every station is tested against every target once: within shifts or between them, as the variable
+1. Every variable of every station is tested against every target once: parts, stretches or shifts, as the variable
    alone decides (:mod:`data.causes.strata`). False discoveries are controlled over all these tests together.
 2. Not testable is named, with the reason, by rules that look at the variable and at the target apart, never at both:
-   fewer than five parts with the target where parts can be compared; fewer than six shifts; and what
+   fewer than five parts with the target where parts can be compared; fewer than six stretches or shifts; and what
    :mod:`data.causes.variables` refuses.
 3. Effects are computed for what stands out, and for the ten smallest p-values, so that people see how near it was.
 4. The same truths, context, settings and seed give the same answer to the last bit.
@@ -23,7 +23,7 @@ from data.causes.effects import effect_of
 from data.causes.findings import Association, Basis, Causes, Companion, Lag, NotTestable, Speaks, Verdict
 from data.causes.join import Joined, Linked, join
 from data.causes.permutation import Tested, at_first_sight, comparable, permutation_tests
-from data.causes.strata import WITHIN_SHARE, Rows, Strata, between, share_within, strata_of
+from data.causes.strata import STEADY, WITHIN_SHARE, Rows, Strata, between, share_within, strata_of, stretches
 from data.causes.values import Population, Sighting
 from data.causes.variables import LEAST_PARTS, Variable, variable_of
 
@@ -67,6 +67,7 @@ class _Trial:
     strata: Strata
     variable: Variable
     basis: Basis
+    block: NDArray[np.int64]  # of the variable's rows: their stretch or shift
     unjoined: float
     units: int = 0
     groups: int = 0
@@ -167,14 +168,13 @@ def _collect(work: _Work, linked: Linked, settings: Settings) -> None:
         strata = strata_of(table, settings.shift_hours * 3600)
         joined = sum(units[i].weight for i in table.unit.tolist())
         unjoined = 1.0 - joined / total if total > 0 else 0.0
-        known: dict[tuple[bytes, int, Basis], _Comparable] = {}
+        known: dict[tuple[bytes, int, Basis, bytes], _Comparable] = {}
         for name, values in table.values.items():
             variable = variable_of(name, values, table.weight, table.at)
             if isinstance(variable, str):
                 work.refused.append(_refusal(linked.name, None, table, name, variable))
                 continue
-            inside = share_within(variable.scores, strata.shift[variable.rows])
-            basis = Basis.PARTS if inside >= WITHIN_SHARE else Basis.SHIFTS
+            basis, block = _basis(variable, table, strata)
             for column, target in enough:
                 trial = _Trial(
                     population=linked.name,
@@ -184,9 +184,10 @@ def _collect(work: _Work, linked: Linked, settings: Settings) -> None:
                     strata=strata,
                     variable=variable,
                     basis=basis,
+                    block=block,
                     unjoined=unjoined,
                 )
-                key = (variable.rows.tobytes(), column, basis)
+                key = (variable.rows.tobytes(), column, basis, block.tobytes() if basis is Basis.STRETCHES else b"")
                 if key not in known:
                     known[key] = _comparable(trial)
                 trial.units, trial.groups = known[key].units, known[key].groups
@@ -195,6 +196,17 @@ def _collect(work: _Work, linked: Linked, settings: Settings) -> None:
                     work.trials.append(trial)
                 else:
                     work.refused.append(_refusal(linked.name, target, table, name, reason))
+
+
+def _basis(variable: Variable, table: Joined, strata: Strata) -> tuple[Basis, NDArray[np.int64]]:
+    rows = variable.rows
+    told = variable.numbers if variable.numbers is not None else np.array(variable.texts)
+    values = np.unique(told, return_inverse=True)[1]
+    block, steady = stretches(values, table.place[rows], table.at[rows] - table.lag[rows])
+    if steady >= STEADY:
+        return Basis.STRETCHES, block
+    shift = strata.shift[rows]
+    return (Basis.PARTS if share_within(variable.scores, shift) >= WITHIN_SHARE else Basis.SHIFTS), shift
 
 
 def _speaks(linked: Linked) -> Speaks:
@@ -224,13 +236,11 @@ class _Comparable:
 
     def unfit(self, basis: Basis) -> str | None:
         """Rule 2, for a variable and a target."""
-        if basis is Basis.SHIFTS:
+        if basis is not Basis.PARTS:
             if self.units >= LEAST_SHIFTS:
                 return None
-            return (
-                f"it hardly changes within a shift, and only {self.units} shifts can be compared: "
-                f"at least {LEAST_SHIFTS} are needed"
-            )
+            why = "stays the same for long" if basis is Basis.STRETCHES else "hardly changes within a shift"
+            return f"it {why}, and only {self.units} {basis.value} can be compared: at least {LEAST_SHIFTS} are needed"
         if min(self.positive, self.negative) >= LEAST_POSITIVE and self.units >= LEAST_PARTS:
             return None
         return (
@@ -274,14 +284,15 @@ def _rows_of(group: Sequence[_Trial]) -> Rows:
     if lead.basis is Basis.PARTS:
         return parts
     rows = lead.variable.rows
-    return between(parts, lead.strata.shift[rows], lead.strata.week[rows])
+    return between(parts, lead.block, lead.strata.week[rows])
 
 
 def _groups(trials: Sequence[_Trial]) -> list[list[_Trial]]:
     """Trials that can share their deals: the same rows, target and basis."""
-    groups: dict[tuple[str, str, str, Basis, bytes], list[_Trial]] = defaultdict(list)
+    groups: dict[tuple[str | bytes, ...], list[_Trial]] = defaultdict(list)
     for trial in trials:
-        key = (trial.population, trial.target, trial.table.station, trial.basis, trial.variable.rows.tobytes())
+        units = trial.block.tobytes() if trial.basis is Basis.STRETCHES else trial.basis.value
+        key = (trial.population, trial.target, trial.table.station, units, trial.variable.rows.tobytes())
         groups[key].append(trial)
     return [
         group[start : start + _VARIABLES_AT_ONCE]
@@ -315,9 +326,9 @@ def _told(trials: Sequence[_Trial], settings: Settings) -> list[Association]:
     told = []
     for place, i in enumerate(order.tolist()):
         trial = trials[i]
-        verdict = Verdict.FOUND if found[i] else Verdict.EXPLAINED if seen[i] else Verdict.NOTHING
-        # What place and time explain is described as it looks at first sight.
-        outcome = trial.first if verdict is Verdict.EXPLAINED else trial.tested
+        verdict = Verdict.FOUND if found[i] else Verdict.FIRST_SIGHT if seen[i] else Verdict.NOTHING
+        # What shows at first sight only is described as it looks then.
+        outcome = trial.first if verdict is Verdict.FIRST_SIGHT else trial.tested
         assert outcome is not None
         column = trial.variable.columns[outcome.column]
         rows = trial.variable.rows

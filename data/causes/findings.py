@@ -1,8 +1,9 @@
 """What an analysis says: each test, its p and q, the effects of those that stand out, and what was not tested.
 
 An association is *found* if it holds among parts of the same place and shift (or between shifts of the same week). One
-that shows at first sight and not so is *explained*: by place, engine or time, with which both the variable and the
-defect go. Neither is a cause: something else that varies within a shift may move both.
+that shows over all parts together and is not established so is *at first sight* only: place, engine or time may be what
+goes with both, or the parts are too few to tell. Neither is a cause: something else that varies within a shift may move
+both.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ class Verdict(str, Enum):
     """What may be said of a variable and a target."""
 
     FOUND = "found"  # goes with it, place and shift being equal
-    EXPLAINED = "explained"  # at first sight it does, place and shift being equal it does not
+    FIRST_SIGHT = "first_sight"  # over all parts together it does; place and shift being equal, that is not established
     NOTHING = "nothing"  # nothing to be seen at this n
 
 
@@ -29,6 +30,7 @@ class Basis(str, Enum):
     """What was compared with what."""
 
     PARTS = "parts"  # parts of the same place, engine and shift
+    STRETCHES = "stretches"  # stretches with one value, of the same place and week
     SHIFTS = "shifts"  # shifts of the same place and week
 
 
@@ -69,7 +71,7 @@ class Association:
         missing: Share of the parts, as weighted, that lack the variable.
         unjoined: Share of the population's parts of which this station recorded nothing that was captured.
         basis: What was compared.
-        units: How many units the test could compare: parts or shifts of strata in which the truth differs.
+        units: How many units the test could compare: parts, stretches or shifts, of strata in which the truth differs.
         strata: How many strata they are of.
         t: Standard errors between what was seen and no association.
         p: Of the test within strata.
@@ -139,7 +141,7 @@ class Speaks:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Causes:
-    """An analysis. Found associations come first, then those that place and time explain, each by p.
+    """An analysis. Found associations come first, then those at first sight, each by p.
 
     Attributes:
         tests: m, over which false discoveries are controlled.
@@ -164,9 +166,9 @@ class Causes:
         return tuple(item for item in self.associations if item.verdict is Verdict.FOUND)
 
     @property
-    def explained(self) -> tuple[Association, ...]:
-        """What place, engine or time explain."""
-        return tuple(item for item in self.associations if item.verdict is Verdict.EXPLAINED)
+    def first_sight(self) -> tuple[Association, ...]:
+        """What may be due to place, engine or time."""
+        return tuple(item for item in self.associations if item.verdict is Verdict.FIRST_SIGHT)
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values; nan becomes null."""

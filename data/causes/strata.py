@@ -3,9 +3,13 @@
 1. Devices, stations, engines and times of day differ in many ways at once, so anything that differs between them goes
    with the defects that do. A variable is therefore tested *within* shifts: parts are compared with parts of the same
    place (the station and device that saw it, the device that recorded the context), engine and shift.
-2. What hardly varies within a shift (a recipe, a lot) cannot be tested so. It is tested *between* shifts: each shift is
-   one unit, compared with other shifts of the same place and week. Forty shifts are then n = 40, however many parts.
-3. Which of the two is decided by the variable alone: within, if at least a tenth of its variance is within shifts.
+2. What is set and stays so for many parts (a recipe, a lot, a crew) is tested by *stretches*: parts of one place that
+   follow each other with one value are one unit, compared with other stretches of the place and week. A recipe that was
+   changed forty times has n = 40, however many parts. Shifts by the clock would cut across such stretches, and half a
+   shift of one crew and half of another would look like hundreds of parts.
+3. What drifts and hardly varies within a shift is tested *between* shifts: each is one unit.
+4. Which of the three is decided by the variable alone. Stretches: neighbours in time are equal far more often than
+   any two parts (four fifths of the way to always). Within shifts: at least a tenth of the variance is there.
 """
 
 from __future__ import annotations
@@ -18,6 +22,7 @@ from numpy.typing import NDArray
 from data.causes.join import Joined
 
 WITHIN_SHARE = 0.1
+STEADY = 0.8
 SHIFTS_IN_WEEK = 21  # three shifts a day
 
 
@@ -71,9 +76,30 @@ def share_within(scores: NDArray[np.float64], shift: NDArray[np.int64]) -> float
     return float(np.max(np.divide(inside, total, out=np.zeros_like(total), where=total > 0)))
 
 
-def between(rows: Rows, shift: NDArray[np.int64], week: NDArray[np.int64]) -> Rows:
-    """Shifts as units: their weighted means, and the sum of their weights."""
-    _, first, inverse = np.unique(shift, return_index=True, return_inverse=True)
+def stretches(
+    values: NDArray[np.int64], place: NDArray[np.int64], at: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], float]:
+    """Code of the stretch each row is in, and how steady the values are: 0 as if shuffled, 1 if they never change.
+
+    Args:
+        values: Codes of the variable's values, [n].
+        place: Codes, [n].
+        at: Seconds, [n].
+    """
+    order = np.lexsort((at, place))
+    same_place = place[order][1:] == place[order][:-1]
+    same_value = values[order][1:] == values[order][:-1]
+    codes = np.empty(len(values), dtype=np.int64)
+    codes[order] = np.concatenate([[0], np.cumsum(~(same_place & same_value))])
+    shares = np.bincount(values) / len(values)
+    by_chance = float((shares**2).sum())
+    seen = float(same_value[same_place].mean()) if same_place.any() else by_chance
+    return codes, (seen - by_chance) / (1 - by_chance) if by_chance < 1 else 1.0
+
+
+def between(rows: Rows, block: NDArray[np.int64], week: NDArray[np.int64]) -> Rows:
+    """Shifts or stretches as units: their weighted means, and the sum of their weights."""
+    _, first, inverse = np.unique(block, return_index=True, return_inverse=True)
     return Rows(
         scores=_means(rows.scores, rows.weight, inverse),
         truth=_means(rows.truth, rows.weight, inverse),

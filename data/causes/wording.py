@@ -24,6 +24,11 @@ _SHAPES = {
     "more": "goes with {variable} = {value}",
     "less": "is rarer with {variable} = {value}",
 }
+_COMPARED = {
+    Basis.PARTS: "parts of the same place, engine and shift",
+    Basis.STRETCHES: "stretches with one value, of the same place and week",
+    Basis.SHIFTS: "shifts of the same place and week",
+}
 _Z = 1.959964 + 0.841621  # two-sided 5 %, power 80 %
 
 
@@ -82,8 +87,8 @@ def method(causes: Causes) -> str:
     """How it was looked, and what the bound is."""
     rule = "Benjamini-Hochberg" if causes.dependence.value == "positive" else "Benjamini-Yekutieli"
     return (
-        f"{causes.tests} tests of parts with others of the same place, engine and {causes.shift_hours:g} hours (or of "
-        f"such shifts, for what hardly varies within one), weighted by inclusion probability; {rule} over all of them: "
+        f"{causes.tests} tests of parts with others of the same place, engine and {causes.shift_hours:g} hours (or, for what "
+        f"stays the same for long, of stretches or shifts with others of their week), weighted by inclusion probability; {rule} over all of them: "
         f"of what is called found, at most {causes.fdr:.0%} are expected to be chance."
     )
 
@@ -102,19 +107,19 @@ def in_time(seconds: float) -> str:
 
 
 def _standing(found: Association) -> str:
-    units = f"{found.units} {found.basis.value}"
-    if found.verdict is Verdict.EXPLAINED:
+    units = f"{found.units:,} {found.basis.value}"
+    within = found.effect.within if found.basis is Basis.PARTS and found.effect is not None else None
+    told = "" if within is None or math.isnan(within.value) else f", ratio {_ratio(within)}"
+    where = _COMPARED[found.basis]
+    if found.verdict is Verdict.FIRST_SIGHT:
         return (
-            f"This shows at first sight only (q = {found.q_first:.2g}); with parts of the same place and shift it does "
-            f"not ({units}, q = {found.q:.2g}): place, engine or time go with both."
+            f"This shows over all parts together (q = {found.q_first:.2g}). Among {where} ({units}) it is not "
+            f"established (q = {found.q:.2g}{told}): place, engine or time may be what goes with both."
         )
-    where = "parts of the same place, engine and shift" if found.basis is Basis.PARTS else "shifts of the same week"
-    text = f"Among {where} ({units}): q = {found.q:.2g}"
-    if found.basis is Basis.PARTS and found.effect is not None and not math.isnan(found.effect.within.value):
-        text += f", ratio {_ratio(found.effect.within)}"
-    elif found.effect is not None and not math.isnan(found.effect.ratio.value):
-        text += f"; over all parts the ratio is {_ratio(found.effect.ratio)}"
-    return f"{text}; {found.with_target} of {found.labelled} labelled parts have {found.target}."
+    if not told and found.effect is not None and not math.isnan(found.effect.ratio.value):
+        told = f"; over all parts the ratio is {_ratio(found.effect.ratio)}"
+    counted = f"{found.with_target:,} of {found.labelled:,} labelled parts have {found.target}"
+    return f"Among {where} ({units}): q = {found.q:.2g}{told}; {counted}."
 
 
 def _ratio(ratio: Estimate) -> str:

@@ -70,7 +70,7 @@ def lines_of(causes: Causes) -> list[str]:
     lines += [f"  {population(speaks)}" for speaks in causes.speaks]
     if not causes.speaks:
         lines.append("  no labelled sample and no outcome yet: label some with the console, or report outcomes")
-    for title, listed in (("found", causes.found), ("explained by place, engine or time", causes.explained)):
+    for title, listed in (("found", causes.found), ("at first sight only", causes.first_sight)):
         if listed:
             lines.append(f"{title}:")
         for association in listed[:_SHOWN]:
