@@ -1,8 +1,8 @@
 """A line of three stations on which one variable goes with one defect, and two hundred go with none.
 
 Two weeks, three shifts a day, one part after the other. Humidity at station 1 raises the risk of a crack, which is seen
-at station 3 some forty minutes later; the two are joined by part id. Cracks also go with the shift, with the device of
-station 3, and drift slowly. Every station keeps a share of its frames by
+at station 3 some forty minutes later; the two are joined by part id. Cracks also go with the shift, with the devices of
+stations 1 and 3, and drift slowly. Every station keeps a share of its frames by
 priority sampling, with weights that depend on what the picture is of *and* on what surrounds it (brightness, which is
 among the noise, and fog, which goes with humidity). People label some of what station 3 kept, drawn the same way; the
 engine there is blind to some cracks, and takes bright pictures for cracks. Or every part's outcome is told at the end
@@ -77,13 +77,14 @@ def draw(setting: Setting, seed: int) -> Planted:
     at = np.sort(random.uniform(0, _WEEKS_SECONDS, n))
     times = [at, at + random.normal(1_200, 240, n).clip(300), at + random.normal(LAG_SECONDS, 480, n).clip(900)]
     shift = (times[2] // _SHIFT_SECONDS).astype(int)
-    device = random.integers(0, 2, n)  # of station 3
+    device = random.integers(0, 2, (3, n))  # two at each station
     humidity = _drifting(random, at, 3_600) + 0.7 * random.normal(size=64)[shift] + 0.5 * random.normal(size=n)
     bright = random.normal(size=(3, n))
     risk = (
         np.log(setting.ratio) / _FIFTHS_APART * stats.norm.ppf(stats.rankdata(humidity) / (n + 1))
         + 0.5 * random.normal(size=64)[shift]
-        + 0.4 * device
+        + 0.4 * device[2]
+        + 0.3 * device[0]
         + 0.3 * _drifting(random, times[2], 3 * 3_600)
     )
     crack = random.random(n) < setting.crack_rate * np.exp(risk) / np.exp(risk).mean()
@@ -111,7 +112,7 @@ def draw(setting: Setting, seed: int) -> Planted:
             part=f"P-{part}",
             at=moments[2][part],
             station=STATIONS[2],
-            device=f"final-{device[part]}",
+            device=f"final-{device[2, part]}",
             engine="e1",
             weight=float(1 / chance[2][part]),
             known=float(known[i]),
@@ -133,7 +134,7 @@ def draw(setting: Setting, seed: int) -> Planted:
             part=f"P-{part}",
             at=moments[station][part],
             station=STATIONS[station],
-            device=STATIONS[station],
+            device=f"{STATIONS[station]}-{device[station, part]}",
             visit=part,
             weight=float(1 / chance[station][part]),
             context={
@@ -174,7 +175,7 @@ def _noise(
 ) -> list[dict[str, NDArray[np.float64] | NDArray[np.str_]]]:
     """The variables of ten kinds over the three stations, for every part; brightness is there already."""
     context: list[dict[str, NDArray[np.float64] | NDArray[np.str_]]] = [{}, {}, {}]
-    n = len(device)
+    n = device.shape[1]
     for number in range(NOISE - 3):
         station, kind = number % 3, number % 10
         at = times[station]
@@ -192,8 +193,8 @@ def _noise(
             values = random.normal(size=64)[shift] + 0.5 * random.normal(size=n)
         elif kind == 5:  # the same for a shift: a crew, a lot
             values = random.choice(np.array(["A", "B", "C", "D"]), size=64)[shift]
-        elif kind == 6:  # differs between the devices of station 3
-            values = device * random.normal() + random.normal(size=n)
+        elif kind == 6:  # differs between the devices of its station
+            values = device[station] * random.normal() + random.normal(size=n)
         elif kind == 7:  # a trend over the weeks
             values = at / _WEEKS_SECONDS * random.normal(0, 3) + random.normal(size=n)
         elif kind == 8:  # a text of few or many values

@@ -134,7 +134,7 @@ def test_what_only_differs_between_devices_shows_at_first_sight_and_is_not_found
     population, sightings = line(effect=0.0)
     random = np.random.default_rng(3)
     new = random.random(N) < 0.5
-    crack = random.random(N) < np.where(new, 0.2, 0.05)
+    crack = random.random(N) < np.where(new, 0.25, 0.05)
     truths = tuple(
         Truth(
             part=t.part, at=t.at, station=t.station, device=t.device, engine=t.engine, weight=1.0,
@@ -145,7 +145,7 @@ def test_what_only_differs_between_devices_shows_at_first_sight_and_is_not_found
     recorded = [
         Sighting(
             part=s.part, at=s.at, station=s.station, visit=s.visit, weight=1.0, device="new" if n else "old",
-            context={"humidity": float(n + random.normal())},
+            context={"humidity": float(2 * n + random.normal())},
         )
         for s, n in zip(sightings, new, strict=True)
     ]  # fmt: skip
