@@ -87,8 +87,8 @@ def method(causes: Causes) -> str:
     """How it was looked, and what the bound is."""
     rule = "Benjamini-Hochberg" if causes.dependence.value == "positive" else "Benjamini-Yekutieli"
     return (
-        f"{causes.tests} tests of parts with others of the same place, engine and {causes.shift_hours:g} hours (what stays "
-        "the same for long: of stretches or shifts with others of their week), weighted by inclusion probability; "
+        f"{causes.tests} tests of parts with others of the same place, engine and {causes.shift_hours:g} hours (what "
+        "stays the same for long: of stretches or shifts with others of the week), weighted by inclusion probability; "
         f"{rule} over all of them: of what is called found, at most {causes.fdr:.0%} are expected to be chance."
     )
 
