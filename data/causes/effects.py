@@ -33,7 +33,7 @@ class Effect:
     """Two groups of parts compared. An interval's end that is nan is unbounded.
 
     Attributes:
-        high_group: Which parts, in words, such as ``highest fifth (0.62 and more)``.
+        high_group: Which parts, in words, such as ``in the highest fifth (0.62 and more)``.
         low_group: The parts they are compared with.
         high: Rate of the target among the first.
         low: Among the second.
@@ -102,12 +102,12 @@ def groups_of(variable: Variable, column: str, weight: _Array) -> tuple[NDArray[
         outer = low | high
         inner = numbers[~outer] if not outer.all() else numbers
         span = f"{_short(inner.min())} to {_short(inner.max())}"
-        return outer, ~outer, "lowest and highest fifth", f"the three fifths between ({span})"
-    words = ("highest fifth", "lowest fifth")
+        return outer, ~outer, "in the lowest and highest fifth", f"in the three fifths between ({span})"
+    words = ("in the highest fifth", "in the lowest fifth")
     if not low.any() or not high.any():  # so many equal values that no fifth can be cut off
         high = ranks > 0.5
         low = ~high
-        words = ("upper values", "lower values")
+        words = ("with upper values", "with lower values")
         if not high.any() or not low.any():
             high = numbers > numbers.min()
             low = ~high

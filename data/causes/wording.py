@@ -29,6 +29,7 @@ _COMPARED = {
     Basis.STRETCHES: "stretches with one value, of the same place and week",
     Basis.SHIFTS: "shifts of the same place and week",
 }
+_FEWEST = 20  # parts a setting; fewer would leave no room for what is not foreseen
 _Z = 1.959964 + 0.841621  # two-sided 5 %, power 80 %
 
 
@@ -42,9 +43,9 @@ def sentence(found: Association) -> str:
     effect = found.effect
     if effect is not None:
         text += (
-            f": {_percent(effect.high.value)} of the parts in {effect.high_group} "
+            f": {_percent(effect.high.value)} of the parts {effect.high_group} "
             f"({_percent(effect.high.low)} to {_percent(effect.high.high)}, n = {effect.high.n}), "
-            f"{_percent(effect.low.value)} in {effect.low_group} "
+            f"{_percent(effect.low.value)} {effect.low_group} "
             f"({_percent(effect.low.low)} to {_percent(effect.low.high)}, n = {effect.low.n})"
         )
     text += ". " + _standing(found)
@@ -62,7 +63,7 @@ def experiment(found: Association) -> str | None:
     a, b = effect.high.value, effect.low.value
     if math.isnan(a) or math.isnan(b) or a == b:
         return None
-    n = math.ceil(_Z**2 * (a * (1 - a) + b * (1 - b)) / (a - b) ** 2)
+    n = max(_FEWEST, math.ceil(_Z**2 * (a * (1 - a) + b * (1 - b)) / (a - b) ** 2))
     return (
         f"What would tell: about {_rounded(n):,} parts at each of two settings of {found.variable}, in random order "
         "(80 % power, if the difference is as large as it looks; found ones tend to look too large)."
@@ -118,7 +119,7 @@ def _standing(found: Association) -> str:
         )
     if not told and found.effect is not None and not math.isnan(found.effect.ratio.value):
         told = f"; over all parts the ratio is {_ratio(found.effect.ratio)}"
-    counted = f"{found.with_target:,} of {found.labelled:,} labelled parts have {found.target}"
+    counted = f"{found.with_target:,} of {found.labelled:,} parts whose truth is known have {found.target}"
     return f"Among {where} ({units}): q = {found.q:.2g}{told}; {counted}."
 
 

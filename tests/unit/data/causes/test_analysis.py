@@ -108,7 +108,7 @@ def test_nothing_says_that_a_thing_causes_another(causes: Causes) -> None:
     said = sentence(causes.found[0])
     assert said.startswith("crack goes with high humidity at press, recorded 40 min before")
     assert "highest fifth" in said
-    assert "labelled parts have crack" in said
+    assert "parts whose truth is known have crack" in said
     assert "associations" in CAUTION
     assert "An experiment tells" in CAUTION
 

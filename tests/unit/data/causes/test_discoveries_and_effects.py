@@ -45,8 +45,8 @@ def test_groups_are_fifths_of_the_population_not_of_the_sample() -> None:
     high, low, high_words, low_words = groups_of(variable(numbers, weight), "rank", weight)
     assert weight[high].sum() == pytest.approx(50, abs=2)
     assert weight[low].sum() == pytest.approx(50, abs=4)
-    assert high_words == "highest fifth (50 and more)"
-    assert low_words == "lowest fifth (12 and less)"
+    assert high_words == "in the highest fifth (50 and more)"
+    assert low_words == "in the lowest fifth (12 and less)"
 
 
 def test_groups_where_no_fifth_can_be_cut_off() -> None:
