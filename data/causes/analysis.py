@@ -68,6 +68,7 @@ class _Trial:
     variable: Variable
     basis: Basis
     block: NDArray[np.int64]  # of the variable's rows: their stretch or shift
+    codes: NDArray[np.int64]  # and what these, or the parts, may be compared with
     unjoined: float
     units: int = 0
     groups: int = 0
@@ -78,12 +79,6 @@ class _Trial:
     def y(self) -> NDArray[np.float64]:
         truth: NDArray[np.float64] = self.table.truth[self.variable.rows, self.target_column]
         return truth
-
-    @property
-    def codes(self) -> NDArray[np.int64]:
-        """Strata of the variable's rows, of the test's basis."""
-        codes = self.strata.within if self.basis is Basis.PARTS else self.strata.week
-        return codes[self.variable.rows]
 
 
 @dataclass(slots=True)
@@ -174,7 +169,7 @@ def _collect(work: _Work, linked: Linked, settings: Settings) -> None:
             if isinstance(variable, str):
                 work.refused.append(_refusal(linked.name, None, table, name, variable))
                 continue
-            basis, block = _basis(variable, table, strata)
+            basis, block, codes = _basis(variable, table, strata)
             for column, target in enough:
                 trial = _Trial(
                     population=linked.name,
@@ -185,6 +180,7 @@ def _collect(work: _Work, linked: Linked, settings: Settings) -> None:
                     variable=variable,
                     basis=basis,
                     block=block,
+                    codes=codes,
                     unjoined=unjoined,
                 )
                 key = (variable.rows.tobytes(), column, basis, block.tobytes() if basis is Basis.STRETCHES else b"")
@@ -198,15 +194,18 @@ def _collect(work: _Work, linked: Linked, settings: Settings) -> None:
                     work.refused.append(_refusal(linked.name, target, table, name, reason))
 
 
-def _basis(variable: Variable, table: Joined, strata: Strata) -> tuple[Basis, NDArray[np.int64]]:
+def _basis(variable: Variable, table: Joined, strata: Strata) -> tuple[Basis, NDArray[np.int64], NDArray[np.int64]]:
+    """What a variable is tested by (rule 4 of :mod:`data.causes.strata`), its units, and their strata."""
     rows = variable.rows
     told = variable.numbers if variable.numbers is not None else np.array(variable.texts)
-    values = np.unique(told, return_inverse=True)[1]
-    block, steady = stretches(values, table.place[rows], table.at[rows] - table.lag[rows])
-    if steady >= STEADY:
-        return Basis.STRETCHES, block
-    shift = strata.shift[rows]
-    return (Basis.PARTS if share_within(variable.scores, shift) >= WITHIN_SHARE else Basis.SHIFTS), shift
+    values, recorded = np.unique(told, return_inverse=True)[1], table.at[rows] - table.lag[rows]
+    for place, week in ((np.zeros_like(rows), strata.common_week), (table.place[rows], strata.week)):
+        block, steady = stretches(values, place, recorded)
+        if steady >= STEADY:
+            return Basis.STRETCHES, block, week[rows]
+    if share_within(variable.scores, strata.shift[rows]) >= WITHIN_SHARE:
+        return Basis.PARTS, strata.shift[rows], strata.within[rows]
+    return Basis.SHIFTS, strata.common_shift[rows], strata.common_week[rows]
 
 
 def _speaks(linked: Linked) -> Speaks:
@@ -284,7 +283,7 @@ def _rows_of(group: Sequence[_Trial]) -> Rows:
     if lead.basis is Basis.PARTS:
         return parts
     rows = lead.variable.rows
-    return between(parts, lead.block, lead.strata.week[rows])
+    return between(parts, lead.block, lead.codes, np.unique(lead.strata.week[rows], return_inverse=True)[1])
 
 
 def _groups(trials: Sequence[_Trial]) -> list[list[_Trial]]:

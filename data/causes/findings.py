@@ -30,8 +30,8 @@ class Basis(str, Enum):
     """What was compared with what."""
 
     PARTS = "parts"  # parts of the same place, engine and shift
-    STRETCHES = "stretches"  # stretches with one value, of the same place and week
-    SHIFTS = "shifts"  # shifts of the same place and week
+    STRETCHES = "stretches"  # stretches with one value, of the same week
+    SHIFTS = "shifts"  # shifts of the same week
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,11 +3,13 @@
 1. Devices, stations, engines and times of day differ in many ways at once, so anything that differs between them goes
    with the defects that do. A variable is therefore tested *within* shifts: parts are compared with parts of the same
    place (the station and device that saw it, the device that recorded the context), engine and shift.
-2. What is set and stays so for many parts (a recipe, a lot, a crew) is tested by *stretches*: parts of one place that
-   follow each other with one value are one unit, compared with other stretches of the place and week. A recipe that was
-   changed forty times has n = 40, however many parts. Shifts by the clock would cut across such stretches, and half a
-   shift of one crew and half of another would look like hundreds of parts.
-3. What drifts and hardly varies within a shift is tested *between* shifts: each is one unit.
+2. What is set and stays so for many parts (a recipe, a lot, a crew) is tested by *stretches*: parts that follow each
+   other with one value are one unit, compared with other stretches of the week. A recipe that was changed forty times
+   has n = 40, however many parts. Shifts by the clock would cut across such stretches, and half a shift of one crew and
+   half of another would look like hundreds of parts. If all devices have the value at the same time, a stretch is of
+   all of them: what a bad night does to two devices is one thing, not two. If each has its own, it is of one place.
+3. What drifts and hardly varies within a shift is tested *between* shifts of all devices: each is one unit. In rules 2
+   and 3 the truths are first measured from the mean of their place and week, so that places stay out of it.
 4. Which of the three is decided by the variable alone. Stretches: neighbours in time are equal far more often than
    any two parts (four fifths of the way to always). Within shifts: at least a tenth of the variance is there.
 """
@@ -34,11 +36,15 @@ class Strata:
         within: int [n], place, engine and shift.
         shift: int [n], place and shift.
         week: int [n], place and week.
+        common_shift: int [n], shift.
+        common_week: int [n], week.
     """
 
     within: NDArray[np.int64]
     shift: NDArray[np.int64]
     week: NDArray[np.int64]
+    common_shift: NDArray[np.int64]
+    common_week: NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +72,8 @@ def strata_of(table: Joined, shift_seconds: float) -> Strata:
         within=_combined(table.place, table.engine, shift),
         shift=_combined(table.place, shift),
         week=_combined(table.place, week),
+        common_shift=_combined(shift),
+        common_week=_combined(week),
     )
 
 
@@ -97,14 +105,22 @@ def stretches(
     return codes, (seen - by_chance) / (1 - by_chance) if by_chance < 1 else 1.0
 
 
-def between(rows: Rows, block: NDArray[np.int64], week: NDArray[np.int64]) -> Rows:
-    """Shifts or stretches as units: their weighted means, and the sum of their weights."""
+def between(rows: Rows, block: NDArray[np.int64], strata: NDArray[np.int64], place: NDArray[np.int64]) -> Rows:
+    """Shifts or stretches as units: their weighted means, and the sum of their weights.
+
+    Args:
+        rows: Parts.
+        block: Code of the unit that each part is of.
+        strata: Code of what the unit may be compared with.
+        place: Code of place and week, from whose means the truths are measured.
+    """
+    truth = rows.truth - _means(rows.truth, rows.weight, place)[place]
     _, first, inverse = np.unique(block, return_index=True, return_inverse=True)
     return Rows(
         scores=_means(rows.scores, rows.weight, inverse),
-        truth=_means(rows.truth, rows.weight, inverse),
+        truth=_means(truth, rows.weight, inverse),
         weight=np.bincount(inverse, weights=rows.weight).astype(np.float64),
-        strata=week[first],
+        strata=strata[first],
     )
 
 

@@ -26,8 +26,8 @@ _SHAPES = {
 }
 _COMPARED = {
     Basis.PARTS: "parts of the same place, engine and shift",
-    Basis.STRETCHES: "stretches with one value, of the same place and week",
-    Basis.SHIFTS: "shifts of the same place and week",
+    Basis.STRETCHES: "stretches with one value, of the same week",
+    Basis.SHIFTS: "shifts of the same week",
 }
 _FEWEST = 20  # parts a setting; fewer would leave no room for what is not foreseen
 _Z = 1.959964 + 0.841621  # two-sided 5 %, power 80 %

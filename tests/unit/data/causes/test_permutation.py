@@ -152,13 +152,18 @@ def test_at_first_sight_is_the_same_statistic() -> None:
     assert max(abs(f.p - t.p) for f, t in zip(first, tests, strict=True)) < 0.15
 
 
-def test_between_shifts_a_shift_is_one_unit() -> None:
+def test_between_shifts_a_shift_is_one_unit_and_places_stay_out_of_it() -> None:
     parts = rows([1, 3, 5, 5], [1, 0, 0, 0], [1, 3, 2, 2], [0, 0, 1, 1])
-    shifts = between(parts, np.array([4, 4, 6, 6]), np.array([9, 9, 9, 9]))
+    shifts = between(parts, np.array([4, 4, 6, 6]), np.array([9, 9, 9, 9]), np.zeros(4, dtype=int))
     assert shifts.scores.tolist() == [[2.5], [5.0]]
-    assert shifts.truth.tolist() == [[0.25], [0.0]]
+    assert (shifts.truth - shifts.truth[1]).tolist() == [[0.25], [0.0]]
     assert shifts.weight.tolist() == [4.0, 4.0]
     assert shifts.strata.tolist() == [9, 9]
+    # A device that cracks everything, and is used in the first shift alone, says nothing of shifts.
+    devices = between(
+        rows([1, 2, 3], [1, 0, 0], [1, 1, 1], [0, 0, 0]), np.array([0, 0, 1]), np.zeros(3), np.array([1, 0, 0])
+    )
+    assert devices.truth.tolist() == [[0.0], [0.0]]
 
 
 def test_the_variance_within_shifts_tells_a_recipe_from_a_measurement() -> None:
