@@ -3,6 +3,7 @@
 /                      the inspections
 /label/<inspection>    labelling by keyboard
 /loop                  how the loop is doing, live
+/causes                what goes with which defects
 /healthz               for the supervisor
 /api/…                 what the pages call: console/api.py
 """
@@ -20,9 +21,11 @@ from fastapi.staticfiles import StaticFiles
 from fastapi.templating import Jinja2Templates
 
 from console.api import Clock, make_api
+from console.causes import CausesView, make_causes_api
 from console.errors import explain_errors
 from console.live import LiveStatus
 from console.security import LOOPBACK, Guard
+from data.causes.wording import CAUTION
 from data.inspections import get_inspection, list_inspections
 from data.workspace import Workspace
 
@@ -49,6 +52,7 @@ def create_app(
     live = LiveStatus(catalog)
     app.state.live = live
     app.include_router(make_api(workspace, live, random=random.SystemRandom(), clock=clock))
+    app.include_router(make_causes_api(CausesView(workspace, clock=clock)))
 
     def page(request: Request, name: str, **values: Any) -> HTMLResponse:
         shared = {
@@ -78,6 +82,10 @@ def create_app(
     @app.get("/loop", response_class=HTMLResponse)
     def loop(request: Request) -> HTMLResponse:
         return page(request, "loop.html", here="loop", statuses=live.now())
+
+    @app.get("/causes", response_class=HTMLResponse)
+    def causes(request: Request) -> HTMLResponse:
+        return page(request, "causes.html", here="causes", caution=CAUTION)
 
     @app.get("/healthz")
     def healthz() -> dict[str, Any]:

@@ -92,6 +92,14 @@ class DriftPolicy:
     retrain_after: int = _value(10, "new labels that start a retrain while an alarm with `retrain` is open", least=1)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CausesPolicy:
+    """How variables are looked for that go with defects."""
+
+    fdr: float = _value(0.1, "expected share of chance among what is called found, at most", least=0.001, most=0.5)
+    shift_hours: float = _value(8.0, "parts are compared with parts of the same so many hours", least=0.1, most=168.0)
+
+
 GatePolicyValues = Mapping[str, bool | int | float | str]
 LearningPolicyValues = Mapping[str, bool | int | float | str]
 
@@ -112,6 +120,7 @@ class Policy:
     release: ReleasePolicy = field(default_factory=ReleasePolicy)
     retention: RetentionPolicy = field(default_factory=RetentionPolicy)
     drift: DriftPolicy = field(default_factory=DriftPolicy)
+    causes: CausesPolicy = field(default_factory=CausesPolicy)
     gate: GatePolicyValues = field(default_factory=dict)
     learning: LearningPolicyValues = field(default_factory=dict)
 
@@ -171,6 +180,7 @@ _SECTIONS: dict[str, type[Any]] = {
     "snapshot": SnapshotPolicy,
     "release": ReleasePolicy,
     "retention": RetentionPolicy,
+    "causes": CausesPolicy,
     "drift": DriftPolicy,
 }
 

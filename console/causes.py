@@ -1,0 +1,104 @@
+"""The page of what goes with which defects: analyses computed once, however many pages are open.
+
+1. An analysis takes seconds: it is kept for a minute, and computed by one request while others wait for it.
+2. What comes from the line (keys, values, station names, part ids) goes out as JSON; the page puts it in as text.
+3. The answer is bounded: the associations with the smallest q, and how many there are.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from fastapi import APIRouter
+
+from data.causes import Causes, Settings, find_causes
+from data.causes.wording import experiment, method, population, sentence
+from data.inspections import get_inspection
+from data.workspace import Workspace
+
+FRESH_SECONDS = 60.0
+MOST_SHOWN = 300
+Days = Literal["0", "7", "30", "90"]  # so few that each answer can be remembered
+
+
+class CausesView:
+    """Analyses of inspections, at most `fresh` seconds old.
+
+    Args:
+        workspace: The installation.
+        clock: Aware time.
+        fresh: How long one is good enough.
+        monotonic: Seconds of a clock that never jumps.
+    """
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        *,
+        clock: Callable[[], datetime],
+        fresh: float = FRESH_SECONDS,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._workspace, self._clock, self._fresh, self._monotonic = workspace, clock, fresh, monotonic
+        self._locks: defaultdict[tuple[str, int], threading.Lock] = defaultdict(threading.Lock)
+        self._known: dict[tuple[str, int], tuple[float, dict[str, Any]]] = {}
+
+    def now(self, inspection: str, days: int) -> dict[str, Any]:
+        """Return the analysis of the last `days` (0: of all time) as JSON values.
+
+        Raises:
+            InspectionError: Unknown inspection.
+        """
+        get_inspection(self._workspace.catalog(), inspection)  # so that only those that exist are remembered
+        key = (inspection, days)
+        with self._locks[key]:
+            at, known = self._known.get(key, (-float("inf"), {}))
+            if self._monotonic() - at >= self._fresh:
+                known = told(self._analysis(inspection, days))
+                self._known[key] = (self._monotonic(), known)
+            return known
+
+    def _analysis(self, inspection: str, days: int) -> Causes:
+        policy = self._workspace.policy().causes
+        return find_causes(
+            self._workspace.catalog(),
+            inspection,
+            since=self._clock() - timedelta(days=days) if days else None,
+            settings=Settings(fdr=policy.fdr, shift_hours=policy.shift_hours),
+        )
+
+
+def make_causes_api(view: CausesView) -> APIRouter:
+    """Make the router."""
+    api = APIRouter(prefix="/api")
+
+    @api.get("/{inspection}/causes")
+    def causes(inspection: str, days: Days = "0") -> dict[str, Any]:
+        return view.now(inspection, int(days))
+
+    return api
+
+
+def told(causes: Causes) -> dict[str, Any]:
+    """An analysis with its sentences, bounded."""
+    value = causes.to_dict()
+    shown = causes.associations[:MOST_SHOWN]
+    value["associations"] = value["associations"][:MOST_SHOWN]
+    for entry, association in zip(value["associations"], shown, strict=True):
+        entry["sentence"] = sentence(association)
+        entry["experiment"] = experiment(association)
+    refused = value["not_testable"]
+    return {
+        **value,
+        "not_testable": refused[:MOST_SHOWN],
+        "refused": len(refused),
+        "found": len(causes.found),
+        "first_sight": len(causes.first_sight),
+        "method": method(causes),
+        "populations": [population(speaks) for speaks in causes.speaks],
+    }
