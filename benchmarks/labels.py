@@ -138,11 +138,11 @@ def label_saving(ours: Floats, curve: Floats, budgets: Sequence[float], budget: 
     return Measure(value=labels_needed(curve, budgets, float(ours.mean())) / budget, low=low, high=high, n=len(ours))
 
 
-def strategies(peers: ActiveLearning | None) -> dict[str, Strategy]:
-    """Every peer; with two classes entropy is margin."""
-    found: dict[str, Strategy] = {name: how for name, how in OWN.items() if name != "entropy"}
+def strategies(peers: ActiveLearning | None, wanted: Sequence[str]) -> dict[str, Strategy]:
+    """The peers that are wanted; scikit-activeml's own where it has one."""
+    found: dict[str, Strategy] = {name: how for name, how in OWN.items() if name in wanted}
     if peers is not None:
-        found |= {name: partial(peers.choose, name) for name in OF_ACTIVEML}
+        found |= {name: partial(peers.choose, name) for name in OF_ACTIVEML if name in wanted}
     return found
 
 
@@ -240,7 +240,7 @@ def noise(cells: Cells, splits: int, peers: ActiveLearning | None, mix: Mix, tol
             kept = np.concatenate([c.rows for c in story.captured])
             note("andon: AP with wrong labels", story.average_precision)
             note("random: AP with wrong labels", tell_random(learner, BUDGET, split, captured=kept).average_precision)
-            learnt, _ = learner.whole(story.labelled, story.p, kept)
+            learnt = learner.learn(story.labelled, story.p, kept)
             rows = np.concatenate([parts.factory, story.labelled])
             wrong = flipped[rows]
             named = {"andon": np.array([s.row for s in suspect_labels(said[rows], learnt.oof.astype(np.float64))])}
@@ -329,6 +329,13 @@ def main() -> int:
         "--parts", nargs="+", choices=["stream", "longtail", "noise", "fresh"], default=["stream", "longtail", "noise", "fresh"]
     )
     parser.add_argument("--tiles", type=Path, help="images with an index.csv, for `fresh`; without it that is left out")
+    parser.add_argument(
+        "--peers",
+        nargs="+",
+        choices=sorted({*OWN, *OF_ACTIVEML}),
+        default=["margin", "coreset", "badge", "typiclust", "probcover"],
+        help="which to compare with on the cells (falcun and clue take as long as badge)",
+    )
     parser.add_argument("--no-peers", action="store_true", help="leave scikit-activeml and cleanlab out")
     parser.add_argument("--json", action="store_true", help="print JSON")
     for name, weight in Mix().weights.items():
@@ -344,7 +351,7 @@ def main() -> int:
         peers = None if args.no_peers else stack.enter_context(ActiveLearning(cache.resolve()))
         stack.enter_context(threadpool_limits(1))
         cells = Cells(cache, "int8", [DEFAULT])
-        chosen = strategies(peers)
+        chosen = strategies(peers, args.peers)
         if "stream" in args.parts:
             stream(cells, args.splits, chosen, mix, told)
         if "longtail" in args.parts:

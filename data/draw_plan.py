@@ -45,6 +45,7 @@ from edge_client.contract.errors import AndonError
 _log = logging.getLogger("andon.draws")
 
 MOST_LABELLED = 2_000  # newest labelled samples that candidates are compared with
+_BATCH = 500  # SQLite's limit on parameters of one statement is 999 in old builds
 _REMEMBERED = 20_000  # embeddings kept in memory: 50 MB of half floats
 
 
@@ -180,11 +181,15 @@ class Planner:
         counts = np.bincount(
             [number[label.classes[0]] for label in known.values()], minlength=len(info.classes)
         ).astype(np.float64)
+        wanted = sorted(known, key=lambda sample_id: -known[sample_id].serial)
+        newest: list[SampleRow] = []
         with self._catalog.reading() as session:
-            query = select(SampleRow).where(SampleRow.inspection == info.name, SampleRow.origin == "field")
-            field = [row for row in session.scalars(query) if row.sample_id in known]
-        field.sort(key=lambda row: known[row.sample_id].serial)
-        newest = field[-MOST_LABELLED:]
+            for start in range(0, len(wanted), _BATCH):
+                ids = wanted[start : start + _BATCH]
+                query = select(SampleRow).where(SampleRow.sample_id.in_(ids), SampleRow.origin == "field")
+                newest += session.scalars(query)
+                if len(newest) >= MOST_LABELLED:
+                    break
         return newest, [number[known[row.sample_id].classes[0]] for row in newest], counts
 
     def _embeddings(self, rows: Sequence[SampleRow]) -> list[NDArray[np.float32] | None]:

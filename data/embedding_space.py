@@ -16,7 +16,7 @@ Floats = NDArray[np.float64]
 _FAR_QUANTILE = 0.95  # a distance as large as this one's is fully new
 _NEIGHBOURS = 8
 _LEAST_LABELLED = 20  # with fewer, neighbours are no opinion
-_FRAMES_PER_CLUSTER, _MOST_CLUSTERS = 20, 50
+_FRAMES_PER_CLUSTER, _MOST_CLUSTERS = 30, 10  # coarse: many small clusters follow the density, and say nothing
 _STEPS = 10
 _BLOCK = 2048  # rows of a distance matrix at a time
 

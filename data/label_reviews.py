@@ -99,11 +99,12 @@ def reviews_in(session: Session, inspection: str, *conditions: Any, limit: int) 
 
 def still_doubted() -> Any:
     """Nobody answered since, and the doubted label was not undone (rule 2)."""
-    later, undo = aliased(LabelEventRow), aliased(LabelEventRow)
+    later, undo, doubted, gone = (aliased(LabelEventRow) for _ in range(4))
     answered = exists().where(
         later.sample_id == LabelReviewRow.sample_id,
         later.serial > LabelReviewRow.label_serial,
-        later.kind != LabelKind.SKIP.value,
+        later.kind.in_((LabelKind.LABEL.value, LabelKind.CANNOT_TELL.value)),
         ~exists().where(undo.undoes == later.event_id),
     )
-    return ~answered
+    undone = exists().where(doubted.serial == LabelReviewRow.label_serial, gone.undoes == doubted.event_id)
+    return ~answered & ~undone

@@ -8,7 +8,7 @@
    `edge_client/weights.py`). Frames are not seen, only captured ones are: the mean weighs a sample by 1/p₁.
 3. What a sample is worth is v = Σ ω·part / Σ ω + a, with the mix's weights ω and the audit part a = φ/(1-φ) · mean of
    the sum over the frames seen. So v is never below φ times its mean: no sample's chance falls below φ times the chance
-   it had if all were drawn alike, and a total's variance stays below 1/φ times that of such a draw.
+   it had if all were drawn alike, and a total's variance stays below (1/φ - f)/(1 - f) times that of such a draw of a share f.
 4. The score is v/p₁. Both stages together then include a frame in proportion to v, whatever the device wanted.
 5. Everything that made the score is kept with it, for the page that says why a sample was drawn.
 """
