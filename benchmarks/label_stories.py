@@ -3,10 +3,10 @@
 1. In each round the device keeps three tenths of what streams, by its own weigher and the engine that the queue's own
    labels gave so far. That captured stream is recorded; every peer chooses from the same one, by the engine that *its*
    labels gave. Random labels are drawn from the whole stream: nobody has to capture for them.
-2. The queue is offered each round's captured frames once, as in the product, and logs p₂. Peers keep the rest of what was
-   captured as their pool, which can only help them.
-3. The learner is the everyday fit (`training.fit.learn`) for all, with anomaly scores from the factory's bank alone: a new
-   bank for each of a thousand fits would take two thirds of the time, and move all strategies alike.
+2. The queue is offered each round's captured frames once, as in the product, and logs p₂. Peers keep the rest of what
+   was captured as their pool, which can only help them.
+3. The learner is the everyday fit (`training.fit.learn`) for all, with anomaly scores from the factory's bank alone: a
+   new bank for each of a thousand fits would take two thirds of the time, and move all strategies alike.
 4. A story is told by (set, parts, strategy, budget, seed): the same every time.
 """
 

@@ -1,12 +1,12 @@
 """``python -m benchmarks.labels``: what choosing labels brings, beside random labels and other ways of choosing them.
 
-The factory set is three quarters of ELPV's monocrystalline cells. Two thirds of the polycrystalline cells stream past in
-five rounds, one third measures. `benchmarks.label_stories` says how frames are captured, who sees what, and how labels
-are chosen; every strategy has the same learner, features, split and captured stream, so that differences are paired.
+The factory set is three quarters of ELPV's monocrystalline cells. Two thirds of the polycrystalline cells stream past
+in five rounds, one third measures. `benchmarks.label_stories` says how frames are captured, who sees what, and how
+labels are chosen; every strategy has the same learner, features, split and captured stream, so that differences are paired.
 
     stream      average precision against the share labelled: 2, 5, 10, 20 %, all
     longtail    the same stream with 5 % and with 1 % defects, 10 % labelled
-    noise       5 and 20 % of all labels are wrong: what is suggested for review, beside cleanlab, and what looking brings
+    noise       5 and 20 % of all labels are wrong: what is suggested for review, beside cleanlab, and what that brings
     fresh       (--tiles) a class of defect that comes in the middle of the stream, each class in turn, 10 % labelled
 
 Peers: margin (with two classes entropy is the same), coreset, and BADGE, TypiClust, ProbCover, Falcun and CLUE of
@@ -22,7 +22,7 @@ import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -33,10 +33,9 @@ from scipy import stats
 from sklearn.isotonic import IsotonicRegression
 from threadpoolctl import threadpool_limits
 
-from benchmarks.embedded_set import EmbeddedSet, Floats, Rows
+from benchmarks.embedded_set import EmbeddedSet, Floats
 from benchmarks.frame_sets import labelled_images
 from benchmarks.label_stories import (
-    NONE,
     Learner,
     Parts,
     Story,
@@ -80,7 +79,11 @@ class Told:
         """Add a row, and show it at once."""
         self.rows.append(Row.of(case, unit, values))
         row = self.rows[-1]
-        print(f"  {case}: {np.mean(values):.4g} {unit} (median {row.median:.4g}), n = {row.n}", file=sys.stderr, flush=True)
+        print(
+            f"  {case}: {np.mean(values):.4g} {unit} (median {row.median:.4g}), n = {row.n}",
+            file=sys.stderr,
+            flush=True,
+        )
 
     def figure(self, name: str, measure: Measure) -> None:
         """Add a figure, and show it at once."""
@@ -104,7 +107,9 @@ def mean_of(values: Sequence[float]) -> Measure:
     """Mean with Student's 95 % interval."""
     found = np.asarray(values, dtype=float)
     half = float(stats.t.ppf(0.975, len(found) - 1) * found.std(ddof=1) / np.sqrt(len(found)))
-    return Measure(value=float(found.mean()), low=float(found.mean()) - half, high=float(found.mean()) + half, n=len(found))
+    return Measure(
+        value=float(found.mean()), low=float(found.mean()) - half, high=float(found.mean()) + half, n=len(found)
+    )
 
 
 def labels_needed(curve: Floats, budgets: Sequence[float], wanted: float) -> float:
@@ -149,7 +154,7 @@ def strategies(peers: ActiveLearning | None, wanted: Sequence[str]) -> dict[str,
 def compare(
     learner: Learner, budget: float, seed: int, chosen: Mapping[str, Strategy], mix: Mix, *, device: bool = True
 ) -> dict[str, Story]:
-    """One split at one budget: the queue, what it replaces, random labels, and the peers on the queue's captured stream."""
+    """One split at one budget: the queue, what it replaces, random labels, and peers on the queue's captured stream."""
     ours = tell_queue(learner, budget, queue_scores(mix), seed)
     told = {QUEUE: ours}
     if device:
@@ -224,7 +229,7 @@ def longtail(cells: Cells, splits: int, chosen: Mapping[str, Strategy], mix: Mix
 
 
 def noise(cells: Cells, splits: int, peers: ActiveLearning | None, mix: Mix, told: Told) -> None:
-    """Wrong labels: how many of those suggested are wrong, how many of the wrong are suggested, and what looking brings."""
+    """Wrong labels: precision and recall of what is suggested, and what looking at it brings."""
     for rate in NOISE:
         found: dict[str, list[float]] = {}
 
@@ -267,7 +272,7 @@ def noise(cells: Cells, splits: int, peers: ActiveLearning | None, mix: Mix, tol
 
 
 def fresh_parts(tiles: EmbeddedSet, new: int, split: int) -> Parts:
-    """A third measures, half of the rest is the factory's, without the new class; that comes from the third round on."""
+    """A third measures, half of the rest is the factory's but for the new class, which comes from the third round."""
     random = np.random.default_rng([split, new])
     order = random.permutation(len(tiles.labels))
     holdout, rest = order[: len(order) // 3], order[len(order) // 3 :]
@@ -275,11 +280,8 @@ def fresh_parts(tiles: EmbeddedSet, new: int, split: int) -> Parts:
     factory, stream_rows = old[: len(old) // 2], old[len(old) // 2 :]
     rounds = np.array_split(stream_rows, ROUNDS + 1)
     late = np.array_split(fresh, ROUNDS - 1)
-    return Parts(
-        factory,
-        tuple([*rounds[:2], *(random.permutation(np.concatenate(pair)) for pair in zip(rounds[2:], late, strict=True))]),
-        holdout,
-    )
+    mixed = [random.permutation(np.concatenate(pair)) for pair in zip(rounds[2:], late, strict=True)]
+    return Parts(factory, (*rounds[:2], *mixed), holdout)
 
 
 def fresh(place: Path, cache: Path, splits: int, peers: ActiveLearning | None, mix: Mix, told: Told) -> None:
@@ -307,7 +309,8 @@ def fresh(place: Path, cache: Path, splits: int, peers: ActiveLearning | None, m
             for name, story in stories.items():
                 mine = found.setdefault(name, {"AP": [], "old": [], "labels": []})
                 mine["AP"].append(float(story.by_class[new]))
-                mine["old"].append(float(np.mean([story.by_class[k] for k in range(1, len(tiles.classes)) if k != new])))
+                others = [k for k in range(1, len(tiles.classes)) if k != new]
+                mine["old"].append(float(np.mean(story.by_class[others])))
                 mine["labels"].append(float((tiles.labels[story.labelled] == new).sum()))
         print(f"fresh: split {split + 1} of {splits}", file=sys.stderr, flush=True)
     for name, mine in sorted(found.items()):
@@ -326,7 +329,10 @@ def main() -> int:
     parser.add_argument("--cache", type=Path, metavar="DIR", help="keeps embeddings and the peers' environment")
     parser.add_argument("--splits", type=int, default=5, help="independent splits, at least 5 for figures to be quoted")
     parser.add_argument(
-        "--parts", nargs="+", choices=["stream", "longtail", "noise", "fresh"], default=["stream", "longtail", "noise", "fresh"]
+        "--parts",
+        nargs="+",
+        choices=["stream", "longtail", "noise", "fresh"],
+        default=["stream", "longtail", "noise", "fresh"],
     )
     parser.add_argument("--tiles", type=Path, help="images with an index.csv, for `fresh`; without it that is left out")
     parser.add_argument(

@@ -96,9 +96,7 @@ def make_api(
         get_inspection(catalog, inspection)
         whole = workspace.policy()
         policy, drawing = whole.labelling, whole.draw
-        top_up(
-            catalog, inspection, policy, random=random, at=clock(), plan=lambda: planner.plan(inspection, drawing)
-        )
+        top_up(catalog, inspection, policy, random=random, at=clock(), plan=lambda: planner.plan(inspection, drawing))
         items = next_to_label(
             catalog,
             inspection,

@@ -2,8 +2,8 @@
 
 1. Cohen's kappa is agreement beyond chance: (observed - expected)/(1 - expected), expected from how often each of the
    two opinions says each class (Cohen 1960).
-2. Its interval takes the expected agreement as it is and Clopper–Pearson's of the observed one. The large-sample formula
-   (Fleiss, Cohen & Everitt 1969) has no width when all agree, which after ten pairs says far too much.
+2. Its interval takes the expected agreement as it is and Clopper–Pearson's of the observed one. The large-sample
+   formula (Fleiss, Cohen & Everitt 1969) has no width when all agree, which after ten pairs says far too much.
 3. The opinions of one sample are ordered by when they were given, newest of each person: the first, and the second.
 4. A labeller's accuracy counts golden items alone (:mod:`data.golden_items`), with Clopper–Pearson's interval.
 """

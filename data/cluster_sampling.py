@@ -57,8 +57,9 @@ def units_of(y: ArrayLike, p: ArrayLike, p2: ArrayLike, groups: Sequence[str]) -
     p2_of_group = second[first_row]
 
     def moments(x: Floats) -> tuple[Floats, Floats]:
-        total = np.bincount(group, weights=x / first)
-        return total, np.bincount(group, weights=np.square(x) * (1 - first) / np.square(first))
+        total = np.bincount(group, weights=x / first).astype(np.float64)
+        spread = np.bincount(group, weights=np.square(x) * (1 - first) / np.square(first)).astype(np.float64)
+        return total, spread
 
     total, spread = moments(values)
     everything, spread_of_all = moments(np.ones(len(values)))

@@ -113,9 +113,7 @@ def signals_of(candidates: Candidates, labelled: Labelled, info: Inspection, *, 
     return signals
 
 
-def _of_width(
-    embeddings: Sequence[NDArray[np.float32] | None], width: int
-) -> tuple[list[int], NDArray[np.float32]]:
+def _of_width(embeddings: Sequence[NDArray[np.float32] | None], width: int) -> tuple[list[int], NDArray[np.float32]]:
     """Positions of the embeddings of a width, and the embeddings."""
     found = [(i, v) for i, v in enumerate(embeddings) if v is not None and len(v) == width]
     vectors = np.stack([v for _, v in found]) if found else np.empty((0, width), dtype=np.float32)
@@ -201,7 +199,9 @@ class Planner:
         found = [self._memory[place] for place in places]
         while len(self._memory) > _REMEMBERED:
             self._memory.popitem(last=False)
-        return [None if v is None or not np.any(v) else embedding_space.unit(v[None].astype(np.float32))[0] for v in found]
+        return [
+            None if v is None or not np.any(v) else embedding_space.unit(v[None].astype(np.float32))[0] for v in found
+        ]
 
 
 def candidates_of(

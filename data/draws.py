@@ -7,9 +7,9 @@
    weight w, as one stage over everything would have.
 3. Offered and not drawn is for ever: such leftovers, and captured extras (flags, campaigns, spare), can be
    drawn later as ``extra``, with no probability: for training only.
-4. A :class:`Plan` replaces the default score, says why, and names near-duplicates (:mod:`data.draw_plan` makes it). A group
-   of near-duplicates is one unit: the highest score of its members, one u, one p₂ for all of them. n counts units: one
-   label is asked for and serves all. Estimates take such a group as the cluster that it is
+4. A :class:`Plan` replaces the default score, says why, and names near-duplicates (:mod:`data.draw_plan` makes it). A
+   group of near-duplicates is one unit: the highest score of its members, one u, one p₂ for all of them. n counts
+   units: one label is asked for and serves all. Estimates take such a group as the cluster that it is
    (:mod:`data.cluster_sampling`).
 """
 

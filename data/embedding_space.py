@@ -97,4 +97,4 @@ def cover_signal(candidates: Vectors, frames: Floats, *, seed: int) -> Floats | 
         return None
     _, cluster = kmeans2(candidates, count, iter=_STEPS, minit="++", missing="warn", rng=np.random.default_rng(seed))
     size = np.bincount(cluster, weights=frames, minlength=count)
-    return np.sqrt(size[size > 0].min() / size[cluster])
+    return np.asarray(np.sqrt(size[size > 0].min() / size[cluster]), dtype=np.float64)

@@ -1,7 +1,8 @@
 """Golden items: samples with a known answer, mixed in among the others, to know how sure people's labels are.
 
-1. The answer is known if an import brought it (factory samples), or if two people agree on it and nobody differs.
-2. A person is asked each at most once, and never one that is their own answer. It looks like any other sample.
+1. The answer is known if two people agree on a sample and nobody differs, or else if an import brought it.
+2. A person is asked each at most once, and never one that is their own answer. It looks like any other sample, but that
+   an imported one shows no opinion of the model; so captured ones are taken first.
 3. What is answered is no label event: it changes no label and no estimate. An undo takes it back and asks again.
 4. One is due for each 1/share answers that a person gave; the first comes after that many. So a person who labels a
    handful is never tested.
@@ -12,9 +13,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import exists, func, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from data.catalog import Catalog
 from data.catalog.models import GoldenAskRow, LabelEventRow, SampleRow
@@ -59,9 +61,7 @@ def golden_due(
         return None
     with catalog.session() as session:
         asked = list(
-            session.scalars(
-                select(GoldenAskRow).where(GoldenAskRow.inspection == inspection, GoldenAskRow.who == who)
-            )
+            session.scalars(select(GoldenAskRow).where(GoldenAskRow.inspection == inspection, GoldenAskRow.who == who))
         )
         for ask in asked:
             if ask.event_id is None:
@@ -92,7 +92,7 @@ def answer_golden(
 ) -> bool:
     """Take an answer, if the sample is a golden item that waits for one of this person; else False.
 
-    ``classes`` is empty for a skip and for a cannot-tell. The same event id again changes nothing (a page that retries).
+    ``classes`` is empty for a skip and for a cannot-tell. The same event id again changes nothing.
 
     Raises:
         LabelError: That event id said something else before.
@@ -105,9 +105,7 @@ def answer_golden(
             return False
         wanted = sorted(set(classes))
         if ask.event_id == event_id and ask.classes != wanted:
-            raise LabelError(
-                f"label event {event_id!r} was recorded before with other content; use a new event id"
-            )
+            raise LabelError(f"label event {event_id!r} was recorded before with other content; use a new event id")
         ask.event_id, ask.classes, ask.answered_at = event_id, wanted, at
         return True
 
@@ -145,23 +143,32 @@ def golden_answers(catalog: Catalog, inspection: str) -> list[GoldenAnswer]:
         ]
 
 
-def _known(
-    session: Session, inspection: str, who: str, random: Uniform
-) -> tuple[SampleRow, tuple[str, ...]] | None:
+def _known(session: Session, inspection: str, who: str, random: Uniform) -> tuple[SampleRow, tuple[str, ...]] | None:
     asked = exists().where(GoldenAskRow.sample_id == SampleRow.sample_id, GoldenAskRow.who == who)
-    may = (
-        select(SampleRow)
-        .where(SampleRow.inspection == inspection, said(None, *SETTLED), ~said(who, *SETTLED), ~asked)
-        .order_by(SampleRow.sample_id)
+    answered = select(SampleRow).where(
+        SampleRow.inspection == inspection, said(None, *SETTLED), ~said(who, *SETTLED), ~asked
     )
-    count = session.scalar(select(func.count()).select_from(may.subquery())) or 0
-    start = min(int(random.random() * count), max(0, count - 1))
-    rows = list(session.scalars(may.offset(start).limit(_LOOKED_AT)))
-    labels = derive(standing_events(session, [row.sample_id for row in rows]))
-    for row in rows:
-        label = labels.get(row.sample_id)
-        if label is None or label.disagreement:
-            continue
-        if row.origin == "factory" or len(label.opinions) > 1:
-            return row, label.classes
+    for origin in ("field", "factory"):
+        may = answered.where(SampleRow.origin == origin).order_by(SampleRow.sample_id)
+        if origin == "field":
+            may = may.where(_two_people())
+        count = session.scalar(select(func.count()).select_from(may.subquery())) or 0
+        start = min(int(random.random() * count), max(0, count - 1))
+        rows = list(session.scalars(may.offset(start).limit(_LOOKED_AT)))
+        labels = derive(standing_events(session, [row.sample_id for row in rows]))
+        for row in rows:
+            label = labels.get(row.sample_id)
+            if label is not None and not label.disagreement and (origin == "factory" or len(label.opinions) > 1):
+                return row, label.classes
     return None
+
+
+def _two_people() -> Any:
+    event = aliased(LabelEventRow)
+    people = (
+        select(func.count(func.distinct(event.who)))
+        .where(event.sample_id == SampleRow.sample_id, event.kind.in_(SETTLED))
+        .correlate(SampleRow)
+        .scalar_subquery()
+    )
+    return people > 1

@@ -1,7 +1,7 @@
 """Labels that should be looked at again: what training doubts, kept for the labelling page.
 
 1. A suggestion says nothing by itself: it changes no label, enters no estimate and no training set.
-2. It doubts one label event. Any later answer on the sample (the same one again, another, cannot-tell, an undo) ends it.
+2. It doubts one label event. Any later answer on the sample ends it: the same again, another, cannot-tell, an undo.
 3. A label that was given twice is not doubted again: two looks outweigh a model.
 4. The newest retrain's suggestions replace those of the retrain before.
 """

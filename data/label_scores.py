@@ -1,14 +1,16 @@
 """What a label is worth: named signals → the score with which a captured sample is offered to people.
 
-1. A signal is in [0, 1] for each offered sample. Signals: *captured* (how much the device wanted the frame), *uncertain*
-   (1 - calibrated margin), *novel* (distance to what is labelled), *rare* (probability of classes with few labels),
-   *disagree* (two opinions differ), *cover* (few frames look like it). One that nobody can compute is missing, not zero.
+1. A signal is in [0, 1] for each offered sample. Signals: *captured* (how much the device wanted the frame),
+   *uncertain* (1 - calibrated margin), *novel* (distance to what is labelled), *rare* (probability of classes with few
+   labels), *disagree* (two opinions differ), *cover* (few frames look like it). One that nobody can compute is missing,
+   not zero.
 2. Each is squared and divided by its mean square over the frames seen, which counts as at least a twentieth: a clear
    case counts more than many faint ones, and a signal that all share drowns no other (as on the device,
    `edge_client/weights.py`). Frames are not seen, only captured ones are: the mean weighs a sample by 1/p₁.
 3. What a sample is worth is v = Σ ω·part / Σ ω + a, with the mix's weights ω and the audit part a = φ/(1-φ) · mean of
    the sum over the frames seen. So v is never below φ times its mean: no sample's chance falls below φ times the chance
-   it had if all were drawn alike, and a total's variance stays below (1/φ - f)/(1 - f) times that of such a draw of a share f.
+   it had if all were drawn alike, and a total's variance stays below (1/φ - f)/(1 - f) times that of such a draw of a
+   share f.
 4. The score is v/p₁. Both stages together then include a frame in proportion to v, whatever the device wanted.
 5. Everything that made the score is kept with it, for the page that says why a sample was drawn.
 """
@@ -163,12 +165,13 @@ def rare_signal(probabilities: Floats, labelled: Floats, classes: Sequence[Class
         return np.zeros(len(probabilities))
     rarity = 1.0 - labelled / max(float(labelled.max()), 1.0)
     rarity = np.maximum(rarity, np.where(_defects(classes), _DEFECT_LEAST, 0.0))
-    return np.clip(probabilities @ rarity, 0.0, 1.0)
+    return np.asarray(np.clip(probabilities @ rarity, 0.0, 1.0), dtype=np.float64)
 
 
 def disagree_signal(one: Floats, other: Floats) -> Floats:
     """Total variation between two opinions, float64 [n, K] each; a row of nan is no opinion and disagrees with none."""
-    return np.clip(np.nan_to_num(0.5 * np.abs(one - other).sum(axis=1), nan=0.0), 0.0, 1.0)
+    apart = 0.5 * np.abs(one - other).sum(axis=1)
+    return np.asarray(np.clip(np.nan_to_num(apart, nan=0.0), 0.0, 1.0), dtype=np.float64)
 
 
 def _mean(values: Floats, frames: Floats) -> float:

@@ -6,9 +6,9 @@
 3. A label is a set of class names of the inspection. An unknown class or sample is an error.
 4. An undo undoes one event: the one named, or the newest of a person, or all of a person in an interval.
    An undone event cannot be undone twice; to restore it, label again.
-5. A label may be given for near-duplicates too (``also``): each gets an event of its own, by the same person, that names
-   the event it repeats (``because``). Only samples that one draw took together can share a label so, and nobody's answer
-   is overruled: those that were settled meanwhile are left as they are. To undo the one undoes them all.
+5. A label may be given for near-duplicates too (``also``): each gets an event of its own, by the same person, that
+   names the event it repeats (``because``). Only samples that one draw took together can share a label so, and nobody's
+   answer is overruled: those that were settled meanwhile are left as they are. To undo the one undoes them all.
 
 What follows from the events is in :mod:`data.current_labels`.
 """

@@ -208,17 +208,13 @@ def _pick(session: Session, inspection: str, who: str, limit: int, at: datetime)
     return picked + [(row, "extra" if extra else "drawn") for row, extra in rest]
 
 
-def _reviews(
-    session: Session, inspection: str, who: str, limit: int, at: datetime
-) -> list[tuple[SampleRow, str]]:
+def _reviews(session: Session, inspection: str, who: str, limit: int, at: datetime) -> list[tuple[SampleRow, str]]:
     if limit < 1:
         return []
     return reviews_in(session, inspection, ~_skipped_by(who), ~_leased_to_others(who, at), limit=limit)
 
 
-def _drawn_as(
-    session: Session, sample_ids: Sequence[str]
-) -> dict[str, tuple[Mapping[str, Any], tuple[str, ...]]]:
+def _drawn_as(session: Session, sample_ids: Sequence[str]) -> dict[str, tuple[Mapping[str, Any], tuple[str, ...]]]:
     """Sample → what made its score, and the unsettled near-duplicates that it speaks for."""
     query = select(DrawItemRow).where(DrawItemRow.sample_id.in_(sample_ids), DrawItemRow.drawn)
     found: dict[str, tuple[Mapping[str, Any], tuple[str, ...]]] = {}

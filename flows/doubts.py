@@ -3,6 +3,8 @@
 import logging
 from datetime import datetime
 
+import numpy as np
+
 from data.label_reviews import Doubt, record_doubts
 from data.workspace import Workspace
 from flows.training_set import TrainingSet
@@ -22,7 +24,7 @@ def doubts_of(ready: TrainingSet, challenger: Challenger) -> list[Doubt]:
             suggested=names[suspect.suggested],
             confidence=suspect.confidence,
         )
-        for suspect in suspect_labels(labels, challenger.oof)
+        for suspect in suspect_labels(labels, challenger.oof.astype(np.float64))
     ]
 
 

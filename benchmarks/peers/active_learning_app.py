@@ -20,8 +20,9 @@ STEP = 1e-9
 
 
 class Told(SkactivemlClassifier):
-    """Answers with the probabilities of the engine that is compared. The last column of X is a row's number, so small that no
-    distance sees it.
+    """Answers with the probabilities of the engine that is compared.
+
+    The last column of X is a row's number, so small that no distance sees it.
     """
 
     def __init__(self, table=None, classes=None, missing_label=np.nan, cost_matrix=None, random_state=None):
@@ -30,15 +31,15 @@ class Told(SkactivemlClassifier):
         )
         self.table = table
 
-    def fit(self, X, y, sample_weight=None):
+    def fit(self, X, y, sample_weight=None):  # noqa: N803  # scikit-learn's names
         self.classes_ = np.asarray(self.classes)
         return self
 
-    def predict_proba(self, X):
+    def predict_proba(self, X):  # noqa: N803
         return self.table[self._rows(X)]
 
-    def _rows(self, X):
-        return np.rint(np.asarray(X)[:, -1] / STEP).astype(int)
+    def _rows(self, x):
+        return np.rint(np.asarray(x)[:, -1] / STEP).astype(int)
 
 
 def query(strategy, x, y, p, n, seed):
@@ -66,9 +67,7 @@ def main():
         wanted = json.loads(line)
         with np.load(wanted["file"]) as arrays:
             if wanted["do"] == "query":
-                found = query(
-                    wanted["strategy"], arrays["x"], arrays["y"], arrays["p"], wanted["n"], wanted["seed"]
-                )
+                found = query(wanted["strategy"], arrays["x"], arrays["y"], arrays["p"], wanted["n"], wanted["seed"])
             else:
                 found = label_errors(arrays["labels"], arrays["p"])
         print(json.dumps(np.asarray(found).tolist()), flush=True)

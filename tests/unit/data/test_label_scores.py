@@ -40,7 +40,7 @@ def test_nothing_is_worth_less_than_the_audit_share_of_the_mean_and_the_parts_ad
 
 
 def test_the_audit_share_bounds_the_variance_of_a_total() -> None:
-    """Rule 3: at most (1/φ - f)/(1 - f) times the variance of a draw in which all are alike, for the worst of frames."""
+    """Rule 3: at most (1/φ - f)/(1 - f) times the variance of a draw with all alike, for the worst of frames."""
     rng = np.random.default_rng(5)
     n, drawn, phi = 400, 60, 0.3
     hidden = np.zeros(n)
@@ -57,7 +57,7 @@ def test_the_audit_share_bounds_the_variance_of_a_total() -> None:
 
     ours, alike = totals(scores), totals(np.ones(n))
     assert abs(ours.mean() - 40) < 4 * ours.std() / len(ours) ** 0.5
-    # Relative standard error of the ratio: 0.04. The threshold varies from draw to draw, which adds some hundredths more.
+    # Relative standard error of the ratio: 0.04; the threshold varies from draw to draw, which adds some hundredths.
     share = drawn / n
     assert 1.0 < ours.var() / alike.var() < (1 / phi - share) / (1 - share) * 1.15
 

@@ -37,9 +37,7 @@ def labelled(catalog: Catalog, line: Line) -> list[str]:
     return ids
 
 
-def test_doubted_labels_are_shown_the_weakest_first_and_no_label_changes(
-    catalog: Catalog, labelled: list[str]
-) -> None:
+def test_doubted_labels_are_shown_the_weakest_first_and_no_label_changes(catalog: Catalog, labelled: list[str]) -> None:
     doubts = [doubt(labelled[0], confidence=0.3), doubt(labelled[1], confidence=0.05)]
     assert record_doubts(catalog, INSPECTION, doubts, snapshot_id="s1", at=T0) == doubts
     assert reviews(catalog) == [labelled[1], labelled[0]]
@@ -137,9 +135,7 @@ def test_a_labellers_accuracy_has_its_interval_and_n(catalog: Catalog, line: Lin
         record_label(catalog, sample_id=known, classes=["ok"], who="archive", event_id=f"f{i}", at=T0, source="import")
         asked = golden(catalog, share=0.9)
         assert asked == known
-        answer_golden(
-            catalog, sample_id=known, who="ann", event_id=f"g{i}", classes=["ok"] if i else [], at=T0
-        )
+        answer_golden(catalog, sample_id=known, who="ann", event_id=f"g{i}", classes=["ok"] if i else [], at=T0)
     (ann,) = labellers(catalog, INSPECTION)
     assert (ann.who, ann.accuracy.value, ann.accuracy.n) == ("ann", 1.0, 7)  # the first was passed on
     assert ann.accuracy.low == pytest.approx(0.59, abs=0.005)
