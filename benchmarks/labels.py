@@ -2,7 +2,7 @@
 
 The factory set is three quarters of ELPV's monocrystalline cells. Two thirds of the polycrystalline cells stream past
 in five rounds, one third measures. `benchmarks.label_stories` says how frames are captured, who sees what, and how
-labels are chosen; every strategy has the same learner, features, split and captured stream, so that differences are paired.
+labels are chosen; every strategy has the same learner, features, split and captured stream: differences are paired.
 
     stream      average precision against the share labelled: 2, 5, 10, 20 %, all
     longtail    the same stream with 5 % and with 1 % defects, 10 % labelled

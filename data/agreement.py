@@ -11,14 +11,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from data.catalog import Catalog
 from data.golden_items import golden_answers
 from data.intervals import Estimate, clopper_pearson
-from data.labels import current_labels
+from data.labels import CurrentLabel
 
 Label = tuple[str, ...]
 
@@ -77,16 +77,10 @@ def cohen_kappa(pairs: Sequence[tuple[Label, Label]], level: float = 0.95) -> Ag
     return Agreement(kappa=kappa, observed=observed)
 
 
-def second_opinions(catalog: Catalog, inspection: str) -> list[tuple[Label, Label]]:
-    """The first two opinions of each sample that two people labelled (rule 3)."""
-    labels = current_labels(catalog, inspection=inspection)
+def agreement_of(labels: Mapping[str, CurrentLabel]) -> Agreement:
+    """How far people agree on the samples that two of them labelled (rule 3)."""
     found = [list(label.opinions.values())[:2] for _, label in sorted(labels.items()) if len(label.opinions) > 1]
-    return [(one, other) for one, other in found]
-
-
-def agreement_of(catalog: Catalog, inspection: str) -> Agreement:
-    """How far people agree on an inspection."""
-    return cohen_kappa(second_opinions(catalog, inspection))
+    return cohen_kappa([(one, other) for one, other in found])
 
 
 def labellers(catalog: Catalog, inspection: str) -> list[Labeller]:

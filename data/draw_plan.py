@@ -14,6 +14,7 @@ The rules are in :mod:`data.label_scores`, :mod:`data.embedding_space` and :mod:
 from __future__ import annotations
 
 import logging
+import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -130,6 +131,7 @@ class Planner:
 
     def __init__(self, catalog: Catalog, lake: EmbeddingStore) -> None:
         self._catalog, self._lake = catalog, lake
+        self._lock = threading.Lock()
         self._memory: OrderedDict[tuple[str, int], NDArray[np.float16] | None] = OrderedDict()
 
     def plan(self, inspection: str, policy: DrawPolicy) -> Plan:
@@ -193,12 +195,13 @@ class Planner:
     def _embeddings(self, rows: Sequence[SampleRow]) -> list[NDArray[np.float32] | None]:
         """Vectors of length 1, in the rows' order; read in the order in which they are stored."""
         places = [(row.lake_path, row.lake_row) for row in rows]
-        for place in sorted(set(places)):
-            if place not in self._memory:
-                self._memory[place] = self._lake.embedding(*place)
-        found = [self._memory[place] for place in places]
-        while len(self._memory) > _REMEMBERED:
-            self._memory.popitem(last=False)
+        with self._lock:
+            for place in sorted(set(places)):
+                if place not in self._memory:
+                    self._memory[place] = self._lake.embedding(*place)
+            found = [self._memory[place] for place in places]
+            while len(self._memory) > _REMEMBERED:
+                self._memory.popitem(last=False)
         return [
             None if v is None or not np.any(v) else embedding_space.unit(v[None].astype(np.float32))[0] for v in found
         ]

@@ -179,7 +179,7 @@ def loop_status(catalog: Catalog, inspection: str) -> LoopStatus:
         labelled={"field": len(field), "factory": len(labels) - len(field)},
         labels_by_class=_by_class(info.class_names, field),
         disagreements=sum(1 for label in labels.values() if label.disagreement),
-        agreement=agreement_of(catalog, inspection),
+        agreement=agreement_of(labels),
         labellers=tuple(labellers(catalog, inspection)),
         reviews=open_reviews(catalog, inspection),
         waiting=size.waiting,

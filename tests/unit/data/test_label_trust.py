@@ -13,7 +13,7 @@ from data.catalog.models import LabelReviewRow
 from data.draws import draw
 from data.golden_items import answer_golden, golden_answers, golden_due, undo_golden
 from data.label_reviews import Doubt, open_reviews, record_doubts
-from data.labels import LabelError, current_label, label_history, record_label, record_skip, undo_label
+from data.labels import LabelError, current_label, current_labels, label_history, record_label, record_skip, undo_label
 from data.queue import next_to_label
 from tests.unit.data.captured_line import INSPECTION, T0, Line, factory_sample
 
@@ -176,5 +176,5 @@ def test_kappas_interval_covers(rate: float, wrong: float, n: int) -> None:
 def test_the_second_opinion_is_compared_with_the_first(catalog: Catalog, labelled: list[str]) -> None:
     for i, said in enumerate(["ok", "ok", "crack"]):
         record_label(catalog, sample_id=labelled[i], classes=[said], who="bob", event_id=f"b{i}", at=T0)
-    found = agreement_of(catalog, INSPECTION)
+    found = agreement_of(current_labels(catalog, inspection=INSPECTION))
     assert (found.observed.value, found.observed.n) == (pytest.approx(2 / 3), 3)
