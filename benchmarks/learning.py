@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import functools
-import hashlib
 import json
 import os
 import time
@@ -28,21 +27,18 @@ from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, balanced_accuracy_score
 from threadpoolctl import threadpool_limits
 
+from benchmarks.embedded_set import EmbeddedSet, Floats, Rows
 from data.priority_sampling import priority_sample
 from edge_client.contract.engine_metadata import ClassInfo, EngineMetadata, Kind, Thresholds
 from edge_client.weights import Weigher
 from training.anomaly import Bank
-from training.examples import FACTORY, FIELD, Examples
-from training.fit import FitRequest, Learnt, learn, score_examples
+from training.fit import Learnt, learn, score_examples
 from training.plans import DEFAULT, Plan
-from training.quantize import CALIBRATION_FRAMES, int8_trunk
-from training.trunk import Trunk, float_trunk
+from training.quantize import CALIBRATION_FRAMES
 
 CLASSES = (ClassInfo(name="ok", kind=Kind.OK), ClassInfo(name="defect", kind=Kind.DEFECT))
 AUDIT = 0.3
 CAPTURED = 0.3  # share of the streamed frames that is kept; labels are drawn from these
-Floats = NDArray[np.float64]
-Rows = NDArray[np.int64]
 #: Weight of a frame from its defect probability, beside the device's own `Weigher` ("edge").
 RULES: dict[str, Callable[[Floats], Floats]] = {
     "random": np.ones_like,
@@ -54,54 +50,22 @@ RULES: dict[str, Callable[[Floats], Floats]] = {
 STRATEGIES = ("edge", "all", *RULES)
 
 
-class Cells:
-    """Images, truths and embeddings of the data set."""
+class Cells(EmbeddedSet):
+    """The solar cells, with what is mono- and what is polycrystalline."""
 
     def __init__(self, cache: Path, variant: str, plans: Sequence[Plan] | None) -> None:
         images, probability, kind = load_dataset()
-        self.frames = [np.ascontiguousarray(np.repeat(image[:, :, None], 3, axis=2)) for image in images]
         self.defect = (probability > 0.5).astype(np.int64)
         self.poly = kind == "poly"
-        self.plans = plans
-        cache.mkdir(parents=True, exist_ok=True)
-        self.trunk: Trunk = float_trunk(cache)
-        if variant == "int8":
-            self.trunk = int8_trunk(self.trunk, [self.frames[i] for i in self.calibration_rows()], cache)
-        stored = cache / f"elpv-{self.trunk.id[:16]}.npz"
-        if not stored.exists():
-            embedded = self.trunk.run(self.frames)
-            np.savez(stored, features=embedded.features, patches=embedded.patches)
-        with np.load(stored) as arrays:
-            self.features, self.patches = arrays["features"], arrays["patches"]
-
-    def calibration_rows(self) -> Rows:
-        """Return the cells that set the ranges of the int8 trunk."""
-        return np.random.default_rng(0).choice(np.flatnonzero(~self.poly), CALIBRATION_FRAMES, replace=False)
-
-    def request(self, factory: Rows, labelled: Rows, p: Floats, captured: Rows, seed: int) -> FitRequest:
-        """Ask for the everyday fit of factory rows and labelled rows with their inclusion probabilities."""
-        rows = np.concatenate([factory, labelled])
-        names = np.array([hashlib.sha256(str(i).encode()).hexdigest()[:16] for i in rows])
-        examples = Examples(
-            ids=names,
-            labels=self.defect[rows],
-            groups=names,
-            origin=np.array([FACTORY] * len(factory) + [FIELD] * len(labelled)),
-            probability=np.concatenate([np.full(len(factory), np.nan), p]),
-            device=names,
-            station=names,
-            features=self.features[rows],
-        )
-        return FitRequest(
-            inspection="cells",
-            classes=CLASSES,
-            trunk=self.trunk,
-            examples=examples,
-            patches=self.patches[rows],
-            selftest_images=[self.frames[0]],
-            unlabelled=self.features[np.setdiff1d(captured, labelled)],
-            seed=seed,
-            plans=self.plans,
+        super().__init__(
+            "elpv",
+            [np.ascontiguousarray(np.repeat(image[:, :, None], 3, axis=2)) for image in images],
+            self.defect,
+            CLASSES,
+            calibration=np.random.default_rng(0).choice(np.flatnonzero(~self.poly), CALIBRATION_FRAMES, replace=False),
+            cache=cache,
+            variant=variant,
+            plans=plans,
         )
 
 

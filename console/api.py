@@ -2,6 +2,7 @@
 
 1. An answer names the sample that was shown; the server never guesses which one was meant.
 2. An answer has a unique event id: sent again, it is recorded once (data.labels).
+3. The answer to a golden item is kept apart: it becomes no label (data.golden_items).
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ from pydantic import BaseModel, Field
 from console.live import LiveStatus
 from console.overlay import draw_overlay
 from console.samples import Pictures
+from data.draw_plan import Planner
+from data.golden_items import answer_golden, golden_due, undo_golden
 from data.inspections import get_inspection, list_inspections
 from data.labels import record_cannot_tell, record_label, record_skip, undo_label
-from data.queue import QueueItem, Uniform, next_to_label, queue_size, top_up
+from data.queue import QueueItem, Uniform, item_of, next_to_label, queue_size, top_up
 from data.workspace import Workspace
 
 PAGE_ITEMS = 12  # shown and preloaded ahead of the person
@@ -40,6 +43,7 @@ class Answer(BaseModel):
     who: Who
     kind: Literal["label", "skip", "cannot_tell"] = "label"
     classes: list[str] = Field(default_factory=list, max_length=64)
+    also: list[SampleId] = Field(default_factory=list, max_length=64)  # near-duplicates that were shown with it
 
 
 class Undo(BaseModel):
@@ -56,7 +60,9 @@ def make_api(
     """Make the router; `random` draws samples for labelling when the queue runs low."""
     api = APIRouter(prefix="/api")
     catalog = workspace.catalog()
-    pictures = Pictures(catalog, workspace.lake())
+    lake = workspace.lake()
+    pictures = Pictures(catalog, lake)
+    planner = Planner(catalog, lake)
 
     @api.get("/inspections")
     def inspections() -> list[dict[str, Any]]:
@@ -88,8 +94,9 @@ def make_api(
     @api.get("/{inspection}/next")
     def upcoming(inspection: str, who: Annotated[str, Query(min_length=1, max_length=64)]) -> dict[str, Any]:
         get_inspection(catalog, inspection)
-        policy = workspace.policy().labelling
-        top_up(catalog, inspection, policy, random=random, at=clock())
+        whole = workspace.policy()
+        policy, drawing = whole.labelling, whole.draw
+        top_up(catalog, inspection, policy, random=random, at=clock(), plan=lambda: planner.plan(inspection, drawing))
         items = next_to_label(
             catalog,
             inspection,
@@ -98,14 +105,24 @@ def make_api(
             at=clock(),
             lease_seconds=policy.lease_seconds,
             second_labeller=policy.second_labeller,
+            review_share=drawing.review_share,
         )
+        golden = golden_due(catalog, inspection, who, share=drawing.golden_share, random=random, at=clock())
+        if golden is not None and items:
+            place = int(random.random() * len(items))
+            items.insert(place, item_of(golden, "drawn", "", items[0].leased_until, {}, ()))
         return {"items": [_shown(item) for item in items], "waiting": queue_size(catalog, inspection).waiting}
 
     @api.post("/labels")
     def answer(said: Answer) -> dict[str, Any]:
         sample_id, who, event_id, at = said.sample_id, said.who, said.event_id, clock()
+        given = said.classes if said.kind == "label" else []
+        if answer_golden(catalog, sample_id=sample_id, who=who, event_id=event_id, classes=given, at=at):
+            return {"event_id": event_id, "sample_id": sample_id, "kind": said.kind}
         if said.kind == "label":
-            event = record_label(catalog, sample_id=sample_id, classes=said.classes, who=who, event_id=event_id, at=at)
+            event = record_label(
+                catalog, sample_id=sample_id, classes=given, who=who, event_id=event_id, at=at, also=said.also
+            )
         elif said.kind == "skip":
             event = record_skip(catalog, sample_id=sample_id, who=who, event_id=event_id, at=at)
         else:
@@ -114,6 +131,9 @@ def make_api(
 
     @api.post("/undo")
     def undo(said: Undo) -> dict[str, Any]:
+        golden = undo_golden(catalog, target=said.target, who=said.who) if said.target else None
+        if golden is not None:
+            return {"undone": said.target, "sample_id": golden}
         event = undo_label(catalog, event_id=said.event_id, who=said.who, at=clock(), target=said.target)
         return {"undone": event.undoes if event else None, "sample_id": event.sample_id if event else None}
 
@@ -134,5 +154,7 @@ def _shown(item: QueueItem) -> dict[str, Any]:
         "verdict": item.verdict,
         "reasons": dict(item.reasons),
         "context": dict(item.context),
+        "chosen": dict(item.chosen),
+        "like": list(item.like),
         "leased_until": item.leased_until.isoformat(),
     }

@@ -35,7 +35,10 @@ class LabelKind(str, Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelEvent:
-    """One event, as recorded. ``serial`` rises in the order in which events were recorded."""
+    """One event, as recorded. ``serial`` rises in the order in which events were recorded.
+
+    ``because`` names the event on a near-duplicate whose label this one repeats.
+    """
 
     serial: int
     event_id: str
@@ -47,6 +50,7 @@ class LabelEvent:
     at: datetime
     source: str
     undoes: str | None = None
+    because: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,4 +177,5 @@ def event_of(row: LabelEventRow) -> LabelEvent:
         at=row.at,
         source=row.source,
         undoes=row.undoes,
+        because=row.because,
     )

@@ -7,14 +7,19 @@
    weight w, as one stage over everything would have.
 3. Offered and not drawn is for ever: such leftovers, and captured extras (flags, campaigns, spare), can be
    drawn later as ``extra``, with no probability: for training only.
+4. A :class:`Plan` replaces the default score, says why, and names near-duplicates (:mod:`data.draw_plan` makes it). A
+   group of near-duplicates is one unit: the highest score of its members, one u, one p₂ for all of them. n counts
+   units: one label is asked for and serves all. Estimates take such a group as the cluster that it is
+   (:mod:`data.cluster_sampling`).
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from sqlalchemy import Select, exists, func, or_, select
 from sqlalchemy.orm import Session
@@ -42,18 +47,42 @@ class Uniform(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DrawItem:
-    """One offered sample. ``p2`` is None for extras."""
+    """One offered sample.
+
+    Attributes:
+        score: Of its group, if it has near-duplicates.
+        p2: None for extras.
+        cluster: The sample that speaks for its near-duplicates, perhaps itself; None: it has none.
+        why: What made the score; see `data.label_scores.Scored.why`.
+    """
 
     sample_id: str
     score: float
     u: float
     p2: float | None
     drawn: bool
+    cluster: str | None = None
+    why: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Scores of samples that were looked at before a draw. What it does not know waits for the next draw.
+
+    Attributes:
+        scores: Sample id → positive score.
+        why: Sample id → what made it.
+        groups: Sample id → the sample that leads its near-duplicates; those alone may be missing.
+    """
+
+    scores: Mapping[str, float]
+    why: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    groups: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draw:
-    """One draw; ``items`` are the drawn ones by falling priority.
+    """One draw; ``items`` are the drawn ones by falling priority, near-duplicates behind the one that speaks for them.
 
     Attributes:
         id: None if there was nothing to offer, and nothing was recorded.
@@ -74,6 +103,11 @@ class Draw:
         """The drawn samples, by falling priority."""
         return tuple(item.sample_id for item in self.items)
 
+    @property
+    def asked(self) -> int:
+        """How many labels it asks for: one for each group of near-duplicates."""
+        return sum(1 for item in self.items if item.cluster in (None, item.sample_id))
+
 
 def draw(
     catalog: Catalog,
@@ -83,6 +117,7 @@ def draw(
     random: Uniform,
     at: datetime,
     weights: Mapping[str, float] | None = None,
+    plan: Plan | None = None,
 ) -> Draw:
     """Draw up to ``n`` samples for labelling from all that were not offered before.
 
@@ -93,6 +128,7 @@ def draw(
         random: Source of u.
         at: When.
         weights: Sample id → score, in place of rule 2; samples not in it keep the default.
+        plan: Scores, reasons and near-duplicates, in place of both (rule 4).
 
     Raises:
         InspectionError: unknown inspection.
@@ -103,14 +139,18 @@ def draw(
         windows = _unoffered_windows(session, inspection)
         keys = {(row.device, row.epoch, row.window) for row in windows}
         # A window that another transaction commits between these two lines waits, whole, for the next draw.
-        found = session.scalars(not_offered(inspection).order_by(SampleRow.sample_id))
+        found = list(session.scalars(not_offered(inspection).order_by(SampleRow.sample_id)))
+        if plan is not None:  # so does one that came after the plan was made
+            keys -= {(row.device, row.epoch, row.window) for row in found if row.sample_id not in plan.scores}
+            windows = [row for row in windows if (row.device, row.epoch, row.window) in keys]
         offered = [row for row in found if (row.device, row.epoch, row.window) in keys]
-        scores = [_score(row, weights) for row in offered]
+        scores = [_score(row, weights if plan is None else plan.scores) for row in offered]
         result = _record_draw(
             session,
             inspection,
             offered=[row.sample_id for row in offered],
             scores=scores,
+            plan=plan or Plan(scores={}),
             n=n,
             random=random,
             at=at,
@@ -151,6 +191,7 @@ def draw_extra(
             inspection,
             offered=[row.sample_id for row in offered],
             scores=scores,
+            plan=Plan(scores={}),
             n=n,
             random=random,
             at=at,
@@ -191,6 +232,7 @@ def _record_draw(
     *,
     offered: Sequence[str],
     scores: Sequence[float],
+    plan: Plan,
     n: int,
     random: Uniform,
     at: datetime,
@@ -202,8 +244,10 @@ def _record_draw(
         raise ValueError(f"cannot draw {n} samples of {inspection!r}; expected at least 1")
     if not offered and not windows:
         return Draw(id=None, inspection=inspection, at=at, extra=extra, offered=0, threshold=0.0, items=())
-    u = [1.0 - float(random.random()) for _ in offered]  # (0, 1]
-    sample = priority_sample(scores, u, n)
+    units = _units(offered, scores, plan.groups)
+    u = [1.0 - float(random.random()) for _ in units]  # (0, 1]
+    best = [max(scores[i] for i in unit) for unit in units]
+    sample = priority_sample(best, u, n)
     number = session.scalar(select(func.count()).where(DrawRow.inspection == inspection)) or 0
     draw_id = f"{inspection}-{number + 1:06d}"
     session.add(
@@ -221,18 +265,21 @@ def _record_draw(
         )
     )
     session.flush()
+    in_order = [(k, i) for k in sample.order.tolist() for i in units[k]]
     rows = [
         DrawItemRow(
             draw_id=draw_id,
             sample_id=offered[i],
             extra=extra,
-            score=float(scores[i]),
-            u=u[i],
-            p2=None if extra else float(sample.p[i]),
-            drawn=bool(sample.drawn[i]),
+            score=float(best[k]),
+            u=u[k],
+            p2=None if extra else float(sample.p[k]),
+            drawn=bool(sample.drawn[k]),
             rank=rank,
+            cluster=offered[units[k][0]] if len(units[k]) > 1 else None,
+            why=dict(plan.why[offered[i]]) if offered[i] in plan.why else None,
         )
-        for rank, i in enumerate(sample.order.tolist())
+        for rank, (k, i) in enumerate(in_order)
     ]
     session.add_all(rows)
     session.flush()
@@ -245,6 +292,14 @@ def _record_draw(
         threshold=sample.threshold,
         items=tuple(_draw_item(row) for row in rows if row.drawn),
     )
+
+
+def _units(offered: Sequence[str], scores: Sequence[float], groups: Mapping[str, str]) -> list[list[int]]:
+    """Positions of each unit's members, the one of highest score first: it is shown, and speaks for the others."""
+    members: dict[str, list[int]] = defaultdict(list)
+    for i, sample_id in enumerate(offered):
+        members[groups.get(sample_id, sample_id)].append(i)
+    return [sorted(unit, key=lambda i: (-scores[i], offered[i])) for unit in members.values()]
 
 
 def _lock(session: Session, inspection: str) -> None:
@@ -273,4 +328,12 @@ def not_offered(inspection: str) -> Select[tuple[SampleRow]]:
 
 
 def _draw_item(row: DrawItemRow) -> DrawItem:
-    return DrawItem(sample_id=row.sample_id, score=row.score, u=row.u, p2=row.p2, drawn=row.drawn)
+    return DrawItem(
+        sample_id=row.sample_id,
+        score=row.score,
+        u=row.u,
+        p2=row.p2,
+        drawn=row.drawn,
+        cluster=row.cluster,
+        why=row.why,
+    )

@@ -10,6 +10,8 @@ could not be candidates are left out). A labelled sample has p = p₁·p₂. Wha
    or were quarantined are non-response: the rest speaks for them (p is scaled by the share that answered,
    as weighted by 1/p), and ``nonresponse`` shows how large that share is.
 4. Extras have no probability and never count.
+5. Near-duplicates that were drawn together are one unit, with the label that was given for all of them
+   (:mod:`data.cluster_sampling`); a group counts once every one of them is answered.
 
 The pure statistics are in :mod:`data.intervals`.
 """
@@ -22,12 +24,13 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from data.catalog import Catalog
 from data.catalog.models import DrawItemRow, DrawRow, SampleRow, WindowRow
+from data.cluster_sampling import units_of
 from data.inspections import Inspection, inspection_in
 from data.intervals import (
     Estimate,
@@ -53,6 +56,7 @@ __all__ = [
     "miss_rate",
     "miss_statement",
     "rate_interval",
+    "rate_of",
     "recall_interval",
 ]
 
@@ -65,6 +69,8 @@ class LabelledSample:
 
     Attributes:
         p: Inclusion probability over both stages, scaled for non-response.
+        p2: Of the second stage alone, the same for all that were drawn together.
+        group: Near-duplicates that were drawn together share one.
         run_length: m, frames of the part's run (1 if alone).
         verdict: What the engine said when it was captured.
     """
@@ -73,6 +79,8 @@ class LabelledSample:
     label: tuple[str, ...]
     defect: bool
     p: float
+    p2: float
+    group: str
     run_length: int
     verdict: str | None
     device: str
@@ -154,13 +162,25 @@ def defect_rate(
 ) -> Estimate:
     """Share of defective frames, with its interval; see :func:`field_sample` for the arguments."""
     sample = field_sample(catalog, inspection, windows=windows, since=since, until=until)
-    return rate_interval(sample.defects, sample.p, sample.population, level)
+    return rate_of(sample, sample.defects, level)
+
+
+def rate_of(sample: FieldSample, y: ArrayLike, level: float = 0.95) -> Estimate:
+    """Share of the frames for which y is 1, near-duplicates taken as the units that they were drawn as.
+
+    Args:
+        sample: The probability sample.
+        y: 0 or 1 for each of ``sample.samples``, [n].
+        level: Coverage.
+    """
+    units = units_of(y, sample.p, [item.p2 for item in sample.samples], [item.group for item in sample.samples])
+    return rate_interval(units.values, units.probabilities, sample.population, level, frames=units.frames)
 
 
 def miss_rate(sample: FieldSample, level: float = 0.95) -> Estimate:
     """Share of all frames that are defects which the engine passed as ``ok``."""
     missed = [float(item.defect and item.verdict == "ok") for item in sample.samples]
-    return rate_interval(missed, sample.p, sample.population, level)
+    return rate_of(sample, missed, level)
 
 
 def _field_sample(session: Session, info: Inspection, windows: list[WindowRow]) -> FieldSample:
@@ -213,7 +233,13 @@ def _answers(session: Session, info: Inspection, draw_id: str, windows: list[Win
     drawn = [(item, sample) for item, sample in pairs if item.drawn]
     events = standing_events(session, [sample.sample_id for _, sample in drawn])
     labels = derive(events)
-    answered = np.array([_answered(events, sample.sample_id) for _, sample in drawn], dtype=np.bool_)
+    answered = np.array(
+        [
+            _answered(events, sample.sample_id) or (item.cluster is not None and _passed_on(events, item.cluster))
+            for item, sample in drawn
+        ],
+        dtype=np.bool_,
+    )
     scores = np.array([item.score for item, _ in drawn], dtype=np.float64)
     u = np.array([item.u for item, _ in drawn], dtype=np.float64)
     used, p2 = rethreshold(scores, u, draw.threshold, answered)
@@ -221,15 +247,15 @@ def _answers(session: Session, info: Inspection, draw_id: str, windows: list[Win
     keys = {(row.device, row.epoch, row.window) for row in windows}
     inside = [(sample.device, sample.epoch, sample.window) in keys for _, sample in drawn]
     asked = labelled = 0.0
-    taken: list[tuple[SampleRow, float]] = []
-    for (_, sample), take, here, second in zip(drawn, used, inside, p2, strict=True):
+    taken: list[tuple[SampleRow, DrawItemRow, float, float]] = []
+    for (item, sample), take, here, second in zip(drawn, used, inside, p2, strict=True):
         if not (take and here):
             continue
         p = float((sample.p1 or 1.0) * second)
         asked += 1 / p
         if sample.sample_id in labels:
             labelled += 1 / p
-            taken.append((sample, p))
+            taken.append((sample, item, p, float(second)))
     promised = sum(row.manifest_inverse_p for row in windows)
     arrived = sum(1 / (sample.p1 or 1.0) for _, sample in pairs if (sample.device, sample.epoch, sample.window) in keys)
     first = min(1.0, arrived / promised) if promised > 0 else 1.0
@@ -242,18 +268,26 @@ def _answers(session: Session, info: Inspection, draw_id: str, windows: list[Win
                 label=labels[sample.sample_id].classes,
                 defect=info.is_defect(labels[sample.sample_id].classes),
                 p=min(1.0, p * response),
+                p2=second,
+                group=f"{draw_id}/{item.cluster or sample.sample_id}",
                 run_length=max(1, sample.run_length or 1),
                 verdict=sample.verdict,
                 device=sample.device or "",
                 captured_at=sample.captured_at,
             )
-            for sample, p in taken
+            for sample, item, p, second in taken
         ],
         response=response,
         waiting=int(np.count_nonzero(~answered & np.array(inside, dtype=np.bool_))),
         # Rule 2. A draw that had nothing to offer is an answer: none of its frames was kept.
         informative=response > 0 and (not pairs or bool(used.any())),
     )
+
+
+def _passed_on(events: Iterable[LabelEvent], sample_id: str) -> bool:
+    """Whether people only skipped the one that speaks for its near-duplicates: then nobody is shown these."""
+    kinds = {event.kind for event in events if event.sample_id == sample_id}
+    return kinds == {LabelKind.SKIP}
 
 
 def _answered(events: Iterable[LabelEvent], sample_id: str) -> bool:

@@ -80,7 +80,9 @@ def clopper_pearson(successes: float, n: float, level: float = 0.95) -> tuple[fl
     return low, high
 
 
-def rate_interval(y: ArrayLike, p: ArrayLike, population: int, level: float = 0.95) -> Estimate:
+def rate_interval(
+    y: ArrayLike, p: ArrayLike, population: int, level: float = 0.95, *, frames: ArrayLike | None = None
+) -> Estimate:
     """The share of a finite population, from a sample of it drawn with probabilities ``p``.
 
     1. Items with p = 1 are known, not estimated: their share enters as it is.
@@ -98,22 +100,25 @@ def rate_interval(y: ArrayLike, p: ArrayLike, population: int, level: float = 0.
         p: Inclusion probability of each, [n].
         population: N, of which the sample was drawn.
         level: Coverage.
+        frames: How many frames each item is, [n]; default one. Near-duplicates that were drawn together are one item
+            (:mod:`data.cluster_sampling`); y then goes up to that number.
 
     Returns:
         Estimate whose ``n`` is the number of labelled items; nan in [0, 1] if there are none.
     """
     values, probabilities = _pair(y, p)
+    sizes = np.ones_like(values) if frames is None else np.asarray(frames, dtype=np.float64)
     n = int(values.size)
     if n == 0 or population <= 0:
         return Estimate(value=float("nan"), low=0.0, high=1.0, n=n, population=population, level=level)
     certain = probabilities >= _CERTAIN
     known = float(np.sum(values[certain])) / population
-    unknown = max(0.0, 1.0 - np.count_nonzero(certain) / population)  # share that is not known for certain
+    unknown = max(0.0, 1.0 - float(np.sum(sizes[certain])) / population)  # share that is not known for certain
     total, variance = horvitz_thompson(values[~certain], probabilities[~certain])
     rest, spread = min(total / population, unknown), variance / population**2
     low = high = 0.0
     if unknown > 0:
-        typical = _typical_weight(probabilities[~certain]) / population
+        typical = _typical_weight(sizes[~certain] / probabilities[~certain]) / population
         found = int(np.count_nonzero(values[~certain]))
         low, high = _beta_interval(rest, spread, found, typical, level)
     return Estimate(
@@ -126,11 +131,10 @@ def rate_interval(y: ArrayLike, p: ArrayLike, population: int, level: float = 0.
     )
 
 
-def _typical_weight(uncertain: NDArray[np.float64]) -> float:
+def _typical_weight(weights: NDArray[np.float64]) -> float:
     """w̄: mean of 1/p over the population, estimated; with nothing but certain items, one of theirs."""
-    if uncertain.size == 0:
+    if weights.size == 0:
         return 1.0
-    weights = 1 / uncertain
     return float(np.sum(weights**2) / np.sum(weights))
 
 

@@ -6,12 +6,16 @@
 3. A label is a set of class names of the inspection. An unknown class or sample is an error.
 4. An undo undoes one event: the one named, or the newest of a person, or all of a person in an interval.
    An undone event cannot be undone twice; to restore it, label again.
+5. A label may be given for near-duplicates too (``also``): each gets an event of its own, by the same person, that
+   names the event it repeats (``because``). Only samples that one draw took together can share a label so, and nobody's
+   answer is overruled: those that were settled meanwhile are left as they are. To undo the one undoes them all.
 
 What follows from the events is in :mod:`data.current_labels`.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,10 +23,10 @@ from typing import Any, TypeVar
 
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import InstrumentedAttribute, Session
+from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from data.catalog import Catalog
-from data.catalog.models import LabelEventRow, LeaseRow, SampleRow
+from data.catalog.models import DrawItemRow, LabelEventRow, LeaseRow, SampleRow
 from data.current_labels import (
     CurrentLabel,
     LabelEvent,
@@ -87,6 +91,7 @@ def record_label(
     event_id: str,
     at: datetime,
     source: str = "console",
+    also: Sequence[str] = (),
 ) -> LabelEvent:
     """Record that ``who`` says the sample is of these classes.
 
@@ -98,13 +103,15 @@ def record_label(
         event_id: Unique; a retry repeats it.
         at: When it was said.
         source: ``console``, ``rehearsal``, ``import``, …
+        also: Near-duplicates of it that the label is given for, too (rule 5).
 
     Raises:
-        LabelError: unknown sample or class, empty label, or an event id that said something else before.
+        LabelError: unknown sample or class, empty label, an event id that said something else before, or a sample in
+            ``also`` that was not drawn together with this one.
     """
-    return _settled(
-        catalog,
-        lambda session: _record(
+
+    def record(session: Session) -> LabelEvent:
+        event = _record(
             session,
             kind=LabelKind.LABEL,
             sample_id=sample_id,
@@ -113,8 +120,11 @@ def record_label(
             event_id=event_id,
             at=at,
             source=source,
-        ),
-    )
+        )
+        _repeat(session, event, also)
+        return event
+
+    return _settled(catalog, record)
 
 
 def record_labels(
@@ -224,7 +234,12 @@ def undo_label(
             if target is not None:
                 _check_target(session, target)
             return None
-        return event_of(_undo(session, row, event_id=event_id, who=who, at=at, source=source))
+        if target is None and row.because is not None:  # the newest one is what was given for all of a run
+            row = session.scalars(standing().where(LabelEventRow.event_id == row.because)).first() or row
+        undone = _undo(session, row, event_id=event_id, who=who, at=at, source=source)
+        for repeated in session.scalars(standing().where(LabelEventRow.because == row.event_id)):
+            _undo(session, repeated, event_id=f"{event_id}:{repeated.serial}", who=who, at=at, source=source)
+        return event_of(undone)
 
     return _settled(catalog, undo)
 
@@ -291,6 +306,52 @@ def _record(
         session.delete(lease)
     session.flush()
     return event_of(row)
+
+
+def _repeat(session: Session, event: LabelEvent, also: Sequence[str]) -> None:
+    """Rule 5."""
+    others = sorted(set(also) - {event.sample_id})
+    if not others:
+        return
+    together = set(_drawn_with(session, event.sample_id))
+    settled = {
+        one.sample_id
+        for one in standing_events(session, others)
+        if one.kind in (LabelKind.LABEL, LabelKind.CANNOT_TELL) and one.because != event.event_id
+    }
+    for sample_id in others:
+        if sample_id not in together:
+            raise LabelError(
+                f"sample {sample_id!r} was not drawn together with {event.sample_id!r}; label it for itself"
+            )
+        if sample_id in settled:
+            continue
+        event_id = f"{event.event_id}:{hashlib.sha256(sample_id.encode()).hexdigest()[:16]}"
+        row = _row(
+            session,
+            session.get(SampleRow, sample_id),
+            _seen(session, event_id),
+            kind=LabelKind.LABEL,
+            sample_id=sample_id,
+            classes=event.classes,
+            who=event.who,
+            event_id=event_id,
+            at=event.at,
+            source=event.source,
+        )
+        row.because = event.event_id
+    session.flush()
+
+
+def _drawn_with(session: Session, sample_id: str) -> Iterator[str]:
+    """The samples of the group with which a draw took this one."""
+    own, other = aliased(DrawItemRow), aliased(DrawItemRow)
+    query = (
+        select(other.sample_id)
+        .join(own, (own.draw_id == other.draw_id) & (own.cluster == other.cluster))
+        .where(own.sample_id == sample_id, own.drawn)
+    )
+    yield from session.scalars(query)
 
 
 def _row(

@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from data.agreement import Agreement, Labeller, agreement_of, labellers
 from data.catalog import Catalog
 from data.catalog.models import (
     DrawItemRow,
@@ -28,9 +29,10 @@ from data.catalog.models import (
 from data.current_labels import labels_seen
 from data.decisions import GateDecision, ReleaseEntry, list_decisions, list_releases
 from data.devices import Device, device_statuses, list_devices
-from data.estimates import field_sample, miss_rate, miss_statement
+from data.estimates import field_sample, miss_rate, miss_statement, rate_of
 from data.inspections import get_inspection
-from data.intervals import Estimate, rate_interval
+from data.intervals import Estimate
+from data.label_reviews import open_reviews
 from data.labels import CurrentLabel, LabelKind, current_labels
 from data.queue import queue_size
 from edge_client.contract.heartbeat import Heartbeat
@@ -78,6 +80,9 @@ class LoopStatus:
         labelled: Samples whose label stands, by origin.
         labels_by_class: Class → field samples.
         disagreements: Samples on which people differ.
+        agreement: Cohen's kappa of the first two opinions, and the share that agrees.
+        labellers: Each person's golden items.
+        reviews: Labels that training doubts and nobody looked at since.
         waiting: Samples in people's queue.
         not_offered: Captured samples that no draw was offered.
         cannot_tell: Samples that somebody looked at in vain.
@@ -105,6 +110,9 @@ class LoopStatus:
     labelled: Mapping[str, int]
     labels_by_class: Mapping[str, int]
     disagreements: int
+    agreement: Agreement
+    labellers: tuple[Labeller, ...]
+    reviews: int
     waiting: int
     not_offered: int
     drawn: int
@@ -127,6 +135,8 @@ class LoopStatus:
         value = asdict(self)
         value["defect_rate"] = self.defect_rate.to_dict()
         value["miss_rate"] = self.miss_rate.to_dict()
+        value["agreement"] = self.agreement.to_dict()
+        value["labellers"] = [labeller.to_dict() for labeller in self.labellers]
         for entry, state in zip(value["devices"], self.devices, strict=True):
             entry["heartbeat"] = None if state.heartbeat is None else state.heartbeat.to_payload()
         plain = _plain(value)
@@ -169,10 +179,13 @@ def loop_status(catalog: Catalog, inspection: str) -> LoopStatus:
         labelled={"field": len(field), "factory": len(labels) - len(field)},
         labels_by_class=_by_class(info.class_names, field),
         disagreements=sum(1 for label in labels.values() if label.disagreement),
+        agreement=agreement_of(labels),
+        labellers=tuple(labellers(catalog, inspection)),
+        reviews=open_reviews(catalog, inspection),
         waiting=size.waiting,
         not_offered=size.not_offered,
         new_labels=sum(1 for label in field if label.serial > seen),
-        defect_rate=rate_interval(sample.defects, sample.p, sample.population),
+        defect_rate=rate_of(sample, sample.defects),
         miss_rate=miss_rate(sample),
         miss_statement=miss_statement(sum(1 for item in passed if item.defect), len(passed)),
         nonresponse=sample.nonresponse,

@@ -42,6 +42,26 @@ class LabellingPolicy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DrawPolicy:
+    """Which samples people are asked to label: what counts how much, against each other. See docs/labelling.md."""
+
+    captured: float = _value(1.0, "how much the device wanted the frame", least=0.0)
+    uncertain: float = _value(1.0, "the model's two best answers are near each other", least=0.0)
+    novel: float = _value(0.5, "far from everything that is labelled", least=0.0)
+    rare: float = _value(1.0, "may be of a class with few labels", least=0.0)
+    disagree: float = _value(0.5, "labelled neighbours say something else than the model", least=0.0)
+    cover: float = _value(0.5, "few frames look like it", least=0.0)
+    audit_share: float = _value(0.3, "part that every frame gets alike: what estimates rest on", least=0.05, most=0.95)
+    near_duplicate: float = _value(
+        0.005, "cosine distance up to which one label serves a run; 0: each for itself", least=0.0, most=0.2
+    )
+    review_share: float = _value(0.2, "of what people see, at most, labels to look at again", least=0.0, most=0.5)
+    golden_share: float = _value(
+        0.02, "of what people see, samples whose answer is known, to know how sure labels are", least=0.0, most=0.2
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SplitPolicy:
     """Which groups are held out. Changing the salt or a share moves samples between the sides."""
 
@@ -115,6 +135,7 @@ class Policy:
 
     retrain: RetrainPolicy = field(default_factory=RetrainPolicy)
     labelling: LabellingPolicy = field(default_factory=LabellingPolicy)
+    draw: DrawPolicy = field(default_factory=DrawPolicy)
     split: SplitPolicy = field(default_factory=SplitPolicy)
     snapshot: SnapshotPolicy = field(default_factory=SnapshotPolicy)
     release: ReleasePolicy = field(default_factory=ReleasePolicy)
@@ -176,6 +197,7 @@ class Policy:
 _SECTIONS: dict[str, type[Any]] = {
     "retrain": RetrainPolicy,
     "labelling": LabellingPolicy,
+    "draw": DrawPolicy,
     "split": SplitPolicy,
     "snapshot": SnapshotPolicy,
     "release": ReleasePolicy,

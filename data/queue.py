@@ -5,13 +5,16 @@
 2. A sample shown to one person is leased: nobody else is shown it until the lease ends.
 3. A label or a cannot-tell takes a sample out of the queue; a skip takes it out of that person's queue.
 4. With ``second_labeller``, holdout samples that one other person settled are asked for once more.
+5. Near-duplicates that were drawn together are shown as one: the one that speaks for them, with the others in ``like``.
+   Once it is settled and the others are not (the person said: this one only), they are shown each for itself.
+6. Labels that training doubts (:mod:`data.label_reviews`) are shown again, at most ``review_share`` of what is shown.
 
 What is in the queue is decided by the second sampling stage, :mod:`data.draws`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -21,11 +24,12 @@ from sqlalchemy.orm import Session, aliased
 
 from data.catalog import Catalog
 from data.catalog.models import DrawItemRow, DrawRow, EventRow, LabelEventRow, LeaseRow, SampleRow
-from data.draws import Draw, DrawItem, Uniform, budget_left, draw, draw_extra, draw_items, not_offered
+from data.draws import Draw, DrawItem, Plan, Uniform, budget_left, draw, draw_extra, draw_items, not_offered
 from data.inspections import inspection_in
+from data.label_reviews import reviews_in
 from data.labels import LabelKind
 from data.policy import LabellingPolicy
-from data.sample_conditions import SETTLED, drawn, flagged, said, settled
+from data.sample_conditions import SETTLED, drawn, flagged, said, settled, spoken_for
 from data.split import Split
 
 __all__ = [
@@ -38,6 +42,7 @@ __all__ = [
     "draw",
     "draw_extra",
     "draw_items",
+    "item_of",
     "next_to_label",
     "queue_size",
     "release_leases",
@@ -50,8 +55,11 @@ class QueueItem:
     """A sample to be shown, with the model's opinion.
 
     Attributes:
-        why: ``flag``, ``drawn``, ``extra`` or ``second`` (a second opinion on a holdout sample).
-        reason: The operator's words, for a flag.
+        why: ``flag``, ``drawn``, ``extra``, ``second`` (a second opinion on a holdout sample) or ``review`` (training
+            doubts its label).
+        reason: The operator's words, for a flag; what is doubted, for a review.
+        chosen: What made its score in the draw, ``{"signals": …, "parts": …}``; empty if no plan made it.
+        like: Near-duplicates that its label can serve, too.
         leased_until: Until when nobody else is shown it.
     """
 
@@ -73,6 +81,8 @@ class QueueItem:
     reasons: Mapping[str, Any]
     context: Mapping[str, Any]
     leased_until: datetime
+    chosen: Mapping[str, Any]
+    like: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,13 +93,32 @@ class QueueSize:
     not_offered: int
 
 
-def top_up(catalog: Catalog, inspection: str, policy: LabellingPolicy, *, random: Uniform, at: datetime) -> Draw | None:
-    """Draw as policy says if fewer than half a draw waits and there is something new; else None."""
+def top_up(
+    catalog: Catalog,
+    inspection: str,
+    policy: LabellingPolicy,
+    *,
+    random: Uniform,
+    at: datetime,
+    plan: Callable[[], Plan] | None = None,
+) -> Draw | None:
+    """Draw as policy says if fewer than half a draw waits and there is something new; else None.
+
+    Args:
+        catalog: The catalog.
+        inspection: Its name.
+        policy: How many.
+        random: Source of u.
+        at: Now.
+        plan: Makes the draw's plan, if there is to be a draw (:class:`data.draw_plan.Planner`).
+    """
     size = queue_size(catalog, inspection)
     if size.not_offered == 0 or size.waiting * 2 > policy.draw_size:
         return None
     n = min(policy.draw_size, budget_left(catalog, inspection, policy.budget_share))
-    return draw(catalog, inspection, n, random=random, at=at) if n > 0 else None
+    if n <= 0:
+        return None
+    return draw(catalog, inspection, n, random=random, at=at, plan=plan() if plan else None)
 
 
 def queue_size(catalog: Catalog, inspection: str) -> QueueSize:
@@ -97,7 +126,7 @@ def queue_size(catalog: Catalog, inspection: str) -> QueueSize:
     with catalog.reading() as session:
         waiting = select(func.count()).select_from(
             select(SampleRow.sample_id)
-            .where(SampleRow.inspection == inspection, ~settled(), or_(flagged(), drawn()))
+            .where(SampleRow.inspection == inspection, ~settled(), or_(flagged(), and_(drawn(), ~spoken_for())))
             .subquery()
         )
         unseen = select(func.count()).select_from(not_offered(inspection).subquery())
@@ -113,6 +142,7 @@ def next_to_label(
     at: datetime,
     lease_seconds: float = 120.0,
     second_labeller: bool = False,
+    review_share: float = 0.0,
 ) -> list[QueueItem]:
     """The next samples for a person, leased to that person (rules 1–3).
 
@@ -124,6 +154,7 @@ def next_to_label(
         at: Now.
         lease_seconds: How long others are not shown them.
         second_labeller: Also ask for a second opinion on holdout samples that one other person labelled.
+        review_share: Of these, at most, labels to look at again.
 
     Raises:
         InspectionError: unknown inspection.
@@ -132,14 +163,23 @@ def next_to_label(
         return []
     with catalog.session() as session:
         inspection_in(session, inspection)
-        picked = _pick(session, inspection, who, limit, at)
-        if second_labeller and len(picked) < limit:
-            picked += _second(session, inspection, who, limit - len(picked), at)
+        again = _reviews(session, inspection, who, round(limit * review_share), at)
+        picked = _pick(session, inspection, who, limit - len(again), at)
+        if second_labeller and len(picked) + len(again) < limit:
+            picked += _second(session, inspection, who, limit - len(picked) - len(again), at)
+        known = {row.sample_id for row, _ in picked}
+        told = {row.sample_id: reason for row, reason in again if row.sample_id not in known}
+        picked += [(row, "review") for row, _ in again if row.sample_id in told]
         until = at + timedelta(seconds=lease_seconds)
         for row, _why in picked:
             session.merge(LeaseRow(sample_id=row.sample_id, who=who, until=until))
-        flags = _flag_reasons(session, [row.sample_id for row, _why in picked])
-        return [_item(row, why, flags.get(row.sample_id, ""), until) for row, why in picked]
+        ids = [row.sample_id for row, _why in picked]
+        told |= _flag_reasons(session, [sample_id for sample_id in ids if sample_id not in told])
+        drawn_as = _drawn_as(session, ids)
+        return [
+            item_of(row, why, told.get(row.sample_id, ""), until, *drawn_as.get(row.sample_id, ({}, ())))
+            for row, why in picked
+        ]
 
 
 def release_leases(catalog: Catalog, who: str) -> None:
@@ -161,11 +201,36 @@ def _pick(session: Session, inspection: str, who: str, limit: int, at: datetime)
         select(SampleRow, DrawItemRow.extra)
         .join(DrawItemRow, DrawItemRow.sample_id == SampleRow.sample_id)
         .join(DrawRow, DrawRow.id == DrawItemRow.draw_id)
-        .where(free, DrawItemRow.drawn, ~flagged())
+        .where(free, DrawItemRow.drawn, ~flagged(), ~spoken_for())
         .order_by(DrawRow.at, DrawRow.id, DrawItemRow.rank)
         .limit(limit - len(picked))
     )
     return picked + [(row, "extra" if extra else "drawn") for row, extra in rest]
+
+
+def _reviews(session: Session, inspection: str, who: str, limit: int, at: datetime) -> list[tuple[SampleRow, str]]:
+    if limit < 1:
+        return []
+    return reviews_in(session, inspection, ~_skipped_by(who), ~_leased_to_others(who, at), limit=limit)
+
+
+def _drawn_as(session: Session, sample_ids: Sequence[str]) -> dict[str, tuple[Mapping[str, Any], tuple[str, ...]]]:
+    """Sample → what made its score, and the unsettled near-duplicates that it speaks for."""
+    query = select(DrawItemRow).where(DrawItemRow.sample_id.in_(sample_ids), DrawItemRow.drawn)
+    found: dict[str, tuple[Mapping[str, Any], tuple[str, ...]]] = {}
+    for item in session.scalars(query):
+        like: tuple[str, ...] = ()
+        if item.cluster == item.sample_id:
+            others = (
+                select(SampleRow.sample_id)
+                .join(DrawItemRow, DrawItemRow.sample_id == SampleRow.sample_id)
+                .where(DrawItemRow.draw_id == item.draw_id, DrawItemRow.cluster == item.cluster, ~settled())
+                .where(SampleRow.sample_id != item.sample_id)
+                .order_by(DrawItemRow.rank)
+            )
+            like = tuple(session.scalars(others))
+        found[item.sample_id] = (item.why or {}, like)
+    return found
 
 
 def _second(session: Session, inspection: str, who: str, limit: int, at: datetime) -> list[tuple[SampleRow, str]]:
@@ -202,7 +267,15 @@ def _flag_reasons(session: Session, sample_ids: Sequence[str]) -> dict[str, str]
     return {row.sample_id: row.reason or "" for row in session.scalars(query) if row.sample_id}
 
 
-def _item(row: SampleRow, why: str, reason: str, until: datetime) -> QueueItem:
+def item_of(
+    row: SampleRow,
+    why: str,
+    reason: str,
+    until: datetime,
+    chosen: Mapping[str, Any],
+    like: tuple[str, ...],
+) -> QueueItem:
+    """A sample as the page shows it."""
     return QueueItem(
         sample_id=row.sample_id,
         inspection=row.inspection,
@@ -222,4 +295,6 @@ def _item(row: SampleRow, why: str, reason: str, until: datetime) -> QueueItem:
         reasons=row.reasons,
         context=row.context,
         leased_until=until,
+        chosen=chosen,
+        like=like,
     )

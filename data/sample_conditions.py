@@ -34,6 +34,19 @@ def drawn() -> Any:
     return exists().where(DrawItemRow.sample_id == SampleRow.sample_id, DrawItemRow.drawn)
 
 
+def spoken_for() -> Any:
+    """A near-duplicate that was drawn together with it speaks for it, and is not settled yet."""
+    event, undo, own = aliased(LabelEventRow), aliased(LabelEventRow), aliased(DrawItemRow)
+    answered = exists().where(
+        event.sample_id == own.cluster,
+        event.kind.in_(SETTLED),
+        ~exists().where(undo.undoes == event.event_id),
+    )
+    return exists().where(
+        own.sample_id == SampleRow.sample_id, own.drawn, own.cluster != SampleRow.sample_id, ~answered
+    )
+
+
 def flagged() -> Any:
     """An operator pulled the cord on it."""
     event = exists().where(EventRow.sample_id == SampleRow.sample_id, EventRow.kind == "flag")

@@ -151,6 +151,7 @@ def train(
 ) -> ModelVersion:
     """Fit, judge and register one challenger; what fails is marked so in MLflow."""
     from flows.champion import challengers_before, load_champion  # these import onnx, scikit-learn and perhaps torch
+    from flows.doubts import suggest_reviews
     from flows.judged import fit_challenger, judge_challenger, record_of
     from flows.training_set import make_ready
 
@@ -162,6 +163,8 @@ def train(
         challenger = fit_challenger(workspace, ready, run_id, seed=seed, sabotage=sabotage, now=clock())
         before = challengers_before(registry, champion, snapshot.inspection)
         judged = judge_challenger(workspace, ready, challenger, champion, previous_challengers=before)
+        if not sabotage:
+            suggest_reviews(workspace, ready, challenger, at=clock())
         return registry.log_challenger(run_id, record_of(workspace, judged, key=key, seed=seed, sabotage=sabotage))
     except Exception as error:
         try:

@@ -112,7 +112,27 @@ function show(given) {
   $("nothing").textContent = item ? "" : done ? "All done. New samples appear here by themselves." : "Nothing waits to be labelled. New samples appear here by themselves.";
   view.show(item);
   describe(item);
+  alike(item);
   progress();
+}
+
+// Why the draw took it, beside why the device kept it.
+const CHOSEN = { captured: "the device wanted it", uncertain: "the model was unsure", novel: "far from everything labelled", rare: "it may be of a rare class", disagree: "labelled frames like it say otherwise", cover: "few frames look like it", audit: "by chance, to keep the estimates honest" };
+const THUMBS = 8; // near-duplicates shown small
+
+function alike(item) {
+  const others = item?.like ?? [];
+  $("like").hidden = !others.length;
+  $("also").checked = true;
+  $("alike").textContent = `the label is for ${others.length} more like it, too`;
+  $("thumbs").replaceChildren(
+    ...others.slice(0, THUMBS).map((id) => {
+      const image = new Image();
+      image.src = `/api/image/${encodeURIComponent(id)}`;
+      image.alt = "";
+      return image;
+    }),
+  );
 }
 
 const WHY = { uncertain: "the model was unsure", anomalous: "it looks unlike the training images", rare: "it may be of a rare class", disagree: "a newer model disagrees", requested: "a campaign asks for such frames", audit: "by chance, to keep the estimates honest" };
@@ -129,7 +149,10 @@ function describe(item) {
     const main = reasons.filter(([, part]) => part / total >= 0.2).map(([what]) => WHY[what] ?? what);
     if (item.why === "flag") rows.push(["captured", `flagged by the operator${item.reason ? `: ${item.reason}` : ""}`]);
     else if (main.length) rows.push(["captured", main.join("; ")]);
+    const parts = Object.entries(item.chosen?.parts ?? {}).sort((a, b) => b[1] - a[1]).filter(([, part]) => part >= 0.2);
+    if (parts.length) rows.push(["drawn", parts.map(([what, part]) => `${CHOSEN[what] ?? what} (${percent(part)})`).join("; ")]);
     if (item.why === "second") rows.push(["asked for", "a second opinion"]);
+    if (item.why === "review") rows.push(["please look again", item.reason]);
     if (item.anomaly !== null) rows.push(["anomaly", `${item.anomaly.toFixed(2)} (alarm at 1.00)`]);
     if (item.part_id) rows.push(["part", item.part_id]);
     for (const [key, value] of Object.entries(item.context)) rows.push([key, String(value)]);
@@ -158,12 +181,14 @@ function answer(kind, classes) {
   began ||= Date.now();
   const event = crypto.randomUUID();
   answered.add(item.sample_id);
+  const also = kind === "label" && $("also").checked ? (item.like ?? []) : [];
+  also.forEach((id) => answered.add(id));
   remember([...past, { item, event, kind, given: classes[0] }]);
   if (kind !== "skip") done += 1;
   waiting = Math.max(0, waiting - 1);
   complain("");
   show();
-  unsent.put("/api/labels", { sample_id: item.sample_id, event_id: event, who: name(), kind, classes });
+  unsent.put("/api/labels", { sample_id: item.sample_id, event_id: event, who: name(), kind, classes, also });
   if (queue.length < LOW) refill();
 }
 
@@ -171,6 +196,7 @@ function undo() {
   const last = past.at(-1);
   if (!last) return complain("there is nothing to undo on this page");
   remember(past.slice(0, -1));
+  (last.item.like ?? []).forEach((id) => answered.delete(id));
   if (last.kind !== "skip") done = Math.max(0, done - 1);
   queue = [last.item, ...queue.filter((item) => item.sample_id !== last.item.sample_id)];
   waiting += 1;
@@ -188,9 +214,10 @@ const commands = {
   undo,
   skip: () => answer("skip", []),
   cannot_tell: () => answer("cannot_tell", []),
+  also: () => ($("also").checked = !$("also").checked),
   overlay: () => document.querySelector('[data-command="overlay"]').setAttribute("aria-pressed", String(view.toggleOverlay())),
 };
-const keys = { u: "undo", s: "skip", c: "cannot_tell", " ": "overlay" };
+const keys = { u: "undo", s: "skip", c: "cannot_tell", a: "also", " ": "overlay" };
 
 document.addEventListener("keydown", (event) => {
   if (event.target === who || event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
@@ -209,6 +236,8 @@ const clicked = (button, act) =>
   });
 buttons.forEach((button) => clicked(button, () => answer("label", [button.dataset.class])));
 document.querySelectorAll("[data-command]").forEach((button) => clicked(button, commands[button.dataset.command]));
+
+$("also").addEventListener("change", () => $("also").blur()); // a later space must still mean the overlay
 
 unsent.send();
 refill();

@@ -44,6 +44,10 @@ function between(e) {
   return e.n ? `95 %: ${share(e.low)} to ${share(e.high)}, n = ${number(e.n)}` : "no label yet";
 }
 
+function kappaBetween(e) {
+  return `95 %: ${e.low.toFixed(2)} to ${e.high.toFixed(2)}, n = ${number(e.n)}`;
+}
+
 const COLOUR = { promote: "good", reject: "bad", not_enough: "warn", confirmed: "good", quarantined: "bad", failed: "bad", probation: "warn", trial: "warn", ok: "good", degraded: "warn" };
 const coloured = (text) => node("span", { class: COLOUR[text] ?? "" }, String(text).replace("_", " "));
 
@@ -134,6 +138,8 @@ function inspection(status) {
       tile(number(labels), status.frames ? `field labels, ${share(labels / status.frames)} of frames` : "field labels", classes || "none yet"),
       tile(estimate(status.defect_rate), "defect rate, estimated", between(status.defect_rate)),
       tile(estimate(status.miss_rate), "defects that passed, of all frames", ...(status.miss_rate.n ? [between(status.miss_rate), status.miss_statement] : ["no label yet"])),
+      status.agreement.observed.n ? tile(status.agreement.kappa.value === null ? "unknown" : status.agreement.kappa.value.toFixed(2), "kappa of two people on the same samples", kappaBetween(status.agreement.kappa)) : "",
+      status.reviews ? tile(number(status.reviews), "labels to look at again", "training doubts them") : "",
       tile(number(status.quarantine), "in quarantine", status.missing ? `${plural(status.missing, "promised sample")} missing` : "nothing missing"),
     ),
     section("Devices", status.devices.length, () => devices(status), "none enrolled; run: andon enroll NAME"),

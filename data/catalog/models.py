@@ -224,6 +224,7 @@ class LabelEventRow(Base):
     __table_args__ = (
         CheckConstraint("kind IN ('label', 'undo', 'skip', 'cannot_tell')", name="kind"),
         Index("ix_label_events_who_at", "who", "at"),
+        Index("ix_label_events_because", "because"),
     )
 
     serial: Mapped[int] = mapped_column(_BigId, primary_key=True, autoincrement=True)
@@ -236,6 +237,39 @@ class LabelEventRow(Base):
     at: Mapped[datetime]
     source: Mapped[str] = mapped_column(String(32))
     undoes: Mapped[str | None] = mapped_column(ForeignKey("label_events.event_id"), unique=True)
+    because: Mapped[str | None] = mapped_column(String(128))  # event on a near-duplicate whose label it repeats
+
+
+class LabelReviewRow(Base):
+    """A label that out-of-fold predictions doubt: somebody should look again. Says nothing by itself."""
+
+    __tablename__ = "label_reviews"
+
+    sample_id: Mapped[str] = mapped_column(ForeignKey("samples.sample_id"), primary_key=True)
+    inspection: Mapped[str] = mapped_column(ForeignKey("inspections.name"), index=True)
+    label_serial: Mapped[int] = mapped_column(BigInteger)  # the event that is doubted
+    given: Mapped[str] = mapped_column(String(128))
+    suggested: Mapped[str] = mapped_column(String(128))
+    confidence: Mapped[float]  # out-of-fold probability of the given class
+    snapshot_id: Mapped[str] = mapped_column(String(64))
+    at: Mapped[datetime]
+
+
+class GoldenAskRow(Base):
+    """A sample with a known answer that was mixed in for one person, and what that person said. No label event."""
+
+    __tablename__ = "golden_asks"
+    __table_args__ = (UniqueConstraint("sample_id", "who"),)
+
+    id: Mapped[int] = mapped_column(_BigId, primary_key=True, autoincrement=True)
+    inspection: Mapped[str] = mapped_column(ForeignKey("inspections.name"), index=True)
+    sample_id: Mapped[str] = mapped_column(ForeignKey("samples.sample_id"))
+    who: Mapped[str] = mapped_column(String(128))
+    truth: Mapped[list[str]]
+    asked_at: Mapped[datetime]
+    event_id: Mapped[str | None] = mapped_column(String(128), unique=True)
+    classes: Mapped[list[str] | None]  # empty: could not tell, or passed on
+    answered_at: Mapped[datetime | None]
 
 
 class DrawRow(Base):
@@ -279,6 +313,8 @@ class DrawItemRow(Base):
     p2: Mapped[float | None]  # NULL for extras
     drawn: Mapped[bool]
     rank: Mapped[int]  # order in which people see the drawn ones
+    cluster: Mapped[str | None] = mapped_column(String(64))  # sample that speaks for its near-duplicates; NULL: alone
+    why: Mapped[dict[str, Any] | None]  # what made the score (data.label_scores)
 
 
 class LeaseRow(Base):

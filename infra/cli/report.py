@@ -60,6 +60,7 @@ def lines_of(loop: LoopStatus) -> list[str]:
             f"  attention  {loop.disagreements} disagreements, {loop.cannot_tell} nobody can tell, "
             f"{loop.quarantine} set aside"
         )
+    lines += trust_of(loop)
     for state in loop.devices:
         beat = state.heartbeat
         engine = f"engine {beat.engine_id}, {beat.health}" if beat else "not heard of yet"
@@ -73,6 +74,24 @@ def lines_of(loop: LoopStatus) -> list[str]:
         f"  release    {r.at:%Y-%m-%d %H:%M} {r.channel}: {r.action} version {r.version} by {r.who}"
         for r in loop.releases[:_SHOWN]
     ]
+    return lines
+
+
+def trust_of(loop: LoopStatus) -> list[str]:
+    """How far the labels can be trusted: two people, known answers, and what training doubts."""
+    lines = []
+    kappa, observed = loop.agreement.kappa, loop.agreement.observed
+    if observed.n:
+        beyond = "" if math.isnan(kappa.value) else f"; kappa {kappa.value:.2f} ({kappa.low:.2f} to {kappa.high:.2f})"
+        lines.append(f"  agreement  {observed.value:.0%} of {observed.n} samples that two people labelled{beyond}")
+    for labeller in loop.labellers:
+        right = labeller.accuracy
+        lines.append(
+            f"  labeller   {labeller.who}: {right.value:.0%} of {right.n} known answers right "
+            f"({right.low:.0%} to {right.high:.0%})"
+        )
+    if loop.reviews:
+        lines.append(f"  review     {loop.reviews} labels should be looked at again: the labelling page shows them")
     return lines
 
 

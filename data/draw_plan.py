@@ -1,0 +1,237 @@
+"""The plan of a draw: what each captured sample that waits is worth to label, why, and which are near-duplicates.
+
+1. A plan is made before the draw, without a lock: reading embeddings from the lake takes a second or two. What arrives
+   meanwhile waits for the next draw (`data.draws`).
+2. Probabilities are in the inspection's order of classes; a class that the engine did not know has 0.
+3. Embeddings of one width are compared: engines of one trunk share their space, and a retrain keeps the trunk. (After a
+   change of trunk the signals mean little until its first labels come; probabilities stay exact.) A sample without an
+   embedding takes each signal's mean.
+4. Without the lake (the bucket is away) the plan has the signals that need no embedding: people go on labelling.
+
+The rules are in :mod:`data.label_scores`, :mod:`data.embedding_space` and :mod:`data.near_duplicates`.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import select
+
+from data import embedding_space
+from data.catalog import Catalog
+from data.catalog.models import SampleRow
+from data.draws import Plan, not_offered
+from data.inspections import Inspection, get_inspection
+from data.label_scores import (
+    Floats,
+    Mix,
+    captured_signal,
+    disagree_signal,
+    mix_scores,
+    rare_signal,
+    uncertain_signal,
+)
+from data.labels import current_labels
+from data.near_duplicates import group_near_duplicates
+from data.policy import DrawPolicy
+from edge_client.contract.errors import AndonError
+
+_log = logging.getLogger("andon.draws")
+
+MOST_LABELLED = 2_000  # newest labelled samples that candidates are compared with
+_BATCH = 500  # SQLite's limit on parameters of one statement is 999 in old builds
+_REMEMBERED = 20_000  # embeddings kept in memory: 50 MB of half floats
+
+
+class EmbeddingStore(Protocol):
+    """Where embeddings are; :class:`data.lake.Lake` is one."""
+
+    def embedding(self, path: str, row: int) -> NDArray[np.float16] | None:
+        """float16 [D], or None."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Candidates:
+    """n samples as the rules take them.
+
+    Attributes:
+        probabilities: float64 [n, K].
+        anomaly: float64 [n], nan where unknown.
+        weights: float64 [n], w of the device.
+        p1: float64 [n].
+        embeddings: n vectors of length 1, or None.
+        blocks: n values; near-duplicates share one.
+    """
+
+    probabilities: Floats
+    anomaly: Floats
+    weights: Floats
+    p1: Floats
+    embeddings: Sequence[NDArray[np.float32] | None]
+    blocks: Sequence[tuple[object, ...]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Labelled:
+    """m labelled samples: int [m] class numbers, m vectors of length 1, and the number of labels of each class [K]."""
+
+    labels: NDArray[np.int64]
+    embeddings: Sequence[NDArray[np.float32] | None]
+    counts: Floats
+
+
+def signals_of(candidates: Candidates, labelled: Labelled, info: Inspection, *, seed: int) -> dict[str, Floats]:
+    """All signals that can be computed, each float64 [n] in [0, 1]."""
+    signals = {
+        "captured": captured_signal(candidates.weights, candidates.p1),
+        "uncertain": uncertain_signal(candidates.probabilities, candidates.anomaly, info.classes),
+        "rare": rare_signal(candidates.probabilities, labelled.counts, info.classes),
+    }
+    n = len(candidates.p1)
+    found = {name: np.full(n, np.nan) for name in ("novel", "disagree", "cover")}
+    for width in sorted({len(v) for v in candidates.embeddings if v is not None}):
+        rows, here = _of_width(candidates.embeddings, width)
+        known, there = _of_width(labelled.embeddings, width)
+        novel = embedding_space.novel_signal(here, there)
+        if novel is not None:
+            found["novel"][rows] = novel
+        opinion = embedding_space.neighbour_opinion(here, there, labelled.labels[known], len(info.classes))
+        if opinion is not None:
+            found["disagree"][rows] = disagree_signal(candidates.probabilities[rows], opinion)
+        cover = embedding_space.cover_signal(here, 1.0 / candidates.p1[rows], seed=seed)
+        if cover is not None:
+            found["cover"][rows] = cover
+    for name, values in found.items():
+        if not np.isnan(values).all():
+            signals[name] = np.where(np.isnan(values), np.nanmean(values), values)  # rule 3
+    return signals
+
+
+def _of_width(embeddings: Sequence[NDArray[np.float32] | None], width: int) -> tuple[list[int], NDArray[np.float32]]:
+    """Positions of the embeddings of a width, and the embeddings."""
+    found = [(i, v) for i, v in enumerate(embeddings) if v is not None and len(v) == width]
+    vectors = np.stack([v for _, v in found]) if found else np.empty((0, width), dtype=np.float32)
+    return [i for i, _ in found], vectors
+
+
+class Planner:
+    """Makes plans for one installation. Safe to share between threads.
+
+    Args:
+        catalog: The catalog.
+        lake: Where embeddings are.
+    """
+
+    def __init__(self, catalog: Catalog, lake: EmbeddingStore) -> None:
+        self._catalog, self._lake = catalog, lake
+        self._lock = threading.Lock()
+        self._memory: OrderedDict[tuple[str, int], NDArray[np.float16] | None] = OrderedDict()
+
+    def plan(self, inspection: str, policy: DrawPolicy) -> Plan:
+        """Plan a draw of everything that no draw was offered.
+
+        Raises:
+            InspectionError: unknown inspection.
+        """
+        info = get_inspection(self._catalog, inspection)
+        with self._catalog.reading() as session:
+            query = not_offered(inspection).order_by(
+                SampleRow.device, SampleRow.epoch, SampleRow.window, SampleRow.sequence, SampleRow.sample_id
+            )
+            rows = list(session.scalars(query))
+        if not rows:
+            return Plan(scores={})
+        labelled_rows, labels, counts = self._labelled(info)
+        try:
+            vectors = self._embeddings([*rows, *labelled_rows])
+        except AndonError as error:  # rule 4
+            _log.warning("%s: drawing without embeddings, the lake cannot be read: %s", inspection, error)
+            vectors = [None] * (len(rows) + len(labelled_rows))
+        candidates = candidates_of(rows, vectors[: len(rows)], info)
+        labelled = Labelled(
+            labels=np.array(labels, dtype=np.int64),
+            embeddings=vectors[len(rows) :],
+            counts=counts,
+        )
+        seed = int(rows[0].sample_id[:8], 16) if _is_hex(rows[0].sample_id[:8]) else 0
+        scored = mix_scores(signals_of(candidates, labelled, info, seed=seed), candidates.p1, mix_of(policy))
+        leaders = group_near_duplicates(candidates.embeddings, candidates.blocks, policy.near_duplicate)
+        ids = [row.sample_id for row in rows]
+        return Plan(
+            scores=dict(zip(ids, scored.scores.tolist(), strict=True)),
+            why={sample_id: scored.why(i) for i, sample_id in enumerate(ids)},
+            groups={ids[i]: ids[leader] for i, leader in enumerate(leaders.tolist())},
+        )
+
+    def _labelled(self, info: Inspection) -> tuple[list[SampleRow], list[int], Floats]:
+        """Newest labelled field samples of one class, their class numbers, and how many labels each class has."""
+        number = {name: k for k, name in enumerate(info.class_names)}
+        known = {
+            label.sample_id: label
+            for label in current_labels(self._catalog, inspection=info.name).values()
+            if len(label.classes) == 1 and label.classes[0] in number
+        }
+        counts = np.bincount(
+            [number[label.classes[0]] for label in known.values()], minlength=len(info.classes)
+        ).astype(np.float64)
+        wanted = sorted(known, key=lambda sample_id: -known[sample_id].serial)
+        newest: list[SampleRow] = []
+        with self._catalog.reading() as session:
+            for start in range(0, len(wanted), _BATCH):
+                ids = wanted[start : start + _BATCH]
+                query = select(SampleRow).where(SampleRow.sample_id.in_(ids), SampleRow.origin == "field")
+                newest += session.scalars(query)
+                if len(newest) >= MOST_LABELLED:
+                    break
+        return newest, [number[known[row.sample_id].classes[0]] for row in newest], counts
+
+    def _embeddings(self, rows: Sequence[SampleRow]) -> list[NDArray[np.float32] | None]:
+        """Vectors of length 1, in the rows' order; read in the order in which they are stored."""
+        places = [(row.lake_path, row.lake_row) for row in rows]
+        with self._lock:
+            for place in sorted(set(places)):
+                if place not in self._memory:
+                    self._memory[place] = self._lake.embedding(*place)
+            found = [self._memory[place] for place in places]
+            while len(self._memory) > _REMEMBERED:
+                self._memory.popitem(last=False)
+        return [
+            None if v is None or not np.any(v) else embedding_space.unit(v[None].astype(np.float32))[0] for v in found
+        ]
+
+
+def candidates_of(
+    rows: Sequence[SampleRow], vectors: Sequence[NDArray[np.float32] | None], info: Inspection
+) -> Candidates:
+    """Samples of the catalog as the rules take them."""
+    names = info.class_names
+    probabilities = np.zeros((len(rows), len(names)))
+    for i, row in enumerate(rows):
+        for name, p in zip(row.classes, row.probabilities, strict=False):
+            if name in names:
+                probabilities[i, names.index(name)] = float(p)
+    return Candidates(
+        probabilities=np.clip(probabilities, 0.0, 1.0),
+        anomaly=np.array([np.nan if row.anomaly is None else row.anomaly for row in rows], dtype=np.float64),
+        weights=np.array([row.weight or 0.0 for row in rows], dtype=np.float64),
+        p1=np.array([row.p1 or 1.0 for row in rows], dtype=np.float64),
+        embeddings=vectors,
+        blocks=[(row.device, row.epoch, row.window, row.engine_id, row.group) for row in rows],
+    )
+
+
+def mix_of(policy: DrawPolicy) -> Mix:
+    """The mix that a policy asks for."""
+    wanted: Mapping[str, float] = {f.name: getattr(policy, f.name) for f in fields(Mix)}
+    return Mix(**wanted)
+
+
+def _is_hex(text: str) -> bool:
+    return all(c in "0123456789abcdef" for c in text) and bool(text)

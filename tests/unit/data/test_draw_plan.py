@@ -1,0 +1,224 @@
+from __future__ import annotations
+
+import random
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from data.catalog import Catalog
+from data.catalog.models import SampleRow
+from data.draw_plan import Planner
+from data.draws import Draw, Plan, budget_left, draw, draw_items
+from data.estimates import defect_rate, field_sample
+from data.labels import (
+    LabelError,
+    NewLabel,
+    current_label,
+    label_history,
+    record_label,
+    record_labels,
+    record_skip,
+    undo_label,
+)
+from data.policy import DrawPolicy, LabellingPolicy
+from data.queue import next_to_label, queue_size, top_up
+from tests.unit.data.captured_line import INSPECTION, T0, Line, new_catalog, sqlite_url
+from tests.unit.data.near_duplicates import Embeddings, standing_belt
+
+POLICY = DrawPolicy()
+
+
+def planned(catalog: Catalog, store: Embeddings, n: int, seed: int = 1, policy: DrawPolicy = POLICY) -> Draw:
+    plan = Planner(catalog, store).plan(INSPECTION, policy)
+    return draw(catalog, INSPECTION, n, random=random.Random(seed), at=T0, plan=plan)
+
+
+def answer_all(line: Line, who: str = "ann") -> None:
+    """Label what the queue shows, each for all that it speaks for."""
+    while items := next_to_label(line.catalog, INSPECTION, who, 50, at=T0):
+        for item in items:
+            record_label(
+                line.catalog, sample_id=item.sample_id, classes=[line.truth[item.sample_id]], who=who,
+                event_id=f"e{item.sample_id}", at=T0, also=item.like,
+            )  # fmt: skip
+
+
+@pytest.fixture
+def store() -> Embeddings:
+    return Embeddings()
+
+
+def test_a_run_is_drawn_as_one_with_one_probability(catalog: Catalog, line: Line, store: Embeddings) -> None:
+    standing_belt(catalog, line, store, [("ok", 6), ("crack", 4), ("ok", 1), ("ok", 1), ("void", 3)])
+    result = planned(catalog, store, 3)
+    items = draw_items(catalog, result.id or "")
+    assert result.offered == 15
+    assert result.asked == 3
+    assert sorted(Counter(item.cluster for item in items if item.cluster).values()) == [3, 4, 6]
+    for cluster in {item.cluster for item in items if item.cluster}:
+        members = [item for item in items if item.cluster == cluster]
+        assert len({(m.score, m.u, m.p2, m.drawn) for m in members}) == 1
+        assert members[0].sample_id == cluster  # it is ranked before the others
+    assert budget_left(catalog, INSPECTION, 1.0) == 15 - 3  # labels asked for, not samples
+
+
+def test_why_a_sample_was_drawn_is_logged_for_drawn_and_not_drawn(
+    catalog: Catalog, line: Line, store: Embeddings
+) -> None:
+    standing_belt(catalog, line, store, [("ok", 1)] * 70)
+    result = planned(catalog, store, 5)
+    for item in draw_items(catalog, result.id or ""):
+        assert item.why is not None
+        assert {"captured", "uncertain", "rare", "cover"} <= set(item.why["signals"])
+        assert sum(item.why["parts"].values()) == pytest.approx(1.0, abs=0.01)
+    shown = next_to_label(catalog, INSPECTION, "ann", 5, at=T0)[0]
+    assert shown.chosen["parts"]["audit"] >= 0.1
+
+
+def test_what_is_labelled_makes_its_like_less_worth(catalog: Catalog, line: Line, store: Embeddings) -> None:
+    standing_belt(catalog, line, store, [("ok", 1)] * 25 + [("crack", 1)] * 5)
+    planned(catalog, store, 30)
+    answer_all(line)
+    standing_belt(catalog, line, store, [("ok", 1)] * 20)
+    with catalog.session() as session:  # the first frame looks like one that is labelled
+        known = next(iter(store.at.values()))
+        new = list(session.query(SampleRow).where(SampleRow.window == 1))
+        store.at[new[0].lake_path, new[0].lake_row] = known
+        twin = new[0].sample_id
+    plan = Planner(catalog, store).plan(INSPECTION, POLICY)
+    assert plan.why[twin]["signals"]["novel"] < 0.01
+    assert np.median([why["signals"]["novel"] for why in plan.why.values()]) > 0.5
+
+
+def test_people_go_on_without_the_lake(catalog: Catalog, line: Line, store: Embeddings) -> None:
+    standing_belt(catalog, line, store, [("ok", 3)] * 5)
+    store.away = True
+    result = planned(catalog, store, 4)
+    assert (result.offered, len(result.items)) == (15, 4)
+    assert {item.cluster for item in result.items} == {None}
+    assert set((result.items[0].why or {})["signals"]) == {"captured", "uncertain", "rare"}
+
+
+def test_what_came_after_the_plan_waits_with_its_window(catalog: Catalog, line: Line, store: Embeddings) -> None:
+    standing_belt(catalog, line, store, [("ok", 1)] * 4)
+    plan = Planner(catalog, store).plan(INSPECTION, POLICY)
+    late = set(standing_belt(catalog, line, store, [("ok", 1)] * 4))
+    first = draw(catalog, INSPECTION, 8, random=random.Random(1), at=T0, plan=plan)
+    assert (first.offered, set(first.sample_ids) & late) == (4, set())
+    assert set(planned(catalog, store, 8).sample_ids) == late
+    assert draw(catalog, INSPECTION, 8, random=random.Random(1), at=T0, plan=Plan(scores={})).id is None
+
+
+def test_embeddings_are_read_once(catalog: Catalog, line: Line, store: Embeddings) -> None:
+    standing_belt(catalog, line, store, [("ok", 1)] * 4)
+    planner = Planner(catalog, store)
+    planner.plan(INSPECTION, POLICY)
+    planner.plan(INSPECTION, POLICY)
+    assert store.reads == 4
+
+
+def test_one_label_serves_a_run_and_one_undo_takes_it_back(catalog: Catalog, line: Line, store: Embeddings) -> None:
+    ids = standing_belt(catalog, line, store, [("crack", 4)])
+    planned(catalog, store, 1)
+    assert queue_size(catalog, INSPECTION).waiting == 1
+    (shown,) = next_to_label(catalog, INSPECTION, "ann", 10, at=T0)
+    assert {shown.sample_id, *shown.like} == set(ids)
+    for _ in range(2):  # a page that retries
+        record_label(
+            catalog, sample_id=shown.sample_id, classes=["crack"], who="ann", event_id="e1", at=T0, also=shown.like
+        )
+    for sample in ids:
+        label = current_label(catalog, sample)
+        assert label is not None
+        assert (label.classes, label.by) == (("crack",), "ann")
+    repeated = label_history(catalog, shown.like[0])
+    assert [(event.because, event.who) for event in repeated] == [("e1", "ann")]
+    assert queue_size(catalog, INSPECTION).waiting == 0
+    undone = undo_label(catalog, event_id="u1", who="ann", at=T0)  # the newest: what was given for all
+    assert undone is not None
+    assert undone.undoes == "e1"
+    assert [current_label(catalog, sample) for sample in ids] == [None] * 4
+    assert queue_size(catalog, INSPECTION).waiting == 1
+
+
+def test_a_label_for_one_alone_brings_the_others_up_each_for_itself(
+    catalog: Catalog, line: Line, store: Embeddings
+) -> None:
+    ids = standing_belt(catalog, line, store, [("crack", 3)])
+    planned(catalog, store, 1)
+    (shown,) = next_to_label(catalog, INSPECTION, "ann", 10, at=T0)
+    line.label(shown.sample_id)
+    rest = next_to_label(catalog, INSPECTION, "ann", 10, at=T0)
+    assert {item.sample_id for item in rest} == set(ids) - {shown.sample_id}
+    assert {item.like for item in rest} == {()}
+    assert np.isnan(defect_rate(catalog, INSPECTION).value)  # a group counts once all of it is answered
+
+
+def test_a_label_is_never_given_for_what_was_not_drawn_with_it_nor_over_anothers(
+    catalog: Catalog, line: Line, store: Embeddings
+) -> None:
+    ids = standing_belt(catalog, line, store, [("crack", 3), ("ok", 1)])
+    planned(catalog, store, 2)
+    items = {len(item.like): item for item in next_to_label(catalog, INSPECTION, "ann", 10, at=T0)}
+    alone, run = items[0], items[2]
+    with pytest.raises(LabelError, match="not drawn together"):
+        record_label(
+            catalog, sample_id=run.sample_id, classes=["crack"], who="ann", event_id="x", at=T0,
+            also=[alone.sample_id],
+        )  # fmt: skip
+    assert current_label(catalog, run.sample_id) is None  # all or nothing
+    record_label(catalog, sample_id=run.like[0], classes=["void"], who="bob", event_id="b", at=T0)
+    record_label(catalog, sample_id=run.sample_id, classes=["crack"], who="ann", event_id="y", at=T0, also=run.like)
+    said = {sample: label.classes for sample in ids if (label := current_label(catalog, sample))}
+    assert said[run.like[0]] == ("void",)
+    assert said[run.like[1]] == ("crack",)
+
+
+def test_a_run_that_everybody_passed_on_is_nonresponse(catalog: Catalog, line: Line, store: Embeddings) -> None:
+    standing_belt(catalog, line, store, [("crack", 4), ("ok", 1), ("ok", 1)])
+    planned(catalog, store, 3)
+    for item in next_to_label(catalog, INSPECTION, "ann", 10, at=T0):
+        if item.like:
+            record_skip(catalog, sample_id=item.sample_id, who="ann", event_id="s", at=T0)
+        else:
+            line.label(item.sample_id)
+    sample = field_sample(catalog, INSPECTION)
+    assert (sample.waiting, sample.nonresponse) == (0, pytest.approx(4 / 6))
+
+
+def test_the_rate_through_the_catalog_is_unbiased_and_covered_with_runs(tmp_path: Path) -> None:
+    """Frames are counted, not labels: long runs of defects must not be counted once."""
+    catalog, store = new_catalog(sqlite_url(tmp_path)), Embeddings()
+    line, rng, errors, covered, repeats = Line(catalog, np.random.default_rng(5)), np.random.default_rng(6), [], 0, 12
+    for window in range(repeats):
+        runs = [
+            ("crack" if bad else "ok", int(rng.integers(4, 9) if bad else rng.integers(1, 4)))
+            for bad in rng.random(40) < 0.2
+        ]
+        standing_belt(catalog, line, store, runs, keep=50)
+        drawn = planned(catalog, store, 12, seed=window)
+        said = [NewLabel(sample_id=s, classes=[line.truth[s]], event_id=s) for s in drawn.sample_ids]
+        record_labels(catalog, said, who="ann", at=T0, source="console")
+        rate = defect_rate(catalog, INSPECTION, windows=[("line-1", 1, window)])
+        total = sum(length for _, length in runs)
+        truth = sum(length for label, length in runs if label == "crack") / total
+        errors.append(rate.value - truth)
+        covered += rate.low <= truth <= rate.high
+        assert (drawn.asked, rate.n, rate.population) == (12, 12, total)
+        assert len(said) > 12
+    assert abs(np.mean(errors)) < 4 * np.std(errors) / repeats**0.5
+    assert covered >= 9  # binomial(12, 0.95) is below 9 once in four hundred
+    catalog.close()
+
+
+def test_the_console_draws_by_the_plan(catalog: Catalog, line: Line, store: Embeddings) -> None:
+    standing_belt(catalog, line, store, [("ok", 5)] * 4)
+    planner = Planner(catalog, store)
+    policy = LabellingPolicy(draw_size=3)
+    result = top_up(
+        catalog, INSPECTION, policy, random=random.Random(1), at=T0, plan=lambda: planner.plan(INSPECTION, POLICY)
+    )
+    assert result is not None
+    assert (result.asked, len(result.items)) == (3, 15)
