@@ -7,7 +7,8 @@
 2. On each of these the gate's own rules are asked, at the level of the next challenger in the series, with errors that
    shrink as 1/sqrt(f). f is right when the chance of any decision, promotion or refusal, is `planned_chance`.
 3. There is always such an f where a gain is asked for: when the bounds are closer together than the gain that is worth
-   having, then either the gain is above 0 or it is below that.
+   having, then either the gain is above 0 or it is below that. Where none is asked for (`require_better = false`), a
+   loss near the margin is never decided, and the number is for an even chance.
 4. Golden samples do not grow. Where only they are open no number of field labels decides, and none is named.
 5. Labels are counted in the classes of the scarcer side, defects as a rule: the others come along as the line is
    sampled.
@@ -28,6 +29,7 @@ from training.error_budget import ErrorBudget
 from training.gate_policy import GatePolicy
 from training.paired import quantile
 
+_EVEN = 0.5
 MOST_TIMES = 30.0  # asking for more than so many times the labels is not a plan
 _TIMES = [*(1.05 * 1.1**k for k in range(36)), MOST_TIMES]  # the numbers of labels that are tried, over those there are
 Draws = NDArray[np.float64]
@@ -66,13 +68,14 @@ def plan_labels(
         return LabelPlan()
     asks = [_Asked.of(role, question) for role, question in asked]
     chances: dict[float, float] = {}
+    wanted = policy.planned_chance if policy.require_better else _EVEN
 
     def enough(times: float) -> bool:
         chances[times] = _decided(asks, policy, next_budget, times, blocked)
-        return chances[times] >= policy.planned_chance
+        return chances[times] >= wanted
 
     times = _TIMES[bisect_left(_TIMES[:-1], True, key=enough)]
-    if blocked and not chances.get(times, 0.0) >= policy.planned_chance:
+    if blocked and not chances.get(times, 0.0) >= wanted:
         return LabelPlan()
     more = {name: max(1, math.ceil(n * (times - 1))) for name, n in counts.items() if name in scarce}
     return LabelPlan(more=more, in_all=math.ceil(sum(counts.values()) * (times - 1)), chance=chances.get(times, 0.0))
