@@ -104,7 +104,7 @@ class RetentionPolicy:
 class DriftPolicy:
     """What counts as drift, and what follows an alarm."""
 
-    watch: bool = _value(True, "look for drift after each ingest")
+    watch: bool = _value(True, "look for drift in every watch run")
     reference_days: int = _value(14, "whole days from which is learnt what is usual on a device", least=5)
     false_alarms_per_year: float = _value(1.0, "alarms a year that an inspection may raise by chance", least=0.001)
     on_alarm: str = _value("labels", "nothing; labels: ask for them; retrain: ask, and train on fewer")

@@ -3,7 +3,7 @@
 1. Dirt: a few cells of the image, and no more, are lighter or darker than their surroundings in most frames, and by
    more than the frames otherwise look new.
 2. Blur: fine detail went while coarse detail stayed, and that is a large part of what makes the frames look new.
-3. Light: frames are brighter or darker, and that is a large part of it too.
+3. Light: frames are brighter or darker, and that is a large part of it too. Of blur and light, whichever moved more.
 4. Everything else is something new in front of the camera, or unknown.
 5. A measure counts as moved if it did so by more than four standard errors.
 
@@ -90,9 +90,10 @@ def _judge(moved: dict[str, float], change: dict[str, float], spots: Floats, cel
     if 0 < cells.sum() <= _MOST_SPOT_CELLS * len(cells) and np.abs(spots).max() >= novelty:
         shade = "dark" if spots[np.argmax(np.abs(spots))] < 0 else "light"
         return Cause.DIRT, f"dirt: a {shade} spot stays at {place_of(spots)} of the image"
-    if -moved.get("sharpness", 0.0) >= max(_BLURRED, _BLUR_OVER_NOVELTY * novelty):
+    blurred, lit = -moved.get("sharpness", 0.0), abs(moved.get("brightness", 0.0))
+    if blurred >= max(_BLURRED, _BLUR_OVER_NOVELTY * novelty, lit):
         return Cause.BLUR, f"blur: {-change['sharpness']:.0%} of the fine detail is gone"
-    if abs(moved.get("brightness", 0.0)) >= max(_LIGHT, _LIGHT_OVER_NOVELTY * novelty):
+    if lit >= max(_LIGHT, _LIGHT_OVER_NOVELTY * novelty):
         way = "brighter" if change["brightness"] > 0 else "darker"
         return Cause.LIGHT, f"light: images are {way} by {abs(change['brightness']):.0%}"
     return Cause.NEW, "something new: images look unlike the reference (another product, another position, or unknown)"
