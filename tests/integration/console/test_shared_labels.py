@@ -7,19 +7,20 @@ import random
 from playwright.sync_api import Page, expect
 
 from data.catalog.models import GoldenAskRow
-from data.draws import Plan, draw
+from data.draws import Plan, draw, not_offered
 from data.label_reviews import Doubt, record_doubts
 from data.labels import current_labels, label_history, record_label
 from data.queue import next_to_label
 from tests.integration.console.conftest import Console
 from tests.integration.console.pressed_plates import INSPECTION, NOW, sample_id
-from tests.integration.console.test_labelling_page import KEY, TRUTH, open_page, ready, settle
+from tests.integration.console.test_labelling_page import KEY, open_page, ready, settle
 
 
-def drawn_as_one(console: Console, together: int) -> None:
-    """Everything is drawn; the first samples of one window are one group, which comes first."""
+def drawn_as_one(console: Console, together: int) -> list[str]:
+    """Everything is drawn; some samples are one group, which comes first. Returns the group's ids."""
     catalog = console.workspace.catalog()
-    ids = sorted(TRUTH)
+    with catalog.reading() as session:
+        ids = sorted(row.sample_id for row in session.scalars(not_offered(INSPECTION)))
     leader = ids[0]
     plan = Plan(
         scores={name: 1e9 if name in ids[:together] else 1.0 for name in ids},
@@ -27,22 +28,23 @@ def drawn_as_one(console: Console, together: int) -> None:
         groups=dict.fromkeys(ids[:together], leader),
     )
     draw(catalog, INSPECTION, len(ids), random=random.Random(1), at=NOW, plan=plan)
+    return ids[:together]
 
 
-def shown_run(page: Page) -> tuple[str, list[str]]:
-    """Pass on until the run is on the screen; the sample and the group's ids."""
+def shown_run(page: Page) -> str:
+    """Pass on until the run is on the screen; the sample that is shown."""
     for _ in range(20):
         shown = ready(page)
         if page.locator("#like").is_visible():
-            return shown, sorted(TRUTH)[:3]
+            return shown
         page.keyboard.press("s")
     raise AssertionError("the run was never shown")
 
 
 def test_one_key_labels_a_run_and_undo_takes_all_of_it_back(page: Page, console: Console) -> None:
-    drawn_as_one(console, 3)
+    run = drawn_as_one(console, 3)
     open_page(page, console)
-    shown, run = shown_run(page)
+    shown = shown_run(page)
     expect(page.locator("#alike")).to_have_text("the label is for 2 more like it, too")
     expect(page.locator("#thumbs img")).to_have_count(2)
     page.keyboard.press(KEY["hole"])
@@ -59,9 +61,9 @@ def test_one_key_labels_a_run_and_undo_takes_all_of_it_back(page: Page, console:
 
 
 def test_a_person_may_label_the_one_alone(page: Page, console: Console) -> None:
-    drawn_as_one(console, 3)
+    run = drawn_as_one(console, 3)
     open_page(page, console)
-    shown, run = shown_run(page)
+    shown = shown_run(page)
     page.keyboard.press("a")
     expect(page.locator("#also")).not_to_be_checked()
     page.keyboard.press(KEY["ok"])
