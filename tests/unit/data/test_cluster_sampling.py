@@ -20,6 +20,24 @@ def test_a_group_of_one_is_the_frame_itself(seed: int, n: int) -> None:
     assert units.frames == pytest.approx(np.ones(n))
 
 
+@given(seed=st.integers(0, 2**32))
+def test_units_have_the_total_and_the_variance_of_the_groups(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    group = np.repeat(np.arange(6), rng.integers(1, 5, 6))
+    p2 = rng.uniform(0.1, 1, 6)[group]
+    p1, y = rng.uniform(0.1, 1, len(group)), rng.integers(0, 2, len(group)).astype(float)
+    units = units_of(y, p1 * p2, p2, [str(g) for g in group])
+    expected = 0.0
+    for g in range(6):
+        here, second = group == g, p2[group == g][0]
+        total = np.sum(y[here] / p1[here])
+        expected += np.sum(y[here] ** 2 * (1 - p1[here]) / p1[here] ** 2) / second + total**2 * (1 - second) / second**2
+    total, variance = horvitz_thompson(units.values, units.probabilities)
+    assert total == pytest.approx(np.sum(y / (p1 * p2)))
+    assert variance == pytest.approx(expected)
+    assert np.sum(units.frames / units.probabilities) == pytest.approx(np.sum(1 / (p1 * p2)))
+
+
 class Belt:
     """Frames in runs; the first stage keeps single frames, the second draws what was kept of a run as one."""
 

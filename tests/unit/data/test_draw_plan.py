@@ -64,6 +64,16 @@ def test_a_run_is_drawn_as_one_with_one_probability(catalog: Catalog, line: Line
     assert budget_left(catalog, INSPECTION, 1.0) == 15 - 3  # labels asked for, not samples
 
 
+def test_a_run_counts_as_its_most_telling_frame(catalog: Catalog, line: Line) -> None:
+    one, two, other = line.stream(["ok"] * 3, np.ones(3), keep=3)
+    plan = Plan(scores={one: 1.0, two: 3.0, other: 2.0}, groups={one: one, two: one})
+    result = draw(catalog, INSPECTION, 1, random=random.Random(1), at=T0, plan=plan)
+    items = {item.sample_id: item for item in draw_items(catalog, result.id or "")}
+    assert [items[name].score for name in (one, two, other)] == [3.0, 3.0, 2.0]
+    assert (items[one].cluster, items[two].cluster, items[other].cluster) == (two, two, None)
+    assert items[one].p2 == items[two].p2
+
+
 def test_why_a_sample_was_drawn_is_logged_for_drawn_and_not_drawn(
     catalog: Catalog, line: Line, store: Embeddings
 ) -> None:
