@@ -79,6 +79,23 @@ class RetentionPolicy:
     heartbeats_per_device: int = _value(2_000, "heartbeats kept, newest first", least=1)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutcomePolicy:
+    """Which outcomes that are reported later count as truth."""
+
+    defect_values: str = _value("failed, fail, defect, rejected, scrapped, nok", "results that mean a defect")
+    ok_values: str = _value("passed, pass, ok, good", "results that mean there is none")
+    every_part_stages: str = _value(
+        "", "stages that together report EVERY part (`end-of-line, scrap`): only they count in estimates"
+    )
+    least_reported: float = _value(
+        0.95,
+        "of a window's captured parts, the share that must have been reported before it counts",
+        least=0.5,
+        most=1.0,
+    )
+
+
 GatePolicyValues = Mapping[str, bool | int | float | str]
 
 
@@ -96,6 +113,7 @@ class Policy:
     snapshot: SnapshotPolicy = field(default_factory=SnapshotPolicy)
     release: ReleasePolicy = field(default_factory=ReleasePolicy)
     retention: RetentionPolicy = field(default_factory=RetentionPolicy)
+    outcomes: OutcomePolicy = field(default_factory=OutcomePolicy)
     gate: GatePolicyValues = field(default_factory=dict)
 
     @staticmethod
@@ -151,6 +169,7 @@ _SECTIONS: dict[str, type[Any]] = {
     "snapshot": SnapshotPolicy,
     "release": ReleasePolicy,
     "retention": RetentionPolicy,
+    "outcomes": OutcomePolicy,
 }
 
 _T = TypeVar("_T")
