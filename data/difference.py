@@ -161,9 +161,7 @@ def power_tuning(y: Floats, p: Floats, m: Floats) -> tuple[float, Floats]:
     others = np.minimum(most, others)
     if tuned <= 0:
         return 0.0, np.zeros_like(y)
-    n = len(y)
-    noise = (n - 1) / n * float(np.sum((others - tuned) ** 2))
-    kept = max(0.0, 1.0 - noise / tuned**2)
+    kept = max(0.0, 1.0 - float(np.sum((others - tuned) ** 2)) / tuned**2)
     return tuned * kept, others * kept
 
 
@@ -185,10 +183,10 @@ def presumed(stopped: Total, passed_p: Floats, level: float = 0.95) -> float:
     """The weight of a missed defect that no label found, for the interval of a rate.
 
     No sample rules out defects that the engine passes and that nobody happened to be shown: among n passed frames
-    checked in vain up to three in n may be defects, which often is many times what was found. A rate's interval presumes
-    less: where the engine has stopped k defects that labels confirm, misses that no label found are at most half as many as
-    those (`PRESUMED_SHARE`: recall of two thirds at least). With none found nothing is presumed; in between k speaks
-    against z². Recall itself is never estimated in this way.
+    checked in vain up to three in n may be defects, often many times what was found. A rate's interval presumes that
+    there are fewer: where the engine has stopped k defects that labels confirm, the misses that no label found are
+    taken to be at most half as many (`PRESUMED_SHARE`: a recall of two thirds). With none found nothing is presumed;
+    in between k speaks against z². Recall itself is never estimated in this way.
 
     Args:
         stopped: Of the frames that were not passed.

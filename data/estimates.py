@@ -321,7 +321,7 @@ class _Reader:
         )
 
     def _cells(self, windows: Sequence[WindowRow], answer: _Answers) -> dict[WindowKey, dict[str, Cell]]:
-        """The cells of the samples of each window that tells them; one with a sample outside of its cells tells none."""
+        """The cells of the samples of each window that tells them; with a sample outside of its cells it tells none."""
         found: dict[WindowKey, dict[str, Cell]] = {}
         for row in windows:
             if _key(row) not in self._known:

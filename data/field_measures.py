@@ -287,14 +287,6 @@ class Truth:
             else None,
         )
 
-
-def _is(item: LabelledSample, of_class: str | None) -> bool:
-    return item.defect if of_class is None else of_class in item.label
-
-
-def _index(verdict: str | None) -> int:
-    return VERDICTS.index(verdict) if verdict in VERDICTS else _OK
-
     @property
     def known(self) -> Auxiliary | None:
         """What the difference estimator uses; None if nothing is told."""

@@ -27,7 +27,7 @@ def field_lines(field: FieldMeasures) -> list[str]:
         lines.append(f"    and {more} more parts of which two sources say different things")
     if field.selected_outcomes:
         lines.append(
-            f"    {field.selected_outcomes} captured parts have an outcome only from a stage that does not report every part: "
+            f"    {field.selected_outcomes} captured parts have an outcome only of a stage that reports some parts: "
             "shown where it contradicts, never used as if drawn at random"
         )
     if field.unread_outcomes:

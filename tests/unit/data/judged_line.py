@@ -12,7 +12,7 @@ import numpy as np
 
 from data.catalog import Catalog
 from data.catalog.models import OutcomeRow, SampleRow, WindowRow
-from data.labels import record_label
+from data.labels import NewLabel, record_labels
 from data.priority_sampling import priority_sample
 from edge_client.tally import Tally
 from tests.unit.data.captured_line import INSPECTION, T0
@@ -83,11 +83,10 @@ class JudgedLine:
 
     def label(self, ids: Sequence[str], *, who: str = "ann", said: str | None = None) -> None:
         """Label as the truth is, or as said."""
-        for sample_id in ids:
-            record_label(
-                self.catalog, sample_id=sample_id, classes=[said or self.truth[sample_id]], who=who, at=T0,
-                event_id=f"{who}:{sample_id}:{said}",
-            )  # fmt: skip
+        labels = [
+            NewLabel(sample_id=i, classes=[said or self.truth[i]], event_id=f"{who}:{i}:{said}") for i in ids
+        ]  # fmt: skip
+        record_labels(self.catalog, labels, who=who, at=T0, source="console")
 
     def report(self, sample_id: str, value: str, *, stage: str = "end-of-line", after_hours: float = 1.0) -> None:
         """An outcome of the sample's part."""
