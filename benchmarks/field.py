@@ -181,10 +181,10 @@ class Outcome:
         self.error[number, way].append(found.value / truth if truth else float("nan"))
 
 
-def weeks_of(setting: Setting, weeks: int) -> Outcome:
-    """Live through weeks; every `DRAWS` of them are the same line drawn anew."""
+def weeks_of(setting: Setting, weeks: int, *, first: int = 0) -> Outcome:
+    """Live through weeks from line `first` on; every `DRAWS` of them are the same line drawn anew."""
     outcome = Outcome()
-    for seed in range(-(-weeks // DRAWS)):
+    for seed in range(first, first - (-weeks // DRAWS)):
         week = week_of(setting, seed)
         defect, verdict = week.line.answers.defect, week.verdict
         rate, rejected = float(defect.mean()), verdict == 2

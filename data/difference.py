@@ -26,6 +26,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -319,5 +320,6 @@ def _expected_weight(weights: Floats) -> float:
     return float(np.sum(weights**2)) / total if total > 0 else 0.0
 
 
+@cache
 def _z_squared(tail: float) -> float:
     return float(stats.norm.ppf(tail)) ** 2

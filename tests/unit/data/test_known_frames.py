@@ -40,6 +40,8 @@ def a_window(frames: int, seed: int = 3) -> tuple[Tally, list[tuple[str, list[fl
     tally = Tally()
     rows = np.random.default_rng(seed).dirichlet([2.0, 0.3, 0.3], frames).astype(np.float32)
     rows[:3] = [[0.9, 0.1, 0.0], [0.7, 0.2, 0.1], [0.5, 0.2, 0.3]]  # on the bins' edges
+    # on either side of an edge, in double and in single precision
+    rows[3:5] = [[0.8, 0.18255111575126648, 0.01744888350367546], [0.3, 0.6545506715774536, 0.045449331402778625]]
     return tally, [(see(tally, row), row) for row in rows.tolist()]
 
 
