@@ -278,8 +278,9 @@ def main() -> None:
         for way in (ALONE, KNOWN):
             errors = np.array(outcome.error["rate", way])
             rows.append(Row.of(f"{setting.name}: rate, {way}: estimate over truth", "", errors.tolist()))
-        for way, every in widths.items():
-            every += outcome.width["rate", way]
+        usual = float(np.mean(outcome.width["rate", ALONE]))
+        for way, every in widths.items():  # each setting counts alike, however wide its intervals are
+            every += [width / usual for width in outcome.width["rate", way]]
     figures = {f"coverage_{number}": worst[number] for number in ("rate", "recall", "precision")}
     figures["width_ratio"] = ratio_of_means(widths[KNOWN], widths[ALONE])
     tell("field", rows, figures, as_json=args.json)

@@ -35,7 +35,7 @@ from scipy import optimize, special, stats
 Floats = NDArray[np.float64]
 
 _CERTAIN = 1.0 - 1e-12  # p that is 1 but for rounding
-PRESUMED_SHARE = 0.5  # misses nobody found, at most, as a share of the defects that were stopped
+PRESUMED_SHARE = 1.0  # misses that nobody found, at most, for each defect that was stopped
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,8 +186,8 @@ def presumed(stopped: Total, passed_p: Floats, level: float = 0.95) -> float:
     No sample rules out defects that the engine passes and that nobody happened to be shown: among n passed frames
     checked in vain up to three in n may be defects, often many times what was found. A rate's interval presumes that
     there are fewer: where the engine has stopped k defects that labels confirm, the misses that no label found are
-    taken to be at most half as many (`PRESUMED_SHARE`: a recall of two thirds). With none found nothing is presumed;
-    in between k speaks against z². Recall itself is never estimated in this way.
+    taken to be at most as many (`PRESUMED_SHARE`: a recall of one half). With none found nothing is presumed; in
+    between k speaks against z². Recall itself is never estimated in this way.
 
     Args:
         stopped: Of the frames that were not passed.

@@ -191,7 +191,7 @@ def test_what_was_not_seen_weighs_as_a_typical_frame_unless_many_were_stopped() 
     assert effective_n(p) == pytest.approx(50)
     assert presumed(none, p) == pytest.approx(100)
     assert 40 < presumed(some, p) < 60
-    assert presumed(many, p) == pytest.approx(0.5 * 200 / 3, rel=0.08)
+    assert presumed(many, p) == pytest.approx(200 / 3, rel=0.08)
 
 
 def test_the_share_of_two_parts_agrees_with_a_search_over_all_shares() -> None:
