@@ -49,7 +49,7 @@ def create_app(
     templates = Jinja2Templates(_HERE / "templates")
     app.mount("/static", StaticFiles(directory=_HERE / "static"), name="static")
     catalog = workspace.catalog()
-    live = LiveStatus(catalog)
+    live = LiveStatus(catalog, outcomes=lambda: workspace.policy().outcomes)
     app.state.live = live
     app.include_router(make_api(workspace, live, random=random.SystemRandom(), clock=clock))
     app.include_router(make_causes_api(CausesView(workspace, clock=clock)))

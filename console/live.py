@@ -12,11 +12,18 @@ from typing import Any
 from fastapi import Request
 
 from data.catalog import Catalog
+from data.field_measures import field_measures
 from data.loop_status import loop_statuses
+from data.policy import OutcomePolicy
 from edge_client.contract.errors import AndonError
 
 REFRESH_SECONDS = 2.0
 _TICK_SECONDS = 0.5  # how soon a closed page and a stopping server are noticed
+# what the field's figures follow from: while none of it changes they stay as they are
+_FIELD_RESTS_ON = (
+    *("windows", "missing", "outcomes", "drawn", "waiting"),
+    *("labelled", "labels_by_class", "last_label_at", "cannot_tell", "disagreements"),
+)
 
 
 class LiveStatus:
@@ -26,12 +33,19 @@ class LiveStatus:
         catalog: Where they come from.
         refresh: How long one is good enough.
         monotonic: Seconds of a clock that never jumps.
+        outcomes: Gives the policy by which outcomes count as truth.
     """
 
     def __init__(
-        self, catalog: Catalog, *, refresh: float = REFRESH_SECONDS, monotonic: Callable[[], float] = time.monotonic
+        self,
+        catalog: Catalog,
+        *,
+        refresh: float = REFRESH_SECONDS,
+        monotonic: Callable[[], float] = time.monotonic,
+        outcomes: Callable[[], OutcomePolicy] = OutcomePolicy,
     ) -> None:
-        self._catalog, self._refresh, self._monotonic = catalog, refresh, monotonic
+        self._catalog, self._refresh, self._monotonic, self._outcomes = catalog, refresh, monotonic, outcomes
+        self._fields: dict[str, tuple[Any, dict[str, Any]]] = {}
         self._lock = threading.Lock()
         self._at = -float("inf")
         self._statuses: list[dict[str, Any]] = []
@@ -41,9 +55,18 @@ class LiveStatus:
         """Return the statuses as JSON values, each with the MLflow version of every engine that is known."""
         with self._lock:
             if self._monotonic() - self._at >= self._refresh:
-                self._statuses = [_with_versions(status.to_dict()) for status in loop_statuses(self._catalog)]
+                policy = self._outcomes()
+                found = [_with_versions(status.to_dict()) for status in loop_statuses(self._catalog)]
+                self._statuses = [{**status, "field": self._field(status, policy)} for status in found]
                 self._at = self._monotonic()
             return self._statuses
+
+    def _field(self, status: dict[str, Any], policy: OutcomePolicy) -> dict[str, Any]:
+        """The field's figures of an inspection, estimated anew only when something they rest on has changed."""
+        name, rests_on = status["inspection"], (policy, [status[key] for key in _FIELD_RESTS_ON])
+        if name not in self._fields or self._fields[name][0] != rests_on:
+            self._fields[name] = (rests_on, field_measures(self._catalog, name, outcomes=policy).to_dict())
+        return self._fields[name][1]
 
     async def events(self, request: Request) -> AsyncIterator[str]:
         """Yield server-sent events: the statuses whenever they change, else a sign of life."""

@@ -12,15 +12,16 @@ could not be candidates are left out). A labelled sample has p = p₁·p₂. Wha
 4. Extras have no probability and never count.
 5. Near-duplicates that were drawn together are one unit, with the label that was given for all of them
    (:mod:`data.cluster_sampling`); a group counts once every one of them is answered.
+6. A window whose captured parts all have an outcome needs no draw: its samples have p = p₁ (:mod:`data.outcomes`).
 
-The pure statistics are in :mod:`data.intervals`.
+The pure statistics are in :mod:`data.intervals` and :mod:`data.difference`.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import numpy as np
@@ -41,7 +42,10 @@ from data.intervals import (
     rate_interval,
     recall_interval,
 )
-from data.labels import LabelEvent, LabelKind, derive, standing_events
+from data.known_frames import Cell, KnownFrames, likeliest_defect
+from data.labels import CurrentLabel, LabelKind, derive, standing_events
+from data.outcomes import NO_OUTCOMES, Outcomes, outcomes_in
+from data.policy import OutcomePolicy
 from data.priority_sampling import rethreshold
 
 __all__ = [
@@ -51,6 +55,7 @@ __all__ = [
     "clopper_pearson",
     "defect_rate",
     "field_sample",
+    "field_samples_by",
     "gamma_interval",
     "horvitz_thompson",
     "miss_rate",
@@ -68,11 +73,15 @@ class LabelledSample:
     """One labelled sample that counts.
 
     Attributes:
+        label: Its classes; empty if an outcome said no more than defect or ok.
         p: Inclusion probability over both stages, scaled for non-response.
         p2: Of the second stage alone, the same for all that were drawn together.
         group: Near-duplicates that were drawn together share one.
         run_length: m, frames of the part's run (1 if alone).
         verdict: What the engine said when it was captured.
+        cell: Where it is among all frames that the records count; None where they don't.
+        by_outcome: Whether an outcome says so, not a person.
+        likeliest: The engine's most probable class of kind defect.
     """
 
     sample_id: str
@@ -85,6 +94,9 @@ class LabelledSample:
     verdict: str | None
     device: str
     captured_at: datetime
+    cell: Cell | None = None
+    by_outcome: bool = False
+    likeliest: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +109,8 @@ class FieldSample:
         waiting: Drawn samples not answered yet.
         nonresponse: Share of the population that nobody can speak for, estimated.
         windows: How many windows the population is made of.
+        known: Cell → frames, over ALL frames of the windows whose records tell it.
+        known_frames: How many frames these windows have.
     """
 
     inspection: Inspection
@@ -106,6 +120,8 @@ class FieldSample:
     waiting: int
     nonresponse: float
     windows: int
+    known: Mapping[Cell, int] = field(default_factory=dict)
+    known_frames: int = 0
 
     @property
     def p(self) -> NDArray[np.float64]:
@@ -125,6 +141,7 @@ def field_sample(
     windows: Collection[WindowKey] | None = None,
     since: datetime | None = None,
     until: datetime | None = None,
+    outcomes: OutcomePolicy | None = None,
 ) -> FieldSample:
     """The labelled probability sample of some windows.
 
@@ -134,21 +151,45 @@ def field_sample(
         windows: Only these; default all.
         since: Only windows opened at or after; device clocks, for people's questions ("this shift").
         until: Only windows opened before.
+        outcomes: Which outcomes count as truth; default none.
 
     Raises:
         InspectionError: unknown inspection.
     """
     with catalog.reading() as session:
         info = inspection_in(session, inspection)
-        query = select(WindowRow).where(WindowRow.inspection == inspection)
-        if since is not None:
-            query = query.where(WindowRow.opened_at >= since)
-        if until is not None:
-            query = query.where(WindowRow.opened_at < until)
         chosen = [
-            row for row in session.scalars(query) if windows is None or (row.device, row.epoch, row.window) in windows
+            row
+            for row in _windows(session, inspection, since, until)
+            if windows is None or (row.device, row.epoch, row.window) in windows
         ]
-        return _field_sample(session, info, chosen)
+        return _Reader(session, info, _outcomes(session, info, outcomes)).sample_of(chosen)
+
+
+def field_samples_by(
+    catalog: Catalog,
+    inspection: str,
+    *,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    outcomes: OutcomePolicy | None = None,
+) -> dict[tuple[str, str], FieldSample]:
+    """The samples of all windows, of each station's and of each device's.
+
+    Returns:
+        ("all", "") first, then ("station", name) and ("device", name), by name; see :func:`field_sample` for the
+        arguments.
+    """
+    with catalog.reading() as session:
+        info = inspection_in(session, inspection)
+        groups: dict[tuple[str, str], list[WindowRow]] = {("all", ""): []}
+        rows = _windows(session, inspection, since, until)
+        for kind in ("station", "device"):
+            for name in sorted({getattr(row, kind) for row in rows}):
+                groups[kind, name] = [row for row in rows if getattr(row, kind) == name]
+        groups["all", ""] = rows
+        reader = _Reader(session, info, _outcomes(session, info, outcomes))
+        return {key: reader.sample_of(chosen) for key, chosen in groups.items()}
 
 
 def defect_rate(
@@ -183,113 +224,259 @@ def miss_rate(sample: FieldSample, level: float = 0.95) -> Estimate:
     return rate_of(sample, missed, level)
 
 
-def _field_sample(session: Session, info: Inspection, windows: list[WindowRow]) -> FieldSample:
-    by_draw: dict[str, list[WindowRow]] = defaultdict(list)
-    for row in windows:
-        if row.draw_id is not None:
-            by_draw[row.draw_id].append(row)
-    samples: list[LabelledSample] = []
-    population = excluded = waiting = used_windows = 0
-    silent = 0.0
-    for draw_id, rows in by_draw.items():
-        answer = _answers(session, info, draw_id, rows)
-        waiting += answer.waiting
-        if not answer.informative:
-            continue
-        frames = sum(max(0, row.frames - row.excluded) for row in rows)
-        population += frames
-        excluded += sum(row.excluded for row in rows)
-        used_windows += len(rows)
-        silent += frames * (1 - answer.response)
-        samples += answer.samples
-    return FieldSample(
-        inspection=info,
-        samples=tuple(samples),
-        population=population,
-        excluded=excluded,
-        waiting=waiting,
-        nonresponse=silent / population if population else 0.0,
-        windows=used_windows,
-    )
+def _windows(session: Session, inspection: str, since: datetime | None, until: datetime | None) -> list[WindowRow]:
+    query = select(WindowRow).where(WindowRow.inspection == inspection)
+    if since is not None:
+        query = query.where(WindowRow.opened_at >= since)
+    if until is not None:
+        query = query.where(WindowRow.opened_at < until)
+    return list(session.scalars(query.order_by(WindowRow.device, WindowRow.epoch, WindowRow.window)))
+
+
+def _outcomes(session: Session, info: Inspection, policy: OutcomePolicy | None) -> Outcomes:
+    if policy is None or not policy.every_part_stages.strip():
+        return NO_OUTCOMES
+    return outcomes_in(session, info, policy)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Answer:
+    """One sample that is answered; without a label its outcome speaks. p is not yet scaled for non-response."""
+
+    sample: SampleRow
+    label: CurrentLabel | None
+    p: float
+    p2: float
+    group: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Answers:
-    samples: list[LabelledSample]
+    samples: list[_Answer]
     response: float
     waiting: int
     informative: bool
 
 
-def _answers(session: Session, info: Inspection, draw_id: str, windows: list[WindowRow]) -> _Answers:
-    """One draw, restricted to some of its windows, by the rules above."""
-    draw = session.get_one(DrawRow, draw_id)
-    pairs = session.execute(
-        select(DrawItemRow, SampleRow)
-        .join(SampleRow, SampleRow.sample_id == DrawItemRow.sample_id)
-        .where(DrawItemRow.draw_id == draw_id)
-        .order_by(DrawItemRow.rank)
-    ).all()
-    drawn = [(item, sample) for item, sample in pairs if item.drawn]
-    events = standing_events(session, [sample.sample_id for _, sample in drawn])
-    labels = derive(events)
-    answered = np.array(
-        [
-            _answered(events, sample.sample_id) or (item.cluster is not None and _passed_on(events, item.cluster))
-            for item, sample in drawn
-        ],
-        dtype=np.bool_,
-    )
-    scores = np.array([item.score for item, _ in drawn], dtype=np.float64)
-    u = np.array([item.u for item, _ in drawn], dtype=np.float64)
-    used, p2 = rethreshold(scores, u, draw.threshold, answered)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Draw:
+    """A draw as it stands.
 
-    keys = {(row.device, row.epoch, row.window) for row in windows}
-    inside = [(sample.device, sample.epoch, sample.window) in keys for _, sample in drawn]
-    asked = labelled = 0.0
-    taken: list[tuple[SampleRow, DrawItemRow, float, float]] = []
-    for (item, sample), take, here, second in zip(drawn, used, inside, p2, strict=True):
-        if not (take and here):
-            continue
-        p = float((sample.p1 or 1.0) * second)
-        asked += 1 / p
-        if sample.sample_id in labels:
-            labelled += 1 / p
-            taken.append((sample, item, p, float(second)))
-    promised = sum(row.manifest_inverse_p for row in windows)
-    arrived = sum(1 / (sample.p1 or 1.0) for _, sample in pairs if (sample.device, sample.epoch, sample.window) in keys)
-    first = min(1.0, arrived / promised) if promised > 0 else 1.0
-    second_share = labelled / asked if asked > 0 else 1.0
-    response = first * second_share
-    return _Answers(
-        samples=[
-            LabelledSample(
-                sample_id=sample.sample_id,
-                label=labels[sample.sample_id].classes,
-                defect=info.is_defect(labels[sample.sample_id].classes),
-                p=min(1.0, p * response),
-                p2=second,
-                group=f"{draw_id}/{item.cluster or sample.sample_id}",
-                run_length=max(1, sample.run_length or 1),
-                verdict=sample.verdict,
-                device=sample.device or "",
-                captured_at=sample.captured_at,
+    Attributes:
+        offered: All of it, by rank.
+        drawn: Those that people are asked.
+        groups: Of the drawn: near-duplicates that were drawn together share one.
+        labels: Of the drawn.
+        answered: bool [drawn].
+        used: bool [drawn], by rule 1.
+        p2: float64 [drawn].
+    """
+
+    offered: list[SampleRow]
+    drawn: list[SampleRow]
+    groups: list[str]
+    labels: Mapping[str, CurrentLabel]
+    answered: NDArray[np.bool_]
+    used: NDArray[np.bool_]
+    p2: NDArray[np.float64]
+
+
+class _Reader:
+    """Reads samples inside one transaction, each draw once however many groups of windows are asked for."""
+
+    def __init__(self, session: Session, info: Inspection, outcomes: Outcomes) -> None:
+        self._session, self._info, self._outcomes = session, info, outcomes
+        self._draws: dict[str, _Draw] = {}
+        self._known: dict[WindowKey, KnownFrames] = {}
+        self._censuses: dict[WindowKey, _Answers] = self._all_censuses() if outcomes.stages else {}
+
+    def sample_of(self, windows: Sequence[WindowRow]) -> FieldSample:
+        """The labelled sample of some windows, by the rules above."""
+        by_draw: dict[str, list[WindowRow]] = defaultdict(list)
+        answers: list[tuple[list[WindowRow], _Answers]] = []
+        for row in windows:
+            census = self._censuses.get(_key(row))
+            if census is not None:
+                answers.append(([row], census))
+            elif row.draw_id is not None:
+                by_draw[row.draw_id].append(row)
+        answers += [(rows, self._answers(draw_id, rows)) for draw_id, rows in by_draw.items()]
+        samples: list[LabelledSample] = []
+        known: Counter[Cell] = Counter()
+        population = excluded = used_windows = known_frames = 0
+        silent = 0.0
+        for rows, answer in answers:
+            if not answer.informative:
+                continue
+            frames = sum(max(0, row.frames - row.excluded) for row in rows)
+            population += frames
+            excluded += sum(row.excluded for row in rows)
+            used_windows += len(rows)
+            silent += frames * (1 - answer.response)
+            cells = self._cells(rows, answer)
+            for row in rows:
+                if _key(row) in cells:
+                    known.update(self._known[_key(row)].counts)
+                    known_frames += row.frames
+            samples += [
+                self._labelled(one, min(1.0, one.p * answer.response), cells.get(_window_of(one.sample), {}))
+                for one in answer.samples
+            ]
+        return FieldSample(
+            inspection=self._info,
+            samples=tuple(samples),
+            population=population,
+            excluded=excluded,
+            waiting=sum(answer.waiting for _, answer in answers),
+            nonresponse=silent / population if population else 0.0,
+            windows=used_windows,
+            known=dict(known),
+            known_frames=known_frames,
+        )
+
+    def _labelled(self, one: _Answer, p: float, cells: Mapping[str, Cell]) -> LabelledSample:
+        sample, label = one.sample, one.label
+        truth = self._outcomes.of(sample.sample_id) if label is None else None
+        classes = label.classes if label is not None else truth.classes if truth is not None else ()
+        return LabelledSample(
+            sample_id=sample.sample_id,
+            label=classes,
+            defect=truth.defect if truth is not None else self._info.is_defect(classes),
+            p=p,
+            p2=one.p2,
+            group=one.group,
+            run_length=max(1, sample.run_length or 1),
+            verdict=sample.verdict,
+            device=sample.device or "",
+            captured_at=sample.captured_at,
+            cell=cells.get(sample.sample_id),
+            by_outcome=truth is not None,
+            likeliest=likeliest_defect(sample.classes, sample.probabilities, self._info.defect_names),
+        )
+
+    def _cells(self, windows: Sequence[WindowRow], answer: _Answers) -> dict[WindowKey, dict[str, Cell]]:
+        """The cells of the samples of each window that tells them; with a sample outside of its cells it tells none."""
+        found: dict[WindowKey, dict[str, Cell]] = {}
+        for row in windows:
+            if _key(row) not in self._known:
+                self._known[_key(row)] = KnownFrames(
+                    frames=row.frames,
+                    excluded=row.excluded,
+                    verdict_counts=row.verdict_counts,
+                    histograms=row.histograms,
+                )
+            if self._known[_key(row)].counts:
+                found[_key(row)] = {}
+        for sample in (one.sample for one in answer.samples):
+            key = _window_of(sample)
+            if key in found:
+                cell = self._known[key].cell_of(
+                    sample.verdict, sample.classes, sample.probabilities, self._info.defect_names
+                )
+                if cell is None:
+                    del found[key]
+                else:
+                    found[key][sample.sample_id] = cell
+        return found
+
+    def _all_censuses(self) -> dict[WindowKey, _Answers]:
+        """Windows whose captured samples are known by outcomes (rule 6)."""
+        counted = self._session.scalars(
+            select(SampleRow)
+            .where(SampleRow.inspection == self._info.name, SampleRow.origin == "field", SampleRow.counted)
+            .order_by(SampleRow.sample_id)
+        )
+        by_window: dict[WindowKey, list[SampleRow]] = defaultdict(list)
+        for sample in counted:
+            by_window[_window_of(sample)].append(sample)
+        promised = {
+            _key(row): row.manifest_inverse_p
+            for row in self._session.scalars(select(WindowRow).where(WindowRow.inspection == self._info.name))
+        }
+        labels = derive(standing_events(self._session, inspection=self._info.name))
+        found: dict[WindowKey, _Answers] = {}
+        for key, samples in by_window.items():
+            if not self._outcomes.suffice([(s.sample_id, s.verdict) for s in samples], labels):
+                continue
+            known = [
+                _Answer(sample=s, label=labels.get(s.sample_id), p=float(s.p1 or 1.0), p2=1.0, group=s.sample_id)
+                for s in samples
+                if s.sample_id in labels or self._outcomes.of(s.sample_id) is not None
+            ]
+            told = sum(1 / one.p for one in known)
+            response = min(1.0, told / promised[key]) if promised[key] > 0 else 1.0
+            found[key] = _Answers(samples=known, response=response, waiting=0, informative=True)
+        return found
+
+    def _draw(self, draw_id: str) -> _Draw:
+        if draw_id not in self._draws:
+            pairs = self._session.execute(
+                select(DrawItemRow, SampleRow)
+                .join(SampleRow, SampleRow.sample_id == DrawItemRow.sample_id)
+                .where(DrawItemRow.draw_id == draw_id)
+                .order_by(DrawItemRow.rank)
+            ).all()
+            drawn = [(item, sample) for item, sample in pairs if item.drawn]
+            events = standing_events(self._session, [sample.sample_id for _, sample in drawn])
+            settled = {event.sample_id for event in events if event.kind in _ANSWERS}
+            skipped = settled - {event.sample_id for event in events if event.kind is not LabelKind.SKIP}
+            answered = np.array(
+                [
+                    sample.sample_id in settled
+                    or item.cluster in skipped  # who speaks for its near-duplicates: then nobody is shown these
+                    or _window_of(sample) in self._censuses  # nobody needs to say what outcomes say
+                    for item, sample in drawn
+                ],
+                dtype=np.bool_,
             )
-            for sample, item, p, second in taken
-        ],
-        response=response,
-        waiting=int(np.count_nonzero(~answered & np.array(inside, dtype=np.bool_))),
-        # Rule 2. A draw that had nothing to offer is an answer: none of its frames was kept.
-        informative=response > 0 and (not pairs or bool(used.any())),
-    )
+            scores = np.array([item.score for item, _ in drawn], dtype=np.float64)
+            u = np.array([item.u for item, _ in drawn], dtype=np.float64)
+            used, p2 = rethreshold(scores, u, self._session.get_one(DrawRow, draw_id).threshold, answered)
+            self._draws[draw_id] = _Draw(
+                offered=[sample for _, sample in pairs],
+                drawn=[sample for _, sample in drawn],
+                groups=[f"{draw_id}/{item.cluster or sample.sample_id}" for item, sample in drawn],
+                labels=derive(events),
+                answered=answered,
+                used=used,
+                p2=p2,
+            )
+        return self._draws[draw_id]
+
+    def _answers(self, draw_id: str, windows: Sequence[WindowRow]) -> _Answers:
+        """One draw, restricted to some of its windows."""
+        draw, keys = self._draw(draw_id), {_key(row) for row in windows}
+        inside = np.array([_window_of(sample) in keys for sample in draw.drawn], dtype=np.bool_)
+        asked = labelled = 0.0
+        taken: list[_Answer] = []
+        for sample, group, take, second in zip(draw.drawn, draw.groups, draw.used & inside, draw.p2, strict=True):
+            if not take:
+                continue
+            p = float((sample.p1 or 1.0) * second)
+            asked += 1 / p
+            if sample.sample_id in draw.labels:
+                labelled += 1 / p
+                label = draw.labels[sample.sample_id]
+                taken.append(_Answer(sample=sample, label=label, p=p, p2=float(second), group=group))
+        promised = sum(row.manifest_inverse_p for row in windows)
+        arrived = sum(1 / (sample.p1 or 1.0) for sample in draw.offered if _window_of(sample) in keys)
+        first = min(1.0, arrived / promised) if promised > 0 else 1.0
+        response = first * (labelled / asked if asked > 0 else 1.0)
+        return _Answers(
+            samples=taken,
+            response=response,
+            waiting=int(np.count_nonzero(~draw.answered & inside)),
+            # Rule 2. A draw that had nothing to offer is an answer: none of its frames was kept.
+            informative=response > 0 and (not draw.offered or bool(draw.used.any())),
+        )
 
 
-def _passed_on(events: Iterable[LabelEvent], sample_id: str) -> bool:
-    """Whether people only skipped the one that speaks for its near-duplicates: then nobody is shown these."""
-    kinds = {event.kind for event in events if event.sample_id == sample_id}
-    return kinds == {LabelKind.SKIP}
+_ANSWERS = (LabelKind.LABEL, LabelKind.CANNOT_TELL, LabelKind.SKIP)
 
 
-def _answered(events: Iterable[LabelEvent], sample_id: str) -> bool:
-    settled = (LabelKind.LABEL, LabelKind.CANNOT_TELL, LabelKind.SKIP)
-    return any(event.sample_id == sample_id and event.kind in settled for event in events)
+def _key(row: WindowRow) -> WindowKey:
+    return row.device, row.epoch, row.window
+
+
+def _window_of(sample: SampleRow) -> WindowKey:
+    return sample.device or "", sample.epoch or 0, sample.window or 0

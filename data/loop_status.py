@@ -29,7 +29,8 @@ from data.catalog.models import (
 from data.current_labels import labels_seen
 from data.decisions import GateDecision, ReleaseEntry, list_decisions, list_releases
 from data.devices import Device, device_statuses, list_devices
-from data.estimates import field_sample, miss_rate, miss_statement, rate_of
+from data.estimates import field_sample, miss_rate, miss_statement
+from data.field_measures import Truth, rate_of
 from data.inspections import get_inspection
 from data.intervals import Estimate
 from data.label_reviews import open_reviews
@@ -87,7 +88,7 @@ class LoopStatus:
         not_offered: Captured samples that no draw was offered.
         cannot_tell: Samples that somebody looked at in vain.
         new_labels: Field samples whose label no snapshot has seen.
-        defect_rate: Of the frames seen, from labels.
+        defect_rate: Of the frames seen, from people's labels and what the records tell of all frames.
         miss_rate: Share of frames that are defects the engine passed.
         miss_statement: The same in words, also when none was found.
         nonresponse: Share of the frames that nobody can speak for.
@@ -185,7 +186,7 @@ def loop_status(catalog: Catalog, inspection: str) -> LoopStatus:
         waiting=size.waiting,
         not_offered=size.not_offered,
         new_labels=sum(1 for label in field if label.serial > seen),
-        defect_rate=rate_of(sample, sample.defects),
+        defect_rate=rate_of(Truth.of(sample)),
         miss_rate=miss_rate(sample),
         miss_statement=miss_statement(sum(1 for item in passed if item.defect), len(passed)),
         nonresponse=sample.nonresponse,

@@ -120,6 +120,23 @@ class CausesPolicy:
     shift_hours: float = _value(8.0, "parts are compared with parts of the same so many hours", least=0.1, most=168.0)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutcomePolicy:
+    """Which outcomes that are reported later count as truth."""
+
+    defect_values: str = _value("failed, fail, defect, rejected, scrapped, nok", "results that mean a defect")
+    ok_values: str = _value("passed, pass, ok, good", "results that mean there is none")
+    every_part_stages: str = _value(
+        "", "stages that together report EVERY part (`end-of-line, scrap`): only they count in estimates"
+    )
+    least_reported: float = _value(
+        0.95,
+        "of a window's captured parts, the share that must have been reported before it counts",
+        least=0.5,
+        most=1.0,
+    )
+
+
 GatePolicyValues = Mapping[str, bool | int | float | str]
 LearningPolicyValues = Mapping[str, bool | int | float | str]
 
@@ -142,6 +159,7 @@ class Policy:
     retention: RetentionPolicy = field(default_factory=RetentionPolicy)
     drift: DriftPolicy = field(default_factory=DriftPolicy)
     causes: CausesPolicy = field(default_factory=CausesPolicy)
+    outcomes: OutcomePolicy = field(default_factory=OutcomePolicy)
     gate: GatePolicyValues = field(default_factory=dict)
     learning: LearningPolicyValues = field(default_factory=dict)
 
@@ -202,6 +220,7 @@ _SECTIONS: dict[str, type[Any]] = {
     "snapshot": SnapshotPolicy,
     "release": ReleasePolicy,
     "retention": RetentionPolicy,
+    "outcomes": OutcomePolicy,
     "causes": CausesPolicy,
     "drift": DriftPolicy,
 }

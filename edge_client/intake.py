@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_client.clock import Clock
-from edge_client.contract.engine_metadata import EngineMetadata
+from edge_client.contract.engine_metadata import EngineMetadata, Kind
 from edge_client.contract.sample import Event
 from edge_client.prediction import Prediction
 from edge_client.runs import Runs
@@ -116,6 +116,7 @@ Item = Open | Seal | Candidate | Count | Told
 
 _MOST_ARRIVED = 256  # frames that have arrived and are not weighed yet
 _MOST_ARRIVED_BYTES = 64_000_000  # the same for large frames
+_MOST_DEFECTS_TOLD = 32  # classes of kind defect that the record tells apart in its histograms
 
 
 class Intake:
@@ -172,6 +173,8 @@ class Intake:
         self._recent_bytes = recent_bytes
         self._recent_held = 0
         self.overload = 0
+        self._metadata: EngineMetadata | None = None
+        self._defects: tuple[str, ...] = ()
 
     @property
     def policy(self) -> Policy:
@@ -246,6 +249,8 @@ class Intake:
             anomaly=prediction.anomaly,
             margin=weighed.margin,
             run=place.run,
+            defect_probability=prediction.defect_probability,
+            likeliest_defect=self._likeliest_defect(prediction, metadata),
         )
         if self._recent_frames > 0:
             self._remember(frame)
@@ -258,6 +263,14 @@ class Intake:
             self._put(candidate)
         else:
             self._counting(window).add(tally)
+
+    def _likeliest_defect(self, prediction: Prediction, metadata: EngineMetadata) -> str:
+        """Return the most probable class of kind defect; none with one class, or with more than a record can tell."""
+        if metadata is not self._metadata:
+            self._metadata, self._defects = metadata, tuple(c.name for c in metadata.classes if c.kind is Kind.DEFECT)
+        if not 1 < len(self._defects) <= _MOST_DEFECTS_TOLD:
+            return self._defects[0] if len(self._defects) == 1 else ""
+        return max(self._defects, key=prediction.probabilities.__getitem__)
 
     def tell(self, event: Event) -> Told:
         """Queue an event; the frame comes along if it is among the last few."""

@@ -6,11 +6,19 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+from edge_client.contract.record import score_histogram
+
 ANOMALY_EDGES: tuple[float, ...] = (
     *(round(0.1 * i, 1) for i in range(31)),
     1e6,
 )  # the last bin takes what lies above 3
 MARGIN_EDGES: tuple[float, ...] = tuple(round(0.05 * i, 2) for i in range(21))
+# fine where the bulk of a line's frames lies, and where most defects do
+PROBABILITY_EDGES: tuple[float, ...] = (
+    *(0.0, 0.001, 0.003, 0.01, 0.02, 0.05),
+    *(0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9),
+    *(0.95, 0.99, 1.0),
+)
 
 
 @dataclass(slots=True)
@@ -24,6 +32,8 @@ class Tally:
         overload: Candidates that could not be taken in time.
         overload_priority: τ rises to it: the highest q among those, or among others that waited with this one.
         runs: Run → frames of it.
+        scores: Verdict and likeliest defect class, as `score_histogram` names them → bin of the defect probability →
+            frames.
     """
 
     frames: int = 0
@@ -37,9 +47,20 @@ class Tally:
     anomaly: Counter[int] = field(default_factory=Counter)
     margin: Counter[int] = field(default_factory=Counter)
     runs: Counter[int] = field(default_factory=Counter)
+    scores: dict[str, Counter[int]] = field(default_factory=dict)
 
     def see(
-        self, *, weight: float, label: str, verdict: str, engine_id: str, anomaly: float, margin: float, run: int
+        self,
+        *,
+        weight: float,
+        label: str,
+        verdict: str,
+        engine_id: str,
+        anomaly: float,
+        margin: float,
+        run: int,
+        defect_probability: float | None = None,
+        likeliest_defect: str = "",
     ) -> None:
         """Count one frame."""
         self.frames += 1
@@ -50,6 +71,11 @@ class Tally:
         self.anomaly[_bin(ANOMALY_EDGES, anomaly)] += 1
         self.margin[_bin(MARGIN_EDGES, margin)] += 1
         self.runs[run] += 1
+        if defect_probability is not None:
+            score = score_histogram(verdict, likeliest_defect)
+            if score not in self.scores:
+                self.scores[score] = Counter()
+            self.scores[score][_bin(PROBABILITY_EDGES, defect_probability)] += 1
 
     def miss(self, priority: float) -> None:
         """Count a candidate that could not be taken."""
@@ -69,15 +95,15 @@ class Tally:
         self.anomaly.update(other.anomaly)
         self.margin.update(other.margin)
         self.runs.update(other.runs)
+        for name, counts in other.scores.items():
+            self.scores.setdefault(name, Counter()).update(counts)
 
     def histograms(self) -> dict[str, dict[str, list[float]]]:
         """Return the record's histograms."""
         return {
-            "anomaly": {
-                "edges": list(ANOMALY_EDGES),
-                "counts": [self.anomaly[i] for i in range(len(ANOMALY_EDGES) - 1)],
-            },
-            "margin": {"edges": list(MARGIN_EDGES), "counts": [self.margin[i] for i in range(len(MARGIN_EDGES) - 1)]},
+            "anomaly": _histogram(ANOMALY_EDGES, self.anomaly),
+            "margin": _histogram(MARGIN_EDGES, self.margin),
+            **{name: _histogram(PROBABILITY_EDGES, counts) for name, counts in sorted(self.scores.items())},
         }
 
     def to_json(self) -> str:
@@ -93,6 +119,7 @@ class Tally:
                 "engine_ids": sorted(self.engine_ids),
                 "anomaly": self.anomaly,
                 "margin": self.margin,
+                "scores": self.scores,
             }
         )
 
@@ -110,7 +137,15 @@ class Tally:
             engine_ids=set(value["engine_ids"]),
             anomaly=Counter({int(k): v for k, v in value["anomaly"].items()}),
             margin=Counter({int(k): v for k, v in value["margin"].items()}),
+            scores={
+                name: Counter({int(k): v for k, v in counts.items()})
+                for name, counts in value.get("scores", {}).items()  # a spool of an older version has none
+            },
         )
+
+
+def _histogram(edges: tuple[float, ...], counts: Counter[int]) -> dict[str, list[float]]:
+    return {"edges": list(edges), "counts": [counts[i] for i in range(len(edges) - 1)]}
 
 
 def _bin(edges: tuple[float, ...], value: float) -> int:

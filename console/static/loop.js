@@ -119,6 +119,25 @@ function quarantine(status) {
   return table(["when", "what", "device", "reason"], rows);
 }
 
+const fine = (value) => (value < 0.1 ? (100 * value).toFixed(2) : (100 * value).toFixed(1));
+function interval(e) {
+  return e.value === null ? "not known" : `${fine(e.value)} % (${fine(e.low)} to ${fine(e.high)} %), n = ${number(e.n)}`;
+}
+
+// With what the records say of all frames, where they say it; from the labels alone on the second line.
+function figure(f) {
+  const [first, second] = f.difference ? [f.difference, f.plain] : [f.plain, null];
+  return node("td", {}, interval(first), second && second.value !== null ? [node("br"), node("span", { class: "soft" }, `labels alone: ${interval(second)}`)] : null);
+}
+
+function field(status) {
+  const rows = status.field.measures.map((m) =>
+    node("tr", {}, node("td", {}, m.by === "all" ? "all frames" : `${m.by} ${m.name}`), node("td", {}, number(m.frames)), node("td", {}, number(m.labelled), m.by_outcome ? ` (${number(m.by_outcome)} by outcome)` : ""), figure(m.rate), figure(m.recall), figure(m.precision), node("td", { class: "text" }, m.missed)),
+  );
+  const differ = status.field.contradictions.length;
+  return node("div", {}, table(["", "frames", "known", "defective", "recall", "precision", "misses"], rows), differ ? node("p", { class: "warn" }, `${plural(differ, "part")} of which an outcome says the opposite of the label or outcome that counts: andon report ${status.inspection}`) : null);
+}
+
 function section(title, count, content, nothing) {
   return [node("h3", {}, title), count ? content() : node("p", { class: "soft" }, nothing)];
 }
@@ -142,6 +161,7 @@ function inspection(status) {
       status.reviews ? tile(number(status.reviews), "labels to look at again", "training doubts them") : "",
       tile(number(status.quarantine), "in quarantine", status.missing ? `${plural(status.missing, "promised sample")} missing` : "nothing missing"),
     ),
+    section("In the field", status.field.measures.some((m) => m.labelled), () => field(status), "nothing is labelled yet"),
     section("Devices", status.devices.length, () => devices(status), "none enrolled; run: andon enroll NAME"),
     section("Versions and decisions", status.decisions.length, () => decisions(status), "none yet"),
     section("Releases", status.releases.length, () => releases(status), "none yet"),

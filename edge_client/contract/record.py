@@ -20,6 +20,7 @@ SCHEMA = 1
 PURPOSE = "window"
 MAX_SAMPLES = 200_000
 EXTRA_KINDS = ("flag", "campaign", "spare", "events")
+_SCORES = "defect_probability"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +76,8 @@ class WindowRecord:
         overload: Candidates that could not be queued in time; each raised τ to its q.
         class_counts: Predicted class → frames, over ALL frames.
         verdict_counts: Verdict → frames, over ALL frames.
-        histograms: Name → ``{"edges": [b+1], "counts": [b]}`` over ALL frames (``anomaly``, ``margin``).
+        histograms: Name → ``{"edges": [b+1], "counts": [b]}`` over ALL frames: ``anomaly``, ``margin``, and the defect
+            probability by verdict and likeliest defect class (`score_histogram`; records of older devices have none).
         runs: (run, length) of near-duplicates, for the runs that have a sample in the manifest.
     """
 
@@ -228,3 +230,19 @@ def _check_whole(record: WindowRecord) -> None:
         raise BadRecord(f"{label} has samples in shards that it does not list")
     if record.frames < sum(1 for e in record.manifest if e.extra is None):
         raise BadRecord(f"{label} keeps more samples than the {record.frames} frames it saw")
+
+
+def score_histogram(verdict: str, likeliest: str) -> str:
+    """Name the histogram of defect probabilities of the frames with one verdict and one likeliest defect class.
+
+    >>> score_histogram("ok", "crack")
+    'defect_probability/ok/crack'
+    """
+    return f"{_SCORES}/{verdict}/{likeliest}"
+
+
+def read_score_histogram(name: str) -> tuple[str, str] | None:
+    """Return the (verdict, likeliest defect class) that a histogram's name means; None if it is of something else."""
+    kind, _, rest = name.partition("/")
+    verdict, slash, likeliest = rest.partition("/")
+    return (verdict, likeliest) if kind == _SCORES and slash else None

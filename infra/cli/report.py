@@ -23,7 +23,9 @@ def add_parser(sub: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the report."""
+    from data.field_measures import field_measures
     from data.loop_status import loop_status, loop_statuses
+    from infra.cli.field_report import field_lines
 
     workspace = open_workspace(args)
     catalog = workspace.catalog()
@@ -31,13 +33,15 @@ def run(args: argparse.Namespace) -> int:
         loops = [loop_status(catalog, the_inspection(workspace, args.inspection))]
     else:
         loops = loop_statuses(catalog)
+    outcomes = workspace.policy().outcomes
+    fields = [field_measures(catalog, loop.inspection, outcomes=outcomes) for loop in loops]
     if args.json:
-        print_json([loop.to_dict() for loop in loops])
+        print_json([{**loop.to_dict(), "field": field.to_dict()} for loop, field in zip(loops, fields, strict=True)])
         return 0
     if not loops:
         print("There is no inspection yet: make one with `andon init NAME --from FOLDER`.")
-    for loop in loops:
-        print("\n".join(lines_of(loop)))
+    for loop, field in zip(loops, fields, strict=True):
+        print("\n".join([*lines_of(loop), *field_lines(field)]))
     return 0
 
 
