@@ -13,7 +13,8 @@ from sqlalchemy import select
 from data.catalog import Catalog
 from data.catalog.models import WindowRow
 from data.decisions import GateDecision, list_decisions
-from data.estimates import defect_rate
+from data.estimates import field_sample
+from data.field_measures import Truth, rate_of
 from data.loop_status import loop_status
 from data.workspace import Workspace
 from edge_client.contract.engine_metadata import Kind
@@ -148,7 +149,8 @@ class Rehearsal:
         self.labels += done.labels
         if done.draw_id is None:
             return done.labels, None
-        estimate = defect_rate(catalog, self.inspection, windows=windows_of(catalog, done.draw_id))
+        sample = field_sample(catalog, self.inspection, windows=windows_of(catalog, done.draw_id))
+        estimate = rate_of(Truth.of(sample))
         defects = {c.name for c in self.plan.classes if c.kind is Kind.DEFECT}
         truth = sum(frame.label in defects for frame in frames) / len(frames)
         rate = RateEstimate(value=estimate.value, low=estimate.low, high=estimate.high, n=estimate.n, truth=truth)
