@@ -37,8 +37,9 @@ WINDOW_SECONDS = 3600.0  # a window ends when its round's frames have passed, no
 IDLE_CLOSE_SECONDS = 1.0
 POLL_SECONDS = 2.0  # devices look for releases so often: a rehearsal is faster than life
 PROBATION_FRAMES = 12
-#: A round brings some twenty labels: they cannot prove a gain over the round before, nor rule out a loss below 0.15.
-GATE = {"require_better": False, "field_margin": 0.15}
+#: A round brings some twenty labels: they cannot prove a gain over the round before, nor rule out a loss below 0.15 at
+#: the level that a line is protected by; nothing but a rehearsal's own devices is at stake.
+GATE = {"require_better": False, "field_margin": 0.15, "harm_series": 0.25}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
