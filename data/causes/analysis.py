@@ -198,7 +198,7 @@ def _basis(variable: Variable, table: Joined, strata: Strata) -> tuple[Basis, ND
     """What a variable is tested by (rule 4 of :mod:`data.causes.strata`), its units, and their strata."""
     rows = variable.rows
     told = variable.numbers if variable.numbers is not None else np.array(variable.texts)
-    values, recorded = np.unique(told, return_inverse=True)[1], table.at[rows] - table.lag[rows]
+    values, recorded = np.unique(told, return_inverse=True)[1], table.recorded[rows]
     for place, week in ((np.zeros_like(rows), strata.common_week), (table.place[rows], strata.week)):
         block, steady = stretches(values, place, recorded)
         if steady >= STEADY:
