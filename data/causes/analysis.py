@@ -274,6 +274,7 @@ def _parts_of(group: Sequence[_Trial]) -> Rows:
         truth=lead.table.truth[rows][:, [lead.target_column]],
         weight=lead.table.weight[rows],
         strata=lead.strata.within[rows],
+        near=lead.strata.near[rows],
     )
 
 
@@ -302,7 +303,7 @@ def _groups(trials: Sequence[_Trial]) -> list[list[_Trial]]:
 
 def _test(group: Sequence[_Trial], random: np.random.Generator, most: int) -> None:
     parts, widths = _parts_of(group), [trial.variable.scores.shape[1] for trial in group]
-    unstratified = replace(parts, strata=np.zeros(len(parts.weight), dtype=np.int64))
+    unstratified = replace(parts, strata=np.zeros(len(parts.weight), dtype=np.int64), near=None)
     tested = permutation_tests(_rows_of(group), 0, widths, random=random, most=most)
     for trial, outcome, first in zip(group, tested, at_first_sight(unstratified, 0, widths), strict=True):
         trial.tested, trial.first = outcome, first
