@@ -102,7 +102,7 @@ def test_an_outcome_is_joined_with_every_station_and_stands_in_the_shift_of_the_
 
 def test_invented_keys_and_endless_frames_are_bounded_and_do_not_displace_what_is_common() -> None:
     flood = [
-        sighting(f"P{i}", visit=i, context={"humidity": 0.1, **{f"k{i}-{j}": 1.0 for j in range(200)}})
+        sighting(f"P{i}", visit=i, context={"humidity": 0.1, **{f"k{i % 150}-{j}": 1.0 for j in range(100)}})
         for i in range(300)
     ]
     again = [sighting("P0", 0.001 * i, visit="same", context={"humidity": 0.1}) for i in range(1_000)]
