@@ -27,7 +27,7 @@ from data.causes.strata import STEADY, WITHIN_SHARE, Rows, Strata, between, shar
 from data.causes.values import Population, Sighting
 from data.causes.variables import LEAST_PARTS, Variable, variable_of
 
-MOST_TESTS = 5_000
+MOST_TESTS = 2_000
 LEAST_POSITIVE = 5  # parts with the target, in strata where it does not hold of all
 LEAST_SHIFTS = 6
 _MOST_DEALS = 100_000

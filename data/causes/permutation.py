@@ -25,7 +25,7 @@ probabilities, which depend on y (a sampler looks for defects) and may depend on
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,8 @@ _SETTLED = 6  # exceedances after which a p-value is known well enough
 _STAGES = (200, 600, 2_000, 6_000)
 _POOL = 250  # deals of each stratum; with three strata they make sixteen million
 _FEWEST_STRATA = 3
+_POOLED = 10_000_000  # numbers in the pools of the variables that are tested at a time, twice: 160 MB
+_LEAST_COLUMNS = 4
 _FEWEST_QUARTERS = 12  # a variance over fewer is a guess
 _CELLS = 1_000_000  # numbers held at a time, 8 MB
 _TIE = 1 - 1e-9  # equal but for rounding
@@ -106,14 +108,30 @@ def permutation_tests(
         random: Deals.
         most: Deals at most: the smallest p-value is 1/(most + 1).
     """
-    strata = _strata(rows, target)
+    count = len(np.unique(rows.strata[comparable(rows.truth[:, target], rows.strata)]))
+    most_columns = max(_LEAST_COLUMNS, _POOLED // (max(1, count) * (_POOL + 1)))
+    tested: list[Tested] = []
+    start = first = 0
+    while start < len(widths):
+        end = start + 1
+        while end < len(widths) and sum(widths[start : end + 1]) <= most_columns:
+            end += 1
+        columns = sum(widths[start:end])
+        some = replace(rows, scores=rows.scores[:, first : first + columns])
+        tested += _tests(_strata(some, target), widths[start:end], random, most)
+        start, first = end, first + columns
+    return tested
+
+
+def _tests(strata: Sequence[_Stratum], widths: Sequence[int], random: np.random.Generator, most: int) -> list[Tested]:
+    """The tests of some variables, few enough for the memory."""
     firsts = np.concatenate([[0], np.cumsum(widths)[:-1]]).astype(np.int64)
-    t, columns, signs = _observed(strata, rows.scores.shape[1], firsts, widths)
+    t, columns, signs = _observed(strata, sum(widths), firsts, widths)
     exceeded = np.zeros(len(widths), dtype=np.int64)
     deals = np.zeros(len(widths), dtype=np.int64)
     alive = np.flatnonzero(t > 0)
     pools = [_pool(h, _POOL, random) for h in strata] if len(strata) >= _FEWEST_STRATA and alive.size else []
-    under_dealing = _under_dealing(strata, rows.scores.shape[1])
+    under_dealing = _under_dealing(strata, sum(widths))
     done = 0
     for stage in (*(stage for stage in _STAGES if stage < most), most):
         if not alive.size:

@@ -87,6 +87,16 @@ def test_the_largest_of_a_variables_columns_counts_and_pays_for_the_others() -> 
     assert falling[0].sign == -1
 
 
+def test_so_many_strata_that_variables_are_tested_a_few_at_a_time_change_nothing_but_the_deals() -> None:
+    random = np.random.default_rng(9)
+    n = 12_000  # 6,000 strata: four columns fit at a time
+    y, strata = (random.random(n) < 0.5).astype(float), np.arange(n) // 2
+    scores = random.normal(size=(n, 7)) + np.array([0.1, 0, 0, 0, 0, 0, 0.1]) * y[:, None]
+    tests = permutation_tests(rows(scores, y, np.ones(n), strata), 0, [1, 3, 1, 2], random=random, most=600)
+    assert [test.p < 0.05 for test in tests] == [True, False, False, True]
+    assert (tests[3].column, tests[3].sign) == (1, 1)
+
+
 def test_strata_in_which_the_truth_does_not_differ_say_nothing() -> None:
     assert comparable(np.array([0, 0, 1, 0, 1.0]), np.array([3, 3, 1, 1, 9])).tolist() == [False] * 2 + [True] * 2 + [
         False
