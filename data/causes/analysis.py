@@ -27,7 +27,7 @@ from data.causes.strata import STEADY, WITHIN_SHARE, Rows, Strata, between, shar
 from data.causes.values import Population, Sighting
 from data.causes.variables import LEAST_PARTS, Variable, variable_of
 
-MOST_TESTS = 5_000
+MOST_TESTS = 2_000
 LEAST_POSITIVE = 5  # parts with the target, in strata where it does not hold of all
 LEAST_SHIFTS = 6
 _MOST_DEALS = 100_000
@@ -198,7 +198,7 @@ def _basis(variable: Variable, table: Joined, strata: Strata) -> tuple[Basis, ND
     """What a variable is tested by (rule 4 of :mod:`data.causes.strata`), its units, and their strata."""
     rows = variable.rows
     told = variable.numbers if variable.numbers is not None else np.array(variable.texts)
-    values, recorded = np.unique(told, return_inverse=True)[1], table.at[rows] - table.lag[rows]
+    values, recorded = np.unique(told, return_inverse=True)[1], table.recorded[rows]
     for place, week in ((np.zeros_like(rows), strata.common_week), (table.place[rows], strata.week)):
         block, steady = stretches(values, place, recorded)
         if steady >= STEADY:
@@ -274,6 +274,7 @@ def _parts_of(group: Sequence[_Trial]) -> Rows:
         truth=lead.table.truth[rows][:, [lead.target_column]],
         weight=lead.table.weight[rows],
         strata=lead.strata.within[rows],
+        near=lead.strata.near[rows],
     )
 
 
@@ -302,7 +303,7 @@ def _groups(trials: Sequence[_Trial]) -> list[list[_Trial]]:
 
 def _test(group: Sequence[_Trial], random: np.random.Generator, most: int) -> None:
     parts, widths = _parts_of(group), [trial.variable.scores.shape[1] for trial in group]
-    unstratified = replace(parts, strata=np.zeros(len(parts.weight), dtype=np.int64))
+    unstratified = replace(parts, strata=np.zeros(len(parts.weight), dtype=np.int64), near=None)
     tested = permutation_tests(_rows_of(group), 0, widths, random=random, most=most)
     for trial, outcome, first in zip(group, tested, at_first_sight(unstratified, 0, widths), strict=True):
         trial.tested, trial.first = outcome, first

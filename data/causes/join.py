@@ -46,6 +46,7 @@ class Joined:
         labelled: float [n], parts that the row's labels alone stand for; 0 if it has none.
         positive: bool [n, targets], whether a label says that the target holds.
         at: float [n], seconds since 1970 of the truth; of an outcome, of the recording.
+        recorded: float [n], seconds since 1970 of the recording.
         lag: float [n], seconds from the recording to the truth.
         place: int [n], code of (station, device) of the truth and the device that recorded the context.
         engine: int [n], code of the engine.
@@ -60,6 +61,7 @@ class Joined:
     labelled: NDArray[np.float64]
     positive: NDArray[np.bool_]
     at: NDArray[np.float64]
+    recorded: NDArray[np.float64]
     lag: NDArray[np.float64]
     place: NDArray[np.int64]
     engine: NDArray[np.int64]
@@ -82,6 +84,7 @@ class _Row:
     unit: int
     weight: float
     at: float
+    recorded: float
     lag: float
     place: tuple[str, str, str]
     engine: str
@@ -114,7 +117,9 @@ def join(population: Population, sightings: Iterable[Sighting]) -> Linked:
     for number, unit in enumerate(units):
         if unit.context:
             place = (unit.station, unit.device, unit.device)
-            rows[unit.station].append(_Row(number, unit.weight, unit.at, 0.0, place, unit.engine, unit.context))
+            rows[unit.station].append(
+                _Row(number, unit.weight, unit.at, unit.at, 0.0, place, unit.engine, unit.context)
+            )
         visits = seen.get(unit.part or "", {})
         for station, recorded in visits.items():
             if station != unit.station:
@@ -166,6 +171,7 @@ def _row_of(number: int, unit: Unit, recorded: list[Sighting]) -> _Row | None:
         unit=number,
         weight=unit.weight * sum(sighting.weight for sighting in visit),
         at=unit.at if unit.station else at,
+        recorded=at,
         lag=unit.at - at,
         place=(unit.station, unit.device, last.device),
         engine=unit.engine,
@@ -199,6 +205,7 @@ def _table(
         labelled=weight * share,
         positive=np.array([[target in units[i].positive for target in targets] for i in numbers.tolist()]),
         at=np.array([row.at for row in rows], dtype=np.float64),
+        recorded=np.array([row.recorded for row in rows], dtype=np.float64),
         lag=np.array([row.lag for row in rows], dtype=np.float64),
         place=_codes([row.place for row in rows]),
         engine=_codes([row.engine for row in rows]),

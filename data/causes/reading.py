@@ -185,15 +185,14 @@ def _sightings(session: Session, parts: Iterable[str]) -> Iterator[Sighting]:
             .where(
                 SampleRow.inspection.in_(inspections),
                 SampleRow.part_id.in_(wanted[start : start + _BATCH]),
-                SampleRow.counted,
-                SampleRow.origin == "field",
+                SampleRow.p1.is_not(None),
             )
             .order_by(SampleRow.captured_at.desc(), SampleRow.sample_id)
         )
         for row in session.execute(query):
             station = _station(row.context, row.station)
             kept[row.part_id, station] += 1
-            if row.p1 is None or not row.context or kept[row.part_id, station] > MOST_FRAMES:
+            if not row.context or kept[row.part_id, station] > MOST_FRAMES:
                 continue  # the last: one part that is sent again and again
             yield Sighting(
                 part=row.part_id,

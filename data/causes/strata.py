@@ -38,6 +38,7 @@ class Strata:
         week: int [n], place and week.
         common_shift: int [n], shift.
         common_week: int [n], week.
+        near: int [n], quarter of a shift.
     """
 
     within: NDArray[np.int64]
@@ -45,6 +46,7 @@ class Strata:
     week: NDArray[np.int64]
     common_shift: NDArray[np.int64]
     common_week: NDArray[np.int64]
+    near: NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,12 +58,14 @@ class Rows:
         truth: float [n, targets].
         weight: float [n].
         strata: int [n].
+        near: int [n], code of the stretch of time inside the stratum, where rows have one: a quarter of a shift.
     """
 
     scores: NDArray[np.float64]
     truth: NDArray[np.float64]
     weight: NDArray[np.float64]
     strata: NDArray[np.int64]
+    near: NDArray[np.int64] | None = None
 
 
 def strata_of(table: Joined, shift_seconds: float) -> Strata:
@@ -74,6 +78,7 @@ def strata_of(table: Joined, shift_seconds: float) -> Strata:
         week=_combined(table.place, week),
         common_shift=_combined(shift),
         common_week=_combined(week),
+        near=np.floor(4 * table.at / shift_seconds).astype(np.int64),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 
 import httpx
@@ -11,6 +12,7 @@ from playwright.sync_api import Page, expect
 
 from data.catalog.models import OutcomeRow, SampleRow, WindowRow
 from data.workspace import Workspace
+from infra.cli.main import main
 from tests.integration.console.conftest import Console
 from tests.integration.console.pressed_plates import EVIL, INSPECTION, NOW, sample_id
 
@@ -98,3 +100,19 @@ def test_the_api_is_bounded_and_refuses_what_it_does_not_know(told: Workspace, c
     assert again.json() == value
     assert httpx.get(f"{console.url}/api/nothing/causes").status_code == 404
     assert httpx.get(f"{console.url}/api/{INSPECTION}/causes?days=1").status_code == 422
+
+
+def test_the_command_tells_the_same(told: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["causes", INSPECTION, "--home", str(told.home)]) == 0
+    said = capsys.readouterr().out
+    assert "leaks goes with high humidity at press-1, recorded 42 min before" in said
+    assert "serial at press-1: an identifier" in said
+    assert "These are associations" in said
+    assert main(["causes", "--home", str(told.home), "--json", "--any-dependence", "--since", "2031-05-06"]) == 0
+    value = json.loads(capsys.readouterr().out)
+    assert value["dependence"] == "any"
+    assert {"humidity"} <= {a["variable"] for a in value["associations"] if a["verdict"] == "found"}
+    with pytest.raises(SystemExit) as end:
+        main(["causes", "--fdr", "7"])
+    assert end.value.code == 2
+    assert "between 0 and 1" in capsys.readouterr().err

@@ -202,14 +202,24 @@ def test_a_bad_night_of_two_devices_is_one_night() -> None:
         shift = (at // 480).astype(int)
         crack = random.random(1_200) < 0.1 * np.exp(random.normal(size=42))[shift]
         crew = random.choice(["A", "B", "C"], size=42)[shift]
+        seen = [T0 + timedelta(minutes=float(minute)) for minute in at]
+        recorded = [
+            Sighting(
+                part=f"A{i}", at=seen[i], station="press", device=f"p{i % 2}", visit=i, weight=1.0,
+                context={"crew": str(crew[i])},
+            )
+            for i in range(1_200)
+        ]  # fmt: skip
         truths = tuple(
             Truth(
-                part=None, at=T0 + timedelta(minutes=float(at[i])), station="final", device=f"f{i % 2}",
-                holds=frozenset({"crack"} if crack[i] else ()), context={"crew": str(crew[i])},
+                part=f"A{i}", at=seen[i] + timedelta(minutes=float(random.exponential(600))),
+                holds=frozenset({"leaks"} if crack[i] else ()),
             )
             for i in range(1_200)
         )  # fmt: skip
-        (told,) = analyse("plates", [Population(name="labels", targets=("crack",), truths=truths)], []).associations
+        (told,) = analyse(
+            "plates", [Population(name="outcomes", targets=("leaks",), truths=truths)], recorded
+        ).associations
         assert told.basis is Basis.STRETCHES
         assert told.units <= 42
         found += told.p <= 0.05

@@ -73,6 +73,10 @@ def test_the_ratio_within_one_stratum_is_the_plain_ratio_with_its_well_known_int
     assert effect.difference.value == pytest.approx(0.2)
     assert effect.difference.low > 0
     assert 1 < effect.ratio.low < 3 < effect.ratio.high
+    weight = np.where(y > 0, 3.0, 1.0)
+    weighted = effect_of(x, "=A", y, weight, weight, np.zeros(200, dtype=int))
+    assert weighted.within.value == pytest.approx((90 / 160) / (30 / 120))
+    assert weighted.ratio.value == pytest.approx(weighted.within.value)
 
 
 def test_a_ratio_that_is_due_to_places_is_gone_within_them() -> None:

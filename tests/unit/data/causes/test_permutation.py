@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import permutations, product
 from typing import Any
 
@@ -86,6 +87,16 @@ def test_the_largest_of_a_variables_columns_counts_and_pays_for_the_others() -> 
     assert falling[0].sign == -1
 
 
+def test_so_many_strata_that_variables_are_tested_a_few_at_a_time_change_nothing_but_the_deals() -> None:
+    random = np.random.default_rng(9)
+    n = 12_000  # 6,000 strata: four columns fit at a time
+    y, strata = (random.random(n) < 0.5).astype(float), np.arange(n) // 2
+    scores = random.normal(size=(n, 7)) + np.array([0.1, 0, 0, 0, 0, 0, 0.1]) * y[:, None]
+    tests = permutation_tests(rows(scores, y, np.ones(n), strata), 0, [1, 3, 1, 2], random=random, most=600)
+    assert [test.p < 0.05 for test in tests] == [True, False, False, True]
+    assert (tests[3].column, tests[3].sign) == (1, 1)
+
+
 def test_strata_in_which_the_truth_does_not_differ_say_nothing() -> None:
     assert comparable(np.array([0, 0, 1, 0, 1.0]), np.array([3, 3, 1, 1, 9])).tolist() == [False] * 2 + [True] * 2 + [
         False
@@ -142,6 +153,25 @@ def test_p_values_are_uniform_under_informative_sampling_and_would_not_be_withou
         Rows(scores=one.scores, truth=one.truth, weight=np.ones(len(one.weight)), strata=one.strata) for one in told
     ]
     assert np.mean(p_values(naive)[::VARIABLES] <= 0.05) > 0.5
+
+
+def test_what_drifts_within_a_shift_is_seldom_found_in_what_drifts() -> None:
+    """Truth and scores both wander slowly, each by itself: by parts alone they would go together far too often."""
+    random = np.random.default_rng(12)
+    plain, careful = [], []
+    for seed in range(40):
+        shift = np.repeat(np.arange(8), 120)
+        quarter = np.arange(960) // 30
+        wander = random.normal(size=(6, 32))
+        y = random.random(960) < 0.15 * np.exp(0.9 * wander[0])[quarter]
+        told = rows(wander[1:, quarter].T + 0.3 * random.normal(size=(960, 5)), y, np.ones(960), shift)
+        for near, found in ((None, plain), (quarter, careful)):
+            tests = permutation_tests(
+                replace(told, near=near), 0, [1] * 5, random=np.random.default_rng(seed), most=200
+            )
+            found += [test.p <= 0.05 for test in tests]
+    assert np.mean(plain) > 0.3
+    assert np.mean(careful) < 0.12
 
 
 def test_at_first_sight_is_the_same_statistic() -> None:
