@@ -34,7 +34,7 @@ from edge_client.contract.engine_metadata import Kind
 from training.evaluate import Measure
 from training.fit import learn, score_examples
 from training.folds import group_folds
-from training.plans import DEFAULT, REGULARISATIONS, Plan
+from training.plans import DEFAULT, LADDER, Plan
 from training.rebalance import Rebalance
 
 FOLDS = 5
@@ -47,7 +47,7 @@ PEERS = {
     "peer: all levels, C = 1": (True, None),
     "peer: all levels, C chosen": (True, (1e-4, 1e-3, 1e-2, 1e-1, 1.0)),
 }
-_C = (*REGULARISATIONS, 3e-2, 1e-1)
+_C = LADDER[1:6:2]  # half of the ladder: each case is fitted some thousand times
 Answer = Callable[[Rows, Rows, int], NDArray[np.float64]]
 
 

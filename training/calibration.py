@@ -4,7 +4,8 @@
    temperature (Guo et al. 2017), bias-corrected temperature (Alexandari et al. 2020), vector scaling (Guo et al. 2017).
    With two classes the second is Platt's and the third adds nothing.
 2. The richer map is taken only where its weighted log loss on folds is lower by more than one standard error of the
-   difference, and every class has `LEAST_OF_CLASS` examples: with few labels a temperature is all that can be known.
+   difference. A class of fewer than `LEAST_OF_CLASS` examples gets no scale or offset of its own: the common
+   temperature is all that can be known of it, and it must not take from the others what is known of them.
 3. Log scales and biases are drawn towards none by a penalty worth one example, in nats at one unit.
 4. What a map learns is how sure to be at the class shares of its examples; the shares of the frames to come are moved
    to afterwards (`prior_shift`), outside the temperature: they are known apart from how sure the head is.
@@ -26,7 +27,7 @@ from training.folds import group_folds
 
 _LOG_LIMITS = (np.log(0.05), np.log(20.0))
 _LEAST_PRIOR = 1e-6
-#: Examples of each class that is there, below which only a temperature is fitted.
+#: Examples of a class below which nothing is fitted for it alone.
 LEAST_OF_CLASS = 10
 _FOLDS = 5
 
@@ -93,12 +94,12 @@ def calibrate(
     shares = np.bincount(labels, weights=weight, minlength=classes) / weight.sum()
     shift = prior_shift(prior, shares)
     count = np.bincount(labels, minlength=classes)
-    few = count[count > 0].min() < LEAST_OF_CLASS or (count > 0).sum() < 2
-    tried = [m for m in maps if not (few and m is not maps[0]) and not (classes == 2 and m is Map.VECTOR)]
+    own = count >= LEAST_OF_CLASS
+    tried = [m for m in maps if (own.sum() > 1 or m is maps[0]) and not (classes == 2 and m is Map.VECTOR)]
     best, losses = tried[0], {}
     if len(tried) > 1:
         fold = group_folds(groups, labels, folds=_FOLDS, seed=seed)
-        found = {m: _held_out_losses(m, logits, labels, weight, shift, fold) for m in tried}
+        found = {m: _held_out_losses(m, logits, labels, weight, shift, own, fold) for m in tried}
         losses = {m.value: float(np.average(loss, weights=weight)) for m, loss in found.items()}
         for candidate in tried[1:]:
             gain = found[best] - found[candidate]
@@ -106,7 +107,7 @@ def calibrate(
             spread = float(np.sqrt(np.average((gain - mean) ** 2, weights=weight) / max(kish(weight), 1.0)))
             if mean > spread:
                 best = candidate
-    scale, bias = _fit(best, logits, labels, weight, shift)
+    scale, bias = _fit(best, logits, labels, weight, shift, own)
     return Calibration(map=best, scale=scale, bias=bias, losses=losses)
 
 
@@ -149,6 +150,7 @@ def _held_out_losses(
     labels: NDArray[np.int64],
     weight: NDArray[np.float64],
     shift: NDArray[np.float64],
+    own: NDArray[np.bool_],
     fold: NDArray[np.int64],
 ) -> NDArray[np.float64]:
     losses = np.empty(len(labels))
@@ -156,7 +158,7 @@ def _held_out_losses(
         held, rest = fold == k, fold != k
         if not rest.any():
             rest = held
-        scale, bias = _fit(how, logits[rest], labels[rest], weight[rest], shift)
+        scale, bias = _fit(how, logits[rest], labels[rest], weight[rest], shift, own)
         scores = log_softmax(logits[held] * scale + bias + shift, axis=1)
         losses[held] = -scores[np.arange(held.sum()), labels[held]]
     return losses
@@ -168,29 +170,30 @@ def _fit(
     labels: NDArray[np.int64],
     weight: NDArray[np.float64],
     shift: NDArray[np.float64],
+    own: NDArray[np.bool_],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return scale [K] and bias [K]."""
+    """Return scale [K] and bias [K]; classes that are not `own` keep the common scale and no bias."""
     classes = logits.shape[1]
     start = -np.log(fit_temperature(logits, labels, weight, shift))
     if how is Map.TEMPERATURE:
         return np.full(classes, np.exp(start)), np.zeros(classes)
-    there = np.bincount(labels, minlength=classes) > 0
     share = weight / weight.sum()
     penalty = 0.5 / max(kish(weight), 1.0)
     rows = np.arange(len(labels))
-    free = classes if how is Map.VECTOR else 1
+    # One stretch for all classes, or one for each that has examples enough.
+    spread = np.diag(own.astype(np.float64)) if how is Map.VECTOR else np.ones((1, classes))
+    free = len(spread)
 
     def objective(variables: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        own, bias = variables[:free], variables[free:] * there
-        scale = np.exp(start + own) * np.ones(classes)
+        stretch, bias = variables[:free], variables[free:] * own
+        scale = np.exp(start + stretch @ spread)
         scores = log_softmax(logits * scale + bias + shift, axis=1)
-        value = -float(share @ scores[rows, labels]) + penalty * float(own @ own + bias @ bias)
+        value = -float(share @ scores[rows, labels]) + penalty * float(stretch @ stretch + bias @ bias)
         residual = np.exp(scores)
         residual[rows, labels] -= 1.0
         residual *= share[:, None]
-        by_class = (residual * logits).sum(axis=0) * scale
-        toward = by_class if free > 1 else by_class.sum(keepdims=True)
-        return value, np.concatenate([toward + 2 * penalty * own, (residual.sum(axis=0) + 2 * penalty * bias) * there])
+        toward = spread @ ((residual * logits).sum(axis=0) * scale) + 2 * penalty * stretch
+        return value, np.concatenate([toward, (residual.sum(axis=0) + 2 * penalty * bias) * own])
 
     found = minimize(
         objective,
@@ -199,4 +202,4 @@ def _fit(
         method="L-BFGS-B",
         bounds=[(_LOG_LIMITS[0] - start, _LOG_LIMITS[1] - start)] * free + [(None, None)] * classes,
     ).x
-    return np.exp(start + found[:free]) * np.ones(classes), found[free:] * there
+    return np.exp(start + found[:free] @ spread), found[free:] * own

@@ -4,8 +4,8 @@
 2. The measure is the inspection's own (`goal`): on field examples once there are enough of them to tell plans apart, on
    all examples before. Probabilities are moved to the class shares of the frames to come first, as the engine's are.
 3. First regularisation and field weight are chosen with class weights, then the other rebalancings are tried at that
-   point, then the best of them at the regularisations beside it. The whole grid would cost ten times as much;
-   regularisation matters more than anything else at few labels.
+   point, then the leader's regularisation goes up or down the `LADDER` for as long as that leads. The whole grid would
+   cost ten times as much; regularisation matters more than anything else at few labels.
 4. Every candidate is tried on one deal of folds; only the `FINALISTS` of a step, and the default, on the second
    (successive halving, Jamieson & Talwalkar 2016). Plans that were tried on both alone can be chosen.
 5. A plan must lead the default by one standard error of the lead (bootstrap over groups), or by `MARGIN` where that is
@@ -33,8 +33,8 @@ from training.prior import population_weight, target_prior
 from training.rebalance import IN_THE_LOSS, Balanced, Rebalance, rebalance
 from training.space import FeatureSpace, learn_space
 
-REGULARISATIONS = (3e-4, 1e-3, 3e-3, 1e-2)
-BESIDE = 3.0  # the factor between two regularisations
+LADDER = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1)
+REGULARISATIONS = LADDER[:4]  # tried first; some hundred field labels need no weaker ones
 FIELD_WEIGHTS = (1.0, 3.0, 8.0)
 FOLDS = 5
 REPEATS = 2  # a few labels make folds noisy: deal them twice
@@ -141,10 +141,9 @@ def choose_plan(
                 ),
             ]
         )
-        search.step([replace(found, rebalance=how) for how in distinct(len(classes))])
-        other = search.best_other_than(DEFAULT.rebalance)
-        beside = [other.regularisation * factor for factor in (1 / BESIDE, BESIDE)]
-        plan = search.step([replace(other, regularisation=c) for c in beside if c >= REGULARISATIONS[0]])
+        plan = search.step([replace(found, rebalance=how) for how in distinct(len(classes))])
+        while beside := search.untried_beside(search.leader):
+            plan = search.step(beside)
     else:
         plan = search.step(plans)
     trial = search.trial
@@ -210,16 +209,23 @@ class _Search:
             self._deal(plan, REPEATS)
         if DEFAULT in candidates:
             self._deal(DEFAULT, REPEATS)
-        full = [plan for plan, tried in self._tried.items() if len(tried.scores) == REPEATS]
-        best = max(full, key=lambda plan: self._tried[plan].mean)
-        if DEFAULT in full and best != DEFAULT and not self._leads(best):
+        best = self.leader
+        default_tried = DEFAULT in self._tried and len(self._tried[DEFAULT].scores) == REPEATS
+        if default_tried and best != DEFAULT and not self._leads(best):
             return DEFAULT
         return best
 
-    def best_other_than(self, how: Rebalance) -> Plan:
-        """Return the best plan so far that rebalances in another way."""
-        others = [plan for plan in self._tried if plan.rebalance is not how]
-        return max(others, key=lambda plan: (len(self._tried[plan].scores), self._tried[plan].mean))
+    @property
+    def leader(self) -> Plan:
+        """Return the plan with the best mean over both deals, chance or not."""
+        full = [plan for plan, tried in self._tried.items() if len(tried.scores) == REPEATS]
+        return max(full, key=lambda plan: self._tried[plan].mean)
+
+    def untried_beside(self, plan: Plan) -> list[Plan]:
+        """Return the plan at the regularisations next to its own, where those were not tried."""
+        rung = LADDER.index(plan.regularisation)
+        beside = [replace(plan, regularisation=c) for c in LADDER[max(0, rung - 1) : rung + 2]]
+        return [other for other in beside if other not in self._tried]
 
     def table(self) -> tuple[PlanScore, ...]:
         """Return every plan tried, best first; those that left the race after the first deal come last."""

@@ -71,9 +71,19 @@ def test_biased_logits_and_classes_of_different_sureness_are_put_right(by_class:
     assert found.losses["temperature"] > min(found.losses.values())
 
 
-def test_with_a_class_of_few_examples_only_a_temperature_is_fitted() -> None:
-    logits, labels = world(600)
+def test_a_class_of_few_examples_keeps_the_common_temperature_and_takes_nothing_from_the_others() -> None:
+    logits, labels = world(3000)
+    wrong = logits + np.array([1.5, 0.0, 0.0])
     rows = np.r_[np.flatnonzero(labels < 2), np.flatnonzero(labels == 2)[:5]]
+    found = fitted(wrong[rows], labels[rows])
+    assert found.map is not Map.TEMPERATURE
+    assert found.bias[2] == 0
+    assert found.bias[0] - found.bias[1] == pytest.approx(-1.5, abs=0.25)  # standard error about 0.06
+
+
+def test_with_one_class_of_examples_enough_only_a_temperature_is_fitted() -> None:
+    logits, labels = world(600)
+    rows = np.r_[np.flatnonzero(labels == 0), np.flatnonzero(labels == 1)[:5], np.flatnonzero(labels == 2)[:5]]
     found = fitted(logits[rows] + np.array([3.0, 0.0, 0.0]), labels[rows])
     assert found.map is Map.TEMPERATURE
     assert found.losses == {}
