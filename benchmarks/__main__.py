@@ -2,8 +2,8 @@
 
     python -m benchmarks [NAME ...] [--cache DIR] [--page docs/benchmarks.md] [--keep DIR] [--tiles PATH]
 
-Half an hour and more on two cores. With `--keep` each outcome stays as a JSON file in that folder and is not measured
-again when it is there.
+Half an hour on two cores for the device's, some hours for those of learning. With `--keep` each outcome stays as a JSON
+file in that folder and is not measured again when it is there.
 """
 
 from __future__ import annotations
@@ -17,8 +17,12 @@ from pathlib import Path
 
 from benchmarks.page import page
 
-BENCHMARKS = ("client_overhead", "encoding", "engine", "serving", "sampler", "spool", "offline", "survival")
+DEVICE = ("client_overhead", "encoding", "engine", "serving", "sampler", "spool", "offline", "survival")
+LEARNING = ("labels", "rebalancing", "fewshot", "calibration", "retrain", "gate", "field", "drift", "causes")
+BENCHMARKS = (*DEVICE, *LEARNING)
 PLAIN = ("learning",)  # prints a table of stories, no figures
+#: They take images of one's own; `fewshot` needs several classes of defects and is left out without.
+WITH_TILES = ("encoding", "engine", "labels", "rebalancing", "fewshot", "calibration", "retrain")
 
 
 def main() -> int:
@@ -30,9 +34,11 @@ def main() -> int:
     )
     parser.add_argument("--page", type=Path, help="write the outcomes to this Markdown file")
     parser.add_argument("--keep", type=Path, help="folder for each outcome's JSON")
-    parser.add_argument("--tiles", type=Path, help="images with an index.csv: decisions and file sizes on them too")
+    parser.add_argument("--tiles", type=Path, help="images with an index.csv, for those that can use them")
     args = parser.parse_args()
     names = args.names or [*BENCHMARKS, *PLAIN]
+    if not args.tiles:
+        names = [name for name in names if name != "fewshot"]
     with tempfile.TemporaryDirectory(prefix="andon-bench-") as folder:  # the cells are embedded once for all
         cache, keep = args.cache or Path(folder), args.keep or Path(folder)
         keep.mkdir(parents=True, exist_ok=True)
@@ -40,7 +46,7 @@ def main() -> int:
         for name in names:
             print(f"== {name}", file=sys.stderr, flush=True)
             command = ["-m", f"benchmarks.{name}", "--cache", str(cache)]
-            if name in ("encoding", "engine") and args.tiles:
+            if name in WITH_TILES and args.tiles:
                 command += ["--tiles", str(args.tiles)]
             if name in PLAIN:
                 code = subprocess.run([sys.executable, *command], check=False).returncode

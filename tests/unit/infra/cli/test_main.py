@@ -59,6 +59,8 @@ def test_wrong_use_ends_with_code_2(words, capsys):
         ["rollback"],
         ["watch"],
         ["report"],
+        ["drift"],
+        ["causes", "plates"],
         ["audit"],
         ["revoke", "cam-1"],
     ],
