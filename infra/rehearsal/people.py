@@ -13,6 +13,7 @@ from datetime import datetime
 from uuid import UUID, uuid5
 
 from data.catalog import Catalog
+from data.draws import Plan
 from data.labels import record_label
 from data.queue import draw, draw_extra, next_to_label
 
@@ -35,6 +36,7 @@ def label_round(
     answers: Mapping[str, str],
     budget: int,
     *,
+    plan: Plan,
     rng: random.Random,
     at: datetime,
 ) -> Labelled:
@@ -45,12 +47,13 @@ def label_round(
         inspection: Its name.
         answers: Part id → class, the archive's own labels.
         budget: Most labels to spend.
+        plan: Of the draw.
         rng: Of the draw.
         at: Now.
     """
     if budget < 1:
         return Labelled(labels=0, draw_id=None)
-    drawn = draw(catalog, inspection, budget, random=rng, at=at)
+    drawn = draw(catalog, inspection, budget, random=rng, at=at, plan=plan)
     if len(drawn.sample_ids) < budget:  # fewer captured than may be labelled: leftovers still teach
         draw_extra(catalog, inspection, budget - len(drawn.sample_ids), random=rng, at=at)
     labelled = 0

@@ -13,6 +13,7 @@ from sqlalchemy import select
 from data.catalog import Catalog
 from data.catalog.models import WindowRow
 from data.decisions import GateDecision, list_decisions
+from data.draw_plan import Planner
 from data.estimates import field_sample
 from data.field_measures import Truth, rate_of
 from data.loop_status import loop_status
@@ -137,12 +138,15 @@ class Rehearsal:
         catalog = self.workspace.catalog()
         self.sent_bytes = uploaded_bytes(self.workspace, self.inspection)
         budget = self.plan.labels_until(number, self.label_share) - self.labels
+        # A label is spent on a frame here, so none of them serves a run of near-duplicates.
+        policy = replace(self.workspace.policy().draw, near_duplicate=0.0)
         answers = {part_id(frame): frame.label for frame in self.plan.streamed(number + 1)}
         done = label_round(
             catalog,
             self.inspection,
             answers,
             budget,
+            plan=Planner(catalog, self.workspace.lake()).plan(self.inspection, policy),
             rng=random.Random(f"{self.seed} {number}"),
             at=datetime.now(UTC),
         )
