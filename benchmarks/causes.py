@@ -44,7 +44,7 @@ from training.evaluate import Measure
 FDR = 0.1
 OURS, PEER = "andon causes", "Spearman and chi-square"
 SETTINGS = {
-    "labels": [Setting(ratio=ratio) for ratio in (1.0, 2.0, 3.0, 6.0)],
+    "labels": [Setting(ratio=ratio) for ratio in (1.0, 2.0, 3.0, 6.0, 10.0)],
     "outcomes": [Setting(ratio=ratio, outcomes=True) for ratio in (1.0, 2.0, 3.0, 4.0)],
 }
 Discovery = tuple[str, str, str]  # target, station, variable
