@@ -163,7 +163,7 @@ def power_tuning(y: Floats, p: Floats, m: Floats) -> tuple[float, Floats]:
     others = np.minimum(most, others)
     if tuned < _NOTHING:
         return 0.0, np.zeros_like(y)
-    kept = max(0.0, 1.0 - float(np.sum((others - tuned) ** 2)) / tuned**2)
+    kept = max(0.0, 1.0 - float(np.sum(((others - tuned) / tuned) ** 2)))
     return tuned * kept, others * kept
 
 

@@ -234,3 +234,13 @@ def test_an_interval_is_ordered_and_holds_what_was_found(
 def test_impossible_probabilities_are_refused(p: list[float]) -> None:
     with pytest.raises(ValueError, match="probabilit"):
         estimate_total([1.0], p, size=1)
+
+
+@pytest.mark.parametrize("size", [1e-200, 1e-160, 1e-12, 1e-6])
+def test_scores_of_any_size_tune(size: float) -> None:
+    y, p = np.array([1.0, 0.0, 1.0]), np.full(3, 0.5)
+    tuned, others = power_tuning(y, p, np.full(3, size))
+    assert np.isfinite([tuned, *others]).all()
+    known = Auxiliary(score=np.full(3, size), group=np.zeros(3, dtype=np.int64), totals=np.array([6 * size]))
+    total = estimate_total(y, p, size=6, known=known)
+    assert total.low <= 4.0 <= total.high
