@@ -14,10 +14,25 @@ from training.examples import FACTORY, FIELD, Examples
 from training.fit import FitRequest
 from training.plans import Plan
 from training.quantize import int8_trunk
-from training.trunk import Trunk, float_trunk
+from training.trunk import Embedded, Trunk, float_trunk
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]
+
+
+def embed_once(name: str, frames: Sequence[NDArray[np.uint8]], trunk: Trunk, cache: Path) -> Embedded:
+    """Return the frames' embeddings, kept in the cache's folder by the set's name and the trunk."""
+    stored = cache / f"{name}-{trunk.id[:16]}.npz"
+    if not stored.exists():
+        embedded = trunk.run(frames)
+        np.savez(stored, features=embedded.features, patches=embedded.patches)
+    with np.load(stored) as arrays:
+        return Embedded(features=arrays["features"], patches=arrays["patches"])
+
+
+def names_of(rows: Rows) -> NDArray[np.str_]:
+    """Return an id for each row of a set."""
+    return np.array([hashlib.sha256(str(i).encode()).hexdigest()[:16] for i in rows])
 
 
 class EmbeddedSet:
@@ -51,12 +66,8 @@ class EmbeddedSet:
         self.trunk: Trunk = float_trunk(cache)
         if variant == "int8":
             self.trunk = int8_trunk(self.trunk, [self.frames[i] for i in calibration], cache)
-        stored = cache / f"{name}-{self.trunk.id[:16]}.npz"
-        if not stored.exists():
-            embedded = self.trunk.run(self.frames)
-            np.savez(stored, features=embedded.features, patches=embedded.patches)
-        with np.load(stored) as arrays:
-            self.features, self.patches = arrays["features"], arrays["patches"]
+        embedded = embed_once(name, self.frames, self.trunk, cache)
+        self.features, self.patches = embedded.features, embedded.patches
 
     def embeddings(self, rows: Rows) -> NDArray[np.float32]:
         """What an engine would answer: float32 [n, D], length 1."""
@@ -84,7 +95,7 @@ class EmbeddedSet:
             labels: int [all rows], what people said, if it is not the truth.
         """
         rows = np.concatenate([factory, labelled])
-        names = np.array([hashlib.sha256(str(i).encode()).hexdigest()[:16] for i in rows])
+        names = names_of(rows)
         examples = Examples(
             ids=names,
             labels=(self.labels if labels is None else labels)[rows],

@@ -13,7 +13,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 from threadpoolctl import threadpool_limits
 
+from benchmarks.embedded_set import embed_once, names_of
 from edge_client.contract.decision import Verdict, decide, decided_class
 from edge_client.contract.engine_metadata import ClassInfo, EngineMetadata, Kind
 from training.anomaly import Bank
@@ -103,7 +103,7 @@ def parity_of(data: LabelledFrames, cache: Path, *, seed: int = 0) -> dict[str, 
     calibration, judged = np.sort(rows[:CALIBRATION_FRAMES]), np.sort(rows[CALIBRATION_FRAMES:])
     plain = float_trunk(cache)
     small = int8_trunk(plain, [data.frames[i] for i in calibration], cache)
-    embedded = {trunk.variant: _embed(trunk, data, cache) for trunk in (plain, small)}
+    embedded = {trunk.variant: embed_once(data.name, data.frames, trunk, cache) for trunk in (plain, small)}
     fold = random.permutation(len(judged)) % _FOLDS
     float32: list[_Answers] = []
     others: dict[str, list[_Answers]] = {name: [] for name in COMPARED}
@@ -123,17 +123,8 @@ def parity_of(data: LabelledFrames, cache: Path, *, seed: int = 0) -> dict[str, 
     return {name: _compare(reference, _together(parts), truth, data.classes) for name, parts in others.items()}
 
 
-def _embed(trunk: Trunk, data: LabelledFrames, cache: Path) -> Embedded:
-    stored = cache / f"{data.name}-{trunk.id[:16]}.npz"
-    if not stored.exists():
-        embedded = trunk.run(data.frames)
-        np.savez(stored, features=embedded.features, patches=embedded.patches)
-    with np.load(stored) as arrays:
-        return Embedded(features=arrays["features"], patches=arrays["patches"])
-
-
 def _fit(data: LabelledFrames, trunk: Trunk, embedded: Embedded, rows: Rows, seed: int = 0) -> tuple[Learnt, Bank]:
-    names = np.array([hashlib.sha256(str(i).encode()).hexdigest()[:16] for i in rows])
+    names = names_of(rows)
     examples = Examples(
         ids=names,
         labels=data.labels[rows],

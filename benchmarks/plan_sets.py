@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.sparse.csgraph import connected_components
 
+from benchmarks.embedded_set import embed_once, names_of
 from benchmarks.frame_sets import labelled_images, solar_cells
 from benchmarks.parity import LabelledFrames
 from edge_client.contract.engine_metadata import ClassInfo
@@ -46,7 +46,7 @@ class EmbeddedSet:
 
     def examples(self, rows: Rows, labels: Rows | None = None) -> Examples:
         """Return rows as factory examples; `labels` replaces theirs."""
-        names = np.array([hashlib.sha256(str(i).encode()).hexdigest()[:16] for i in rows])
+        names = names_of(rows)
         return Examples(
             ids=names,
             labels=self.labels[rows] if labels is None else labels,
@@ -96,19 +96,14 @@ def embedded_set(tiles: Path | None, cache: Path) -> EmbeddedSet:
     data = solar_cells() if tiles is None else labelled_images(tiles)
     cache.mkdir(parents=True, exist_ok=True)
     trunk = float_trunk(cache)
-    stored = cache / f"{data.name}-{trunk.id[:16]}.npz"
-    if not stored.exists():
-        found = trunk.run(data.frames)
-        np.savez(stored, features=found.features, patches=found.patches)
-    with np.load(stored) as arrays:
-        features, patches = arrays["features"], arrays["patches"]
+    embedded = embed_once(data.name, data.frames, trunk, cache)
     return EmbeddedSet(
         name=data.name,
         classes=data.classes,
         labels=data.labels,
         groups=near_duplicates(data),
-        features=features,
-        patches=patches,
+        features=embedded.features,
+        patches=embedded.patches,
         frames=data.frames,
         trunk=trunk,
     )
