@@ -1,12 +1,13 @@
 """What a model looks at: side, backbone, tiles and region against average precision, with what each costs a device.
 
-Each choice has its own trunk (float), embeddings and fits: everything out of fold by groups (near-duplicates are never on
-both sides), folds dealt anew in each repeat, the regularisation chosen for each choice. Three sets: ELPV or, with --tiles, a
-folder or tar of labelled images; and a planted one: mosaics of nine solar cells each, 900 pixels wide, of which a third
-have a scratch two pixels wide in the middle part. At 224 pixels it is half a pixel; tiles and a region see it.
+Each choice has its own trunk (float), embeddings and fits: everything out of fold by groups (near-duplicates are never
+on both sides), folds dealt anew in each repeat, the regularisation chosen for each choice. Two sets: solar cells or,
+with --tiles, a folder or tar of labelled images; and a planted one: mosaics of nine solar cells each, 900 pixels wide,
+of which a third have a scratch two pixels wide in the middle part. At 224 pixels that is half a pixel; tiles and a
+region see it.
 
-Differences are to the default choice, paired by repeat; engines take turns when they are timed, one frame at a time on one
-thread.
+Differences are to the default choice, paired by repeat; engines take turns when they are timed, one frame at a time on
+one thread.
 
     python -m benchmarks.inputs [--tiles PATH] [--sets images planted] [--choices CHOICE ...] [--repeats 5] [--json]
 """
@@ -147,9 +148,7 @@ class Outcome:
     engine: bytes
 
 
-def outcome(
-    data: LabelledFrames, groups: NDArray[np.str_], choice: InputChoice, cache: Path, repeats: int
-) -> Outcome:
+def outcome(data: LabelledFrames, groups: NDArray[np.str_], choice: InputChoice, cache: Path, repeats: int) -> Outcome:
     """Embed a set by a choice and fit on it."""
     trunk = float_trunk(cache, choice)
     embedded = embed_once(data.name, data.frames, trunk, cache)
@@ -214,7 +213,9 @@ def main() -> None:
     parser.add_argument("--tiles", type=Path, help="folder or tar of labelled images, instead of solar cells")
     parser.add_argument("--sets", nargs="+", choices=("images", "planted"), default=("images", "planted"))
     parser.add_argument("--frames", type=int, default=700, help="most frames of the images (default 700)")
-    parser.add_argument("--choices", nargs="+", metavar="CHOICE", help="instead of the usual ones; default choice first")
+    parser.add_argument(
+        "--choices", nargs="+", metavar="CHOICE", help="instead of the usual ones; default choice first"
+    )
     parser.add_argument("--repeats", type=int, default=5, help="deals of folds")
     args = parser.parse_args()
     args.cache.mkdir(parents=True, exist_ok=True)

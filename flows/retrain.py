@@ -1,7 +1,7 @@
 """The retrain flow: from what is labelled now to a judged, registered challenger.
 
-1. Same snapshot, same seed, same code, same goal, same input: the same version. A retrain that was killed begins anew or is
-   finished; one that is asked for twice finds the version that is there.
+1. Same snapshot, same seed, same code, same goal, same input: the same version. A retrain that was killed begins anew
+   or is finished; one that is asked for twice finds the version that is there.
 2. The decision is the gate's. A promoted challenger becomes `champion` by itself only if policy says so, or if the
    inspection has no champion yet; else it gets the alias `challenger` and waits for a person to move `champion`.
 3. What the gate did not promote gets no alias that releases: with too little evidence `challenger`, refused none.

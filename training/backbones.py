@@ -54,8 +54,8 @@ def find_backbone(name: str) -> Callable[[int], Backbone]:
         found: Any = import_module(module)
     except Exception as error:  # a user's module may raise anything
         raise BadBackbone(
-            f"backbone {name!r}: its module {module!r} cannot be imported ({type(error).__name__}: {error}); install its "
-            "package where Andon runs"
+            f"backbone {name!r}: its module {module!r} cannot be imported ({type(error).__name__}: {error}); install "
+            "its package where Andon runs"
         ) from error
     for part in attribute.split("."):
         found = getattr(found, part, None)
@@ -81,7 +81,9 @@ def load_backbone(name: str, side: int) -> Backbone:
             f"backbone {name!r}: its factory failed for a side of {side} pixels ({type(error).__name__}: {error})"
         ) from error
     if not all(callable(getattr(made, method, None)) for method in ("eval", "state_dict", "forward")):
-        raise BadBackbone(f"backbone {name!r}: its factory returned a {type(made).__name__}; expected a torch nn.Module")
+        raise BadBackbone(
+            f"backbone {name!r}: its factory returned a {type(made).__name__}; expected a torch nn.Module"
+        )
     made.eval()  # type: ignore[attr-defined]
     return made
 

@@ -96,6 +96,7 @@ class Comparison:
         frames: That were judged.
         of: Labelled training frames there are.
         recommended: The choice that pays; None where none is shown to.
+        latency_limit_ms: What the gate allows an engine that follows today's; None where nobody said.
     """
 
     rows: tuple[Compared, ...]
@@ -103,6 +104,7 @@ class Comparison:
     frames: int
     of: int
     recommended: InputChoice | None
+    latency_limit_ms: float | None = None
 
     @property
     def today(self) -> Compared:
@@ -121,6 +123,7 @@ class Comparison:
             "of": self.of,
             "today": str(self.today.choice),
             "recommended": None if self.recommended is None else str(self.recommended),
+            "latency_limit_ms": self.latency_limit_ms,
             "choices": [row.to_dict() for row in self.rows],
         }
 

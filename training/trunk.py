@@ -103,8 +103,9 @@ class Trunk:
         """
         try:
             model = onnx.load_model_from_string(data)
-            facts = json.loads({p.key: p.value for p in model.metadata_props}[METADATA_KEY])
-            return cls(onnx=data, **{k: tuple(v) if isinstance(v, list) else v for k, v in facts.items()})
+            told = json.loads({p.key: p.value for p in model.metadata_props}[METADATA_KEY])
+            facts: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in told.items()}
+            return cls(onnx=data, **facts)
         except Exception as error:
             raise BadEngine(
                 f"trunk of {len(data)} bytes cannot be read ({error}); delete the cached file to export it anew"

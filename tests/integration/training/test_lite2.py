@@ -1,7 +1,5 @@
 """The second backbone: exported once a session (about 30 s), quantised once (about 10 s)."""
 
-from pathlib import Path
-
 import numpy as np
 import onnx
 import onnxruntime

@@ -28,9 +28,7 @@ from training.quantize import feature_error, quantize
 from training.torch_export import export_checked, export_trunk
 from training.trunk import Trunk, float_trunk
 
-CHOICE = InputChoice(
-    backbone="plant_nets:Small", side=64, region=(0.1, 0.2, 0.9, 1.0), tiles=(2, 2), overlap=0.25
-)
+CHOICE = InputChoice(backbone="plant_nets:Small", side=64, region=(0.1, 0.2, 0.9, 1.0), tiles=(2, 2), overlap=0.25)
 
 
 @pytest.fixture(scope="module")

@@ -93,7 +93,9 @@ def test_without_a_difference_few_trials_of_many_candidates_recommend_one() -> N
 def test_a_choice_that_answers_as_today_is_no_difference() -> None:
     labels = np.array([0, 1] * 30)
     same = says(labels, 2.0, np.random.default_rng(0))
-    found = compare([tried(TODAY, same), tried(InputChoice(side=320), same)], examples_of(labels), CLASSES, Goal(), of=60, seed=0)
+    found = compare(
+        [tried(TODAY, same), tried(InputChoice(side=320), same)], examples_of(labels), CLASSES, Goal(), of=60, seed=0
+    )
     gap = found.rows[1].difference
     assert gap is not None
     assert (gap.value, gap.low, gap.high) == (0.0, 0.0, 0.0)
