@@ -30,7 +30,7 @@ from flows.idempotency import challenger_key
 from flows.label_count import count_label_events
 from flows.registry import Registry
 from flows.registry_api import ModelVersion, RegistryError
-from flows.retrain_settings import goal_of, may_start_by_itself, promotes_by_itself
+from flows.retrain_settings import asked_of, may_start_by_itself, promotes_by_itself
 from flows.stack import registry_of
 from flows.tags import Tag
 from flows.wanted import CHALLENGER, CHAMPION, retrain_wanted
@@ -124,7 +124,7 @@ def retrain_once(
             snapshot_id=snapshot.id,
             seed=seed,
             code=code_version(),
-            goal=str(goal_of(get_inspection(workspace.catalog(), inspection), workspace.policy())),
+            goal=asked_of(get_inspection(workspace.catalog(), inspection), workspace.policy(), workspace.lake()),
             sabotaged=sabotage_labels,
         )
         known = registry.find(inspection, key)
