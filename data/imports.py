@@ -8,6 +8,8 @@
    reported. Labels are changed by people, in the console, where it leaves a trace.
 4. Without a group or a part id an image is its own group.
 5. Batch by batch: first the lake, then one transaction with the samples and their label events.
+6. A defect's mark goes to the lake, also for an image that the catalog has. One that is no PNG as large as its image is
+   reported, and the sample imported without it.
 """
 
 from __future__ import annotations
@@ -49,6 +51,7 @@ class ImportReport:
         problems: items left out, with the reason.
         ignored: files that the source itself left out on purpose.
         bytes: of the imported images.
+        marks: defects whose pixels are known.
     """
 
     found: int = 0
@@ -59,6 +62,7 @@ class ImportReport:
     ignored: tuple[SourceProblem, ...] = ()
     classes: Counter[str] = field(default_factory=Counter)
     bytes: int = 0
+    marks: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +71,12 @@ class _Checked:
     image_sha256: str
     source: SourceSample
     size: ImageSize
+    mark_problem: str = ""
+
+    @property
+    def mark(self) -> bytes | None:
+        """The mark that can be used."""
+        return None if self.mark_problem else self.source.mark
 
 
 def import_samples(
@@ -126,6 +136,8 @@ def import_samples(
             if checked.sample_id in labels:
                 _note_twin(report, item, labels[checked.sample_id])
                 continue
+            if checked.mark_problem:
+                report.problems.append(SourceProblem(path=item.path, reason=checked.mark_problem))
             labels[checked.sample_id] = item.label
             if batch and (len(batch) >= FILE_ROWS or size + len(item.image) > FILE_BYTES):
                 writer.write(batch)
@@ -171,7 +183,29 @@ def _check(item: SourceSample, inspection: Inspection, checker: ImageChecker) ->
     except BadImage as error:
         return SourceProblem(path=item.path, reason=str(error))
     digest = hashlib.sha256(item.image).hexdigest()
-    return _Checked(sample_id=import_id(inspection.name, digest), image_sha256=digest, source=item, size=size)
+    return _Checked(
+        sample_id=import_id(inspection.name, digest),
+        image_sha256=digest,
+        source=item,
+        size=size,
+        mark_problem=_check_mark(item.mark, size, checker),
+    )
+
+
+def _check_mark(mark: bytes | None, image: ImageSize, checker: ImageChecker) -> str:
+    """What is wrong with a mark; "" for nothing."""
+    if mark is None:
+        return ""
+    try:
+        found = checker.check(mark, "image/png")
+    except BadImage as error:
+        return f"its mark cannot be used ({error}); the image is imported without it"
+    if (found.width, found.height) == (image.width, image.height):
+        return ""
+    return (
+        f"its mark is {found.width} x {found.height}, the image {image.width} x {image.height}: expected the same; "
+        "the image is imported without it"
+    )
 
 
 def _note_twin(report: ImportReport, item: SourceSample, first: str | None) -> None:
@@ -208,6 +242,10 @@ class _Writer:
             added = self._add(fresh, locations, at)
         except IntegrityError:  # another import ran at the same time: now its rows are seen
             added = self._add(fresh, locations, at)
+        for checked in batch:
+            if checked.mark is not None:
+                self.lake.put_mark(self.inspection.name, checked.image_sha256, checked.mark)
+                self.report.marks += 1
         self.report.already += len(fresh) - len(added)
         self.report.imported += len(added)
         for checked in added:

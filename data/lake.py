@@ -5,7 +5,8 @@
 2. Files are immutable and small (at most 256 rows or about 16 MiB), row groups smaller (16 rows or about 1 MiB), so
    that one image costs one short range read, cached on the local disk, and its neighbours cost none.
 3. A location is (path, row), and stays valid for ever; the catalog holds it.
-4. Any Parquet reader can read the files. Columns: sample_id, image (as it was encoded), media_type, embedding
+4. `lake/<inspection>/marks/<sha256 of the image>.png`: which pixels of a defect's frame are the defect. Few have one.
+5. Any Parquet reader can read the files. Columns: sample_id, image (as it was encoded), media_type, embedding
    (list of half floats, or null), anomaly_map (the same, row-major), map_height, map_width.
 """
 
@@ -34,6 +35,7 @@ from edge_client.contract.names import check_name
 FILE_ROWS, FILE_BYTES = 256, 16 << 20
 _GROUP_ROWS, _GROUP_BYTES = 16, 1 << 20
 _MOST_TABLE_BYTES = 2 << 30
+_MOST_MARK_BYTES = 64 << 20
 _OPEN_FILES, _OPEN_GROUPS = 64, 4  # footers and decoded row groups kept in memory: about 10 MiB together
 
 _SCHEMA = pa.schema(
@@ -153,6 +155,23 @@ class Lake:
         """float16 [h, w] as the engine gave it at capture; None for an import."""
         return _map(*self._group(path, row))
 
+    def put_mark(self, inspection: str, image_sha256: str, mark: bytes) -> None:
+        """Store which pixels of an image are the defect: PNG, bright where they are; a later one takes its place."""
+        self._bucket.put(f"{_marks(inspection)}{image_sha256}.png", mark, content_type="image/png")
+
+    def marked(self, inspection: str) -> set[str]:
+        """SHA-256 of the images that have a mark."""
+        prefix = _marks(inspection)
+        return {found.key.removeprefix(prefix).removesuffix(".png") for found in self._bucket.list(prefix)}
+
+    def mark(self, inspection: str, image_sha256: str) -> bytes:
+        """The mark of an image, as `put_mark` stored it.
+
+        Raises:
+            NotFound: it has none.
+        """
+        return self._bucket.get(f"{_marks(inspection)}{image_sha256}.png", max_bytes=_MOST_MARK_BYTES)
+
     def put_table(self, path: str, table: pa.Table) -> None:
         """Store a whole table (a snapshot) at a path below `lake/`. The path must stand for its content."""
         buffer = BytesIO()
@@ -212,6 +231,10 @@ class Lake:
             while len(self._files) > _OPEN_FILES:
                 self._files.popitem(last=False)
         return file
+
+
+def _marks(inspection: str) -> str:
+    return f"lake/{check_name(inspection, 'inspection')}/marks/"
 
 
 def _below_lake(path: str) -> str:

@@ -16,7 +16,7 @@ _log = logging.getLogger("andon.retrain")
 
 def doubts_of(ready: TrainingSet, challenger: Challenger) -> list[Doubt]:
     """What the challenger's out-of-fold probabilities speak against, the weakest label first."""
-    labels, names = ready.examples.labels, [info.name for info in ready.classes]
+    labels, names = ready.train.label, [info.name for info in ready.classes]
     return [
         Doubt(
             sample_id=str(challenger.oof_ids[suspect.row]),

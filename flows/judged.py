@@ -46,7 +46,7 @@ def fit_challenger(
     """Fit on the training side; with `sabotage` on shuffled labels."""
     examples = ready.examples
     if sabotage:
-        labels = np.random.default_rng(seed).permutation(ready.train.label)
+        labels = np.random.default_rng(seed).permutation(examples.labels)
         examples = replace(examples, labels=labels)
     return fit(
         FitRequest(
@@ -99,7 +99,7 @@ def record_of(workspace: Workspace, judged: Judged, *, key: str, seed: int, sabo
     """Return what is kept of a judged challenger."""
     ready, challenger, decision = judged.ready, judged.challenger, judged.decision
     snapshot = ready.snapshot
-    labels = Counter(ready.classes[k].name for k in ready.examples.labels.tolist())
+    labels = Counter(ready.classes[k].name for k in ready.train.label.tolist())
     champion = judged.champion.version.number if judged.champion else ""
     return ChallengerRecord(
         inspection=snapshot.inspection,
@@ -149,6 +149,7 @@ def params_of(judged: Judged, *, seed: int, sabotage: bool) -> dict[str, str | i
         "classes": ", ".join(info.name for info in ready.classes),
         "defect_classes": ", ".join(info.name for info in ready.classes if info.kind is Kind.DEFECT),
         "unlabelled_frames": len(ready.unlabelled),
+        "pasted_defects": int((~ready.examples.real).sum()),
         "champion": judged.champion.version.number if judged.champion else "none",
         "sabotaged_labels": sabotage,
     }

@@ -31,7 +31,7 @@ from flows.input_settings import input_of
 from flows.label_count import count_label_events
 from flows.registry import Registry
 from flows.registry_api import ModelVersion, RegistryError
-from flows.retrain_settings import goal_of, may_start_by_itself, promotes_by_itself
+from flows.retrain_settings import asked_of, may_start_by_itself, promotes_by_itself
 from flows.stack import registry_of
 from flows.tags import Tag
 from flows.wanted import CHALLENGER, CHAMPION, retrain_wanted
@@ -128,7 +128,7 @@ def retrain_once(
             snapshot_id=snapshot.id,
             seed=seed,
             code=code_version(),
-            goal=str(goal_of(of_inspection, workspace.policy())),
+            goal=asked_of(of_inspection, workspace.policy(), workspace.lake()),
             looks_at="" if choice == DEFAULT_CHOICE else str(choice),
             sabotaged=sabotage_labels,
         )

@@ -9,10 +9,13 @@ from numpy.typing import NDArray
 from sqlalchemy import select
 
 from data.catalog.models import SampleRow
+from data.inspections import get_inspection
 from data.lake import Lake
 from data.snapshots import Snapshot
 from data.workspace import Workspace
 from edge_client.contract.engine_metadata import ClassInfo
+from flows.pasted_frames import Sources, paste_frames, with_pasted
+from flows.retrain_settings import pasted_defects_of
 from flows.trunks import trunk_of
 from training.embeddings import EmbeddingCache
 from training.examples import Examples
@@ -71,7 +74,8 @@ class TrainingSet:
     """All that a fit and its judgement need.
 
     Attributes:
-        train: The rows that are trained on; `examples` and `patches` are theirs, in order.
+        train: The rows that are trained on.
+        examples: Theirs, in order, and pasted ones behind them where those are asked for; so are `patches`.
         held_out: The rows that are not: golden and holdout.
         unlabelled: float32 [m, D].
         field_frames: Captured frames with a known chance of being captured, labelled or not.
@@ -130,14 +134,26 @@ def make_ready(workspace: Workspace, snapshot: Snapshot) -> TrainingSet:
         lambda i: lake.image(*unlabelled[i][1])[0],
         patches_of=np.zeros(len(unlabelled), dtype=bool),
     ).features
+    sources = Sources(
+        inspection=snapshot.inspection,
+        image_sha256=train.image_sha256,
+        labels=train.label,
+        groups=train.group,
+        locations=train.location,
+    )
+    wanted = pasted_defects_of(get_inspection(workspace.catalog(), snapshot.inspection), workspace.policy())
+    made = paste_frames(lake, sources, snapshot.classes, wanted=wanted)
+    examples, patches = with_pasted(
+        examples_of(train, embedded.features), embedded.patches, sources, made, trunk, cache
+    )
     return TrainingSet(
         snapshot=snapshot,
         classes=snapshot.classes,
         trunk=trunk,
         train=train,
         held_out=held_out,
-        examples=examples_of(train, embedded.features),
-        patches=embedded.patches,
+        examples=examples,
+        patches=patches,
         unlabelled=features,
         field_frames=field_frames(workspace, snapshot, trunk, cache),
         lake=lake,

@@ -93,8 +93,8 @@ class Challenger:
         metadata: As stored in it.
         selftest: Packed `SelfTest`.
         plan: The plan, the table it was chosen from; None with one class.
-        oof: float32 [n, K], calibrated out-of-fold probabilities of the examples, in their order.
-        oof_ids: str [n], the examples' ids.
+        oof: float32 [n, K], calibrated out-of-fold probabilities of the examples that a camera saw, in their order.
+        oof_ids: str [n], their ids.
         metrics: Numbers for the record; out of fold where they are scores.
         seconds: Where the time went.
     """
@@ -158,8 +158,8 @@ def fit(request: FitRequest, *, clock: Callable[[], float] = time.perf_counter) 
         metadata=metadata,
         selftest=selftest.pack(),
         plan=decision.chosen,
-        oof=decision.oof,
-        oof_ids=request.examples.ids,
+        oof=decision.oof[request.examples.real],
+        oof_ids=request.examples.ids[request.examples.real],
         metrics=decision.metrics | {"anomaly_held_out": float(bank.held_out), "engine_bytes": float(len(engine))},
         seconds=seconds,
     )
@@ -271,19 +271,23 @@ def learn(request: FitRequest, anomaly: NDArray[np.float32], bank: Bank | None =
     oof = calibrated(sure, 1.0, shift)
     is_defect = np.array([c.kind is Kind.DEFECT for c in request.classes])[examples.labels]
     p = defect_probability(oof, request.classes)
-    limits = choose(request.goal, request.classes, oof, examples.labels, weight, unsure_share=request.unsure_share)
+    real = examples.real
+    limits = choose(
+        request.goal, request.classes, oof[real], examples.labels[real], weight[real], unsure_share=request.unsure_share
+    )
     metrics = {
         "temperature": float(1 / calibration.scale.mean()),
         "oof_calibration_error": calibration_error(p[rows], is_defect[rows], weight=weight[rows], resamples=0).value,
-        "examples": float(len(examples)),
+        "examples": float(examples.real.sum()),
         "field_examples": float(examples.field.sum()),
+        "pasted_examples": float((~examples.real).sum()),
         "unlabelled": float(0 if request.unlabelled is None else len(request.unlabelled)),
         **{f"calibration_log_loss_{name}": loss for name, loss in calibration.losses.items()},
         **{f"recall_promised_{name}": share for name, share in limits.promised.items()},
         **({} if shares is None else shares.metrics([c.name for c in request.classes])),
         "field_share_believed": float(believed),
     }
-    for name, which in (("all", np.ones(len(examples), dtype=bool)), ("field", examples.field)):
+    for name, which in (("all", real), ("field", examples.field)):
         if 0 < is_defect[which].sum() < which.sum():
             metrics[f"oof_average_precision_{name}"] = float(average_precision_score(is_defect[which], p[which]))
     return Learnt(
@@ -311,8 +315,8 @@ def _field_shares(
         frames.labels,
         1.0 / np.maximum(frames.probability, LEAST_PROBABILITY),
         prior=chosen.prior,
-        known=calibrated(calibration.logits(chosen.oof), 1.0, still),
-        known_labels=request.examples.labels,
+        known=calibrated(calibration.logits(chosen.oof), 1.0, still)[request.examples.real],
+        known_labels=request.examples.labels[request.examples.real],
     )
 
 

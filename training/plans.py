@@ -280,7 +280,7 @@ class _Trial:
         truth = defect[examples.labels]
         in_field = examples.field
         enough = min((truth & in_field).sum(), (~truth & in_field).sum()) >= _ENOUGH_FIELD
-        self._judged = in_field if enough else np.ones(len(examples), dtype=bool)
+        self._judged = in_field if enough else examples.real
         where = "field" if enough else "all"
         self.measure = f"{WORDS[goal.measure]}, out of fold, on {self._judged.sum()} {where} examples"
         self.measured_in_shares = goal.measure is not PlanMeasure.EXPECTED_COST

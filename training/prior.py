@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.evaluate import kish
-from training.examples import Examples
+from training.examples import FACTORY, Examples
 
 #: How many field samples the factory's shares, or those read off unlabelled frames, are worth.
 _FACTORY_WORTH = 20.0
@@ -25,12 +25,12 @@ def field_weight_of(examples: Examples) -> NDArray[np.float64]:
 def population_weight(examples: Examples) -> NDArray[np.float64]:
     """How much each example says about the frames to come: field and factory half and half once the field is known.
 
-    Field samples weigh by the frames they stand for, extras not at all.
+    Field samples weigh by the frames they stand for, extras and pasted frames not at all.
     """
     stands_for = field_weight_of(examples)
-    factory = np.where(examples.field, 0.0, 1.0)
+    factory = np.where(examples.origin == FACTORY, 1.0, 0.0)
     if not stands_for.any():
-        return np.ones(len(examples))
+        return np.where(examples.real, 1.0, 0.0)
     effective = stands_for.sum() ** 2 / np.square(stands_for).sum()
     known = stands_for * effective / stands_for.sum()
     # A hundred field samples weigh as much as the whole factory set; more weigh more.
@@ -64,7 +64,8 @@ def target_prior(examples: Examples, classes: int, *, seen: NDArray[np.float64] 
     Returns:
         float [K], sums to 1, every share at least one in ten thousand.
     """
-    base = examples.labels[~examples.field] if (~examples.field).any() else examples.labels
+    factory = examples.origin == FACTORY
+    base = examples.labels[factory if factory.any() else examples.real]
     shares = np.bincount(base, minlength=classes) / max(len(base), 1) if seen is None else seen
     field_shares, effective = labelled_shares(examples, classes)
     shares = (effective * field_shares + _FACTORY_WORTH * shares) / (effective + _FACTORY_WORTH)

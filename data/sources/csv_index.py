@@ -24,6 +24,7 @@ from data.sources.sample import (
     SourceProblem,
     SourceSample,
     Stage,
+    mark_beside,
     media_type_of,
     read_image_file,
 )
@@ -130,6 +131,7 @@ class CsvSource:
             image=data,
             media_type=media_type,
             label=row.label,
+            mark=mark_beside(path),
             group=row.group,
             station=row.station,
             time=row.time,

@@ -17,10 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data.sources.sample import (
+    MARK_ENDINGS,
     SourceError,
     SourceProblem,
     SourceSample,
     Stage,
+    mark_beside,
     media_type_of,
     read_image_file,
 )
@@ -111,6 +113,7 @@ class FolderSource:
                 image=data,
                 media_type=media_type_of(path) or "",
                 label=name,
+                mark=mark_beside(path),
                 group=group_by(self.group_pattern, relative),
                 station=self.station,
                 stage=self.stage,
@@ -170,7 +173,7 @@ def _list_class(root: Path, folder: Path) -> tuple[list[str], list[SourceProblem
 
 def _masked(path: Path) -> Path | None:
     """The image (without suffix) that a file would be the mask of."""
-    for ending in (".mask", "_mask"):
+    for ending in MARK_ENDINGS:
         if path.stem.endswith(ending):
             return path.with_name(path.stem.removesuffix(ending))
     return None

@@ -19,6 +19,9 @@ from edge_client.contract.errors import AndonError
 MEDIA_TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp"}
 """The three formats that the whole loop stores and decodes, by file suffix (lower case)."""
 
+MARK_ENDINGS = (".mask", "_mask")
+"""What the name of a mark has after that of its image."""
+
 MAX_FILE_BYTES = 64 << 20
 """The same bound as a sample blob on the wire: what a device could not send is not imported either."""
 
@@ -46,6 +49,8 @@ class SourceSample:
         label: class name, or None when the source does not know.
         group: what must not straddle train and test (part, lot, wafer…), or None.
         time: aware, or None.
+        mark: PNG as large as the image, bright where the defect is, or None. What an image file `plate.jpg` has beside
+            it as `plate.mask.png` or `plate_mask.png`.
     """
 
     path: str
@@ -57,6 +62,7 @@ class SourceSample:
     time: datetime | None = None
     stage: Stage = Stage.FACTORY
     part_id: str | None = None
+    mark: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +94,16 @@ class Source(Protocol):
 def media_type_of(path: Path) -> str | None:
     """Media type by the file's suffix, None for a format that is not taken."""
     return MEDIA_TYPES.get(path.suffix.lower())
+
+
+def mark_beside(path: Path) -> bytes | None:
+    """The mark that lies beside an image file, None where there is none; one that cannot be read is empty."""
+    for ending in MARK_ENDINGS:
+        mark = path.with_name(f"{path.stem}{ending}.png")
+        if mark.is_file():
+            data = read_image_file(mark)
+            return b"" if isinstance(data, str) else data
+    return None
 
 
 def read_image_file(path: Path) -> bytes | str:

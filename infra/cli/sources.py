@@ -104,6 +104,7 @@ def import_json(report: ImportReport) -> dict[str, Any]:
         "other_stage": report.other_stage,
         "classes": dict(report.classes),
         "bytes": report.bytes,
+        "marks": report.marks,
         "problems": [{"path": p.path, "reason": p.reason} for p in report.problems],
         "ignored": [{"path": p.path, "reason": p.reason} for p in report.ignored],
     }
@@ -113,6 +114,8 @@ def told(report: ImportReport) -> list[str]:
     """An import in lines."""
     by_class = ", ".join(f"{name} {count}" for name, count in sorted(report.classes.items()))
     lines = [f"{report.imported} images imported ({by_class or 'none new'})"]
+    if report.marks:
+        lines.append(f"{report.marks} with a mark of where the defect is")
     if report.already:
         lines.append(f"{report.already} were there already")
     if report.other_stage:

@@ -118,7 +118,7 @@ def _score(
         inspection=ready.snapshot.inspection,
         classes=ready.classes,
         trunk=ready.trunk,
-        examples=_joined(ready.examples.select(factory), _examples(ready, stream, chosen)),
+        examples=ready.examples.select(factory).joined(_examples(ready, stream, chosen)),
         patches=np.concatenate([ready.patches[factory], stream.patches[chosen]]),
         selftest_images=(),  # no file is composed
         unlabelled=stream.features[np.array(sorted(unlabelled), dtype=np.int64)] if unlabelled else None,
@@ -143,19 +143,6 @@ def _examples(ready: TrainingSet, stream: _Embedded, chosen: NDArray[np.int64]) 
         device=np.full(n, "comparison"),
         station=np.array([f.station or "" for f in frames], dtype=np.str_),
         features=stream.features[chosen],
-    )
-
-
-def _joined(one: Examples, other: Examples) -> Examples:
-    return Examples(
-        ids=np.concatenate([one.ids, other.ids]),
-        labels=np.concatenate([one.labels, other.labels]),
-        groups=np.concatenate([one.groups, other.groups]),
-        origin=np.concatenate([one.origin, other.origin]),
-        probability=np.concatenate([one.probability, other.probability]),
-        device=np.concatenate([one.device, other.device]),
-        station=np.concatenate([one.station, other.station]),
-        features=np.concatenate([one.features, other.features]),
     )
 
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import subprocess
 import sys
+from io import BytesIO
 from pathlib import Path
 
+import numpy as np
 import pytest
 from mlflow import MlflowClient
+from PIL import Image
 
 from data.decisions import list_decisions
+from data.inspections import change_settings
 from data.workspace import Workspace
 from edge_client.contract.sealing import generate_identity
 from flows.registry import Registry
@@ -19,9 +24,10 @@ from flows.release import release_once
 from flows.releases.repository import ReleaseRepository
 from flows.retrain import retrain_once
 from flows.tags import Tag
-from tests.integration.flows.line import capture, label, set_up_line
+from tests.integration.flows.line import capture, label, part, set_up_line
 from tests.integration.flows.stack import ROOT, Stack, wait_until
 from tests.unit.ingest.uploads import INSPECTION, Uploader
+from training.frames import decode
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +117,33 @@ def test_a_promoted_challenger_waits_for_a_person_unless_the_inspection_says_oth
     assert outcome.alias == expected
     assert registry.api.aliases(INSPECTION)["champion"] == "1"
     assert registry.api.version(INSPECTION, outcome.version).tags[Tag.COMPARED_WITH] == "1"
+
+
+def test_marked_defects_are_pasted_onto_ok_parts_where_the_inspection_asks_for_it(
+    workspace: Workspace, registry: Registry, line: Uploader
+) -> None:
+    for seed in range(0, 160, 4):  # the factory's cracked parts
+        image = part(seed, cracked=True, field=False)
+        dark = decode(image).max(axis=2) < 100
+        if dark.any():
+            buffer = BytesIO()
+            Image.fromarray(dark.astype(np.uint8) * 255).save(buffer, "PNG")
+            workspace.lake().put_mark(INSPECTION, hashlib.sha256(image).hexdigest(), buffer.getvalue())
+    plain = retrain_once(workspace, INSPECTION, seed=2)
+    change_settings(workspace.catalog(), INSPECTION, {"learning": {"pasted_defects": 90}})
+    pasted = retrain_once(workspace, INSPECTION, seed=2)
+    again = retrain_once(workspace, INSPECTION, seed=2)
+
+    assert (pasted.version, pasted.reused) != (plain.version, True)
+    assert (again.version, again.engine_sha256, again.reused) == (pasted.version, pasted.engine_sha256, True)
+    client = MlflowClient(registry.api.url)
+    runs = [client.get_run(outcome.run_id).data for outcome in (plain, pasted)]
+    assert runs[0].params["pasted_defects"] == "0"
+    assert 20 < int(runs[1].params["pasted_defects"]) < 90
+    assert runs[1].metrics["pasted_examples"] == int(runs[1].params["pasted_defects"])
+    assert runs[0].metrics["examples"] == runs[1].metrics["examples"]
+    tags = [registry.api.version(INSPECTION, outcome.version).tags for outcome in (plain, pasted)]
+    assert tags[0][Tag.LABELS] == tags[1][Tag.LABELS]
 
 
 def start_retrain(workspace: Workspace) -> subprocess.Popen[bytes]:

@@ -14,7 +14,7 @@ def test_a_retrain_doubts_by_sample_and_class_name_what_its_folds_speak_against(
     oof = np.where(labels[:, None] == np.arange(2), 0.9, 0.1).astype(np.float32)
     oof[3] = (0.05, 0.95)  # labelled ok
     ready: Any = SimpleNamespace(
-        examples=SimpleNamespace(labels=labels),
+        train=SimpleNamespace(label=labels),
         classes=(ClassInfo(name="ok", kind=Kind.OK), ClassInfo(name="crack", kind=Kind.DEFECT)),
     )
     challenger: Any = SimpleNamespace(oof=oof, oof_ids=np.array([f"s{i}" for i in range(40)]))

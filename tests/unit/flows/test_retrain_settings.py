@@ -1,14 +1,15 @@
 """What an inspection asks of its model: its own settings before the policy's."""
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from data.inspections import Inspection
+from data.lake import Lake
 from data.policy import Policy
 from edge_client.contract.engine_metadata import ClassInfo, Kind
 from edge_client.contract.errors import ConfigError
-from flows.retrain_settings import gate_of, goal_of
+from flows.retrain_settings import asked_of, gate_of, goal_of, pasted_defects_of
 from training.goal import Costs, Goal, PlanMeasure, Recall
 
 CLASSES = (ClassInfo(name="ok", kind=Kind.OK), ClassInfo(name="crack", kind=Kind.DEFECT))
@@ -48,3 +49,22 @@ def test_mistakes_are_told_with_the_place_where_they_are() -> None:
         goal_of(plates(learning=50), Policy())
     with pytest.raises(ConfigError, match="its setting gate is 1"):
         gate_of(plates(gate=1), Policy())
+
+
+class Marked:
+    """A lake in which two images have a mark."""
+
+    def marked(self, inspection: str) -> set[str]:
+        assert inspection == "plates"
+        return {"a", "b"}
+
+
+def test_pasted_defects_are_asked_for_beside_the_goal_and_make_another_challenger() -> None:
+    policy, lake = Policy(learning={"pasted_defects": 40, "measure": "balanced_accuracy"}), cast(Lake, Marked())
+    assert pasted_defects_of(plates(), policy) == 40
+    assert pasted_defects_of(plates(learning={"pasted_defects": 0}), policy) == 0
+    assert goal_of(plates(), policy) == Goal(measure=PlanMeasure.BALANCED_ACCURACY)
+    assert asked_of(plates(), policy, lake) == f"{goal_of(plates(), policy)}, 40 pasted from 2 marks"
+    assert asked_of(plates(), Policy(), lake) == str(Goal())
+    with pytest.raises(ConfigError, match="inspection plates: its setting learning pasted_defects = -3"):
+        pasted_defects_of(plates(learning={"pasted_defects": -3}), policy)

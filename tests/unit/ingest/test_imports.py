@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from collections import Counter
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from sqlalchemy import select
 
 from data.catalog.models import SampleRow
@@ -122,3 +124,37 @@ def test_an_import_larger_than_a_batch_is_told_of_as_it_goes(cloud: Cloud) -> No
     report = run(cloud, (sample(n) for n in range(300)), progress=told.append)
     assert report.imported == 300
     assert told == [257, 300]
+
+
+def mark(width: int, height: int) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("L", (width, height), 255).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def test_a_defects_mark_beside_its_image_goes_to_the_lake_with_it(cloud: Cloud, tmp_path: Path) -> None:
+    parts = tmp_path / "parts"
+    for name, number in (("ok/1", 1), ("ok/2", 2), ("crack/3", 3), ("crack/4", 4)):
+        file = parts / f"{name}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(png(number))
+    size = Image.open(parts / "crack/3.png").size
+    (parts / "crack/3.mask.png").write_bytes(mark(*size))
+    assert run(cloud, FolderSource.open(parts)).marks == 1
+    assert cloud.lake.marked(INSPECTION) == {hashlib.sha256(png(3)).hexdigest()}
+    assert cloud.lake.mark(INSPECTION, hashlib.sha256(png(3)).hexdigest()) == mark(*size)
+
+    (parts / "crack/4_mask.png").write_bytes(mark(*size))  # an archive that got its marks later
+    again = run(cloud, FolderSource.open(parts))
+    assert (again.imported, again.already, again.marks) == (0, 4, 2)
+    assert len(cloud.lake.marked(INSPECTION)) == 2
+
+
+def test_a_mark_of_another_size_or_format_is_reported_and_its_image_imported(cloud: Cloud) -> None:
+    samples = [sample(1, "crack", mark=mark(3, 3)), sample(2, "crack", mark=b"no image"), sample(3, "crack", mark=b"")]
+    report = run(cloud, samples)
+    assert (report.imported, report.marks) == (3, 0)
+    assert [problem.path for problem in report.problems] == ["1.png", "2.png", "3.png"]
+    assert "its mark is 3 x 3, the image" in report.problems[0].reason
+    assert "the image is imported without it" in report.problems[1].reason
+    assert cloud.lake.marked(INSPECTION) == set()
