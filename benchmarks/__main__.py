@@ -18,11 +18,12 @@ from pathlib import Path
 from benchmarks.page import page
 
 DEVICE = ("client_overhead", "encoding", "engine", "serving", "sampler", "spool", "offline", "survival")
-LEARNING = ("labels", "rebalancing", "fewshot", "calibration", "retrain", "gate", "field", "drift", "causes")
+LEARNING = ("labels", "rebalancing", "pasted", "fewshot", "calibration", "retrain", "gate", "field", "drift", "causes")
 BENCHMARKS = (*DEVICE, *LEARNING)
 PLAIN = ("learning",)  # prints a table of stories, no figures
-#: They take images of one's own; `fewshot` needs several classes of defects and is left out without.
-WITH_TILES = ("encoding", "engine", "labels", "rebalancing", "fewshot", "calibration", "retrain")
+#: They take images of one's own; `fewshot` needs several classes of defects, `pasted` marks: left out without.
+NEED_TILES = ("fewshot", "pasted")
+WITH_TILES = ("encoding", "engine", "labels", "rebalancing", "pasted", "fewshot", "calibration", "retrain")
 
 
 def main() -> int:
@@ -38,7 +39,7 @@ def main() -> int:
     args = parser.parse_args()
     names = args.names or [*BENCHMARKS, *PLAIN]
     if not args.tiles:
-        names = [name for name in names if name != "fewshot"]
+        names = [name for name in names if name not in NEED_TILES]
     with tempfile.TemporaryDirectory(prefix="andon-bench-") as folder:  # the cells are embedded once for all
         cache, keep = args.cache or Path(folder), args.keep or Path(folder)
         keep.mkdir(parents=True, exist_ok=True)
