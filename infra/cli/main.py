@@ -21,6 +21,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "doctor": ("infra.cli.stack", "look for what is wrong, and say what to do"),
     "init": ("infra.cli.inspections", "make an inspection from labelled images and train its first model"),
     "import": ("infra.cli.inspections", "add labelled images to an inspection"),
+    "settings": ("infra.cli.settings", "show and change what an inspection states for itself"),
     "enroll": ("infra.cli.devices", "make a device's account, key and bundle"),
     "revoke": ("infra.cli.devices", "end a device's account and key"),
     "ingest": ("infra.cli.loop", "take over what devices have uploaded"),
