@@ -159,6 +159,7 @@ function inspection(status) {
       tile(estimate(status.miss_rate), "defects that passed, of all frames", ...(status.miss_rate.n ? [between(status.miss_rate), status.miss_statement] : ["no label yet"])),
       status.agreement.observed.n ? tile(status.agreement.kappa.value === null ? "unknown" : status.agreement.kappa.value.toFixed(2), "kappa of two people on the same samples", kappaBetween(status.agreement.kappa)) : "",
       status.reviews ? tile(number(status.reviews), "labels to look at again", "training doubts them") : "",
+      node("a", { href: "/drift", class: "tile" }, node("b", { class: status.drift_alarms ? "bad" : "" }, number(status.drift_alarms)), node("span", {}, `open alarm${status.drift_alarms === 1 ? "" : "s"} of drift`), node("span", {}, status.drift_alarms ? "what changed, and since when" : "what is watched")),
       tile(number(status.quarantine), "in quarantine", status.missing ? `${plural(status.missing, "promised sample")} missing` : "nothing missing"),
     ),
     section("In the field", status.field.measures.some((m) => m.labelled), () => field(status), "nothing is labelled yet"),

@@ -447,6 +447,21 @@ class DriftWatchRow(Base):
     state: Mapped[bytes | None]  # data/drift/stored.py; NULL while the reference is short
 
 
+class DriftPointRow(Base):
+    """How far a window brought its device towards an alarm of drift."""
+
+    __tablename__ = "drift_points"
+
+    inspection: Mapped[str] = mapped_column(ForeignKey("inspections.name"), primary_key=True)
+    device: Mapped[str] = mapped_column(ForeignKey("devices.name"), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(16), primary_key=True)  # "pictures", "rates"
+    epoch: Mapped[int] = mapped_column(primary_key=True)
+    window: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[datetime]  # when the window closed, on the device's clock
+    level: Mapped[float]  # the statistic over its limit: an alarm at 1
+    leading: Mapped[str] = mapped_column(String(96))  # the measure or rate that most of it comes from
+
+
 class DriftAlarmRow(Base):
     """A device's line left its band. Open until a person says something of it or its reference begins anew."""
 
