@@ -62,6 +62,7 @@ class EmbeddedSet:
         plans: Sequence[Plan] | None,
     ) -> None:
         self.frames, self.labels, self.classes, self.plans = list(frames), labels, tuple(classes), plans
+        self.calibration = calibration
         cache.mkdir(parents=True, exist_ok=True)
         self.trunk: Trunk = float_trunk(cache)
         if variant == "int8":

@@ -51,7 +51,7 @@ def bench_engines(cache: Path) -> BenchEngines:
     of_one = cells["fp32"]
     mono, poly = (random.permutation(np.flatnonzero(side)) for side in (~of_one.poly, of_one.poly))
     learnt = np.concatenate([mono[: 3 * len(mono) // 4], poly[: len(poly) // 2]])
-    calibrated = of_one.calibration_rows()
+    calibrated = of_one.calibration
     held_out = np.setdiff1d(np.arange(len(of_one.defect)), np.union1d(learnt, calibrated))
     shown = random.permutation(held_out)[:_FRAMES]
     return BenchEngines(
