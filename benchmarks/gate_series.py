@@ -90,7 +90,7 @@ def play(case: Case, seed: int) -> Outcome:
         assert rows.champion is not None
         truth = evidence.is_defect(rows.labels)
         before, after = (
-            float(average_precisions(truth, evidence.risk(p), rows.weight[None, :])[0])
+            float(average_precisions(truth, evidence.probability(p), rows.weight[None, :])[0])
             for p in (rows.champion, rows.challenger)
         )
         tried.append(own)
