@@ -241,7 +241,7 @@ class LabelEventRow(Base):
 
 
 class LabelReviewRow(Base):
-    """A label that out-of-fold predictions doubt: somebody should look again. Says nothing by itself."""
+    """A label that out-of-fold predictions doubt, or an outcome contradicts: somebody should look again."""
 
     __tablename__ = "label_reviews"
 
@@ -251,7 +251,7 @@ class LabelReviewRow(Base):
     given: Mapped[str] = mapped_column(String(128))
     suggested: Mapped[str] = mapped_column(String(128))
     confidence: Mapped[float]  # out-of-fold probability of the given class
-    snapshot_id: Mapped[str] = mapped_column(String(64))
+    snapshot_id: Mapped[str] = mapped_column(String(64))  # "" where an outcome contradicts it
     at: Mapped[datetime]
 
 

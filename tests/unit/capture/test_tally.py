@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -38,7 +39,7 @@ def test_a_value_is_in_the_bin_whose_lower_edge_it_reaches_and_the_outermost_tak
     name: str, edges: tuple[float, ...]
 ) -> None:
     bins = len(edges) - 1
-    between = [(low + high) / 2 for low, high in zip(edges, edges[1:], strict=False)]
+    between = [(low + high) / 2 for low, high in pairwise(edges)]
     values = {**dict(zip(edges, range(bins), strict=False)), **dict(zip(between, range(bins), strict=True))}
     values |= {edges[0] - 1: 0, edges[-1]: bins - 1, edges[-1] * 2 + 1: bins - 1}
     for value, place in values.items():
