@@ -82,7 +82,7 @@ def dirty(image: _GREY, place: tuple[int, int]) -> _GREY:
     rows, columns = np.mgrid[: image.shape[0], : image.shape[1]]
     far = np.hypot(rows - place[0], columns - place[1]) / DIRT_RADIUS
     passed = DIRT_LEFT + (1 - DIRT_LEFT) * np.clip(2 * far - 1, 0, 1)
-    return np.round(image * passed).astype(np.uint8)
+    return np.asarray(np.round(image * passed), dtype=np.uint8)
 
 
 def load_cells(cache: Path, *, variant: str = "int8", count: int = 500) -> Cells:

@@ -12,7 +12,8 @@ from __future__ import annotations
 import argparse
 import io
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -55,7 +56,11 @@ WAYS: dict[str, Callable[[Frame], bytes]] = {
 def coloured(frame: Frame, random: np.random.Generator) -> Frame:
     """Return a grey frame as a colour camera would see it."""
     seen = frame * np.array([1.0, 0.9, 0.8]) + random.normal(0.0, 1.5, frame.shape)
-    return np.clip(seen, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(seen, 0, 255), dtype=np.uint8)
+
+
+def _encode_next(encode: Callable[[Frame], bytes], frames: Iterator[Frame]) -> bytes:
+    return encode(next(frames))
 
 
 def measure(name: str, frames: Sequence[Frame]) -> tuple[list[Row], dict[str, Measure]]:
@@ -63,7 +68,8 @@ def measure(name: str, frames: Sequence[Frame]) -> tuple[list[Row], dict[str, Me
     rows = []
     bytes_of = {way: np.array([float(len(encode(f))) for f in frames]) for way, encode in WAYS.items()}
     turn = {way: iter([*frames[:3], *frames]) for way in WAYS}
-    times = interleave({w: lambda w=w, e=e: e(next(turn[w])) for w, e in WAYS.items()}, len(frames), warm_up=3)
+    cases = {way: partial(_encode_next, encode, turn[way]) for way, encode in WAYS.items()}
+    times = interleave(cases, len(frames), warm_up=3)
     for way in WAYS:
         rows.append(Row.of(f"{name}, {way}: time", "ms", times[way].tolist()))
         rows.append(Row.of(f"{name}, {way}: size", "kB", (bytes_of[way] / 1e3).tolist()))

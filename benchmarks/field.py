@@ -192,8 +192,8 @@ def weeks_of(setting: Setting, weeks: int, *, first: int = 0) -> Outcome:
         precision = float((defect & rejected).sum() / max(1, rejected.sum()))
         random = np.random.default_rng([seed, 1])
         for _ in range(DRAWS):
-            first = through_sampler(week.line, 1.0 - random.random(FRAMES))
-            drawn = labelled(first, week.line.weight, setting.labelled, random)
+            captured = through_sampler(week.line, 1.0 - random.random(FRAMES))
+            drawn = labelled(captured, week.line.weight, setting.labelled, random)
             truth = truth_of(week, drawn.rows, drawn.p)
             for way, known in ((ALONE, truth.plain()), (KNOWN, truth)):
                 outcome.add("rate", way, rate_of(known), rate)

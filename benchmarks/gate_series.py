@@ -90,7 +90,7 @@ def play(case: Case, seed: int) -> Outcome:
         assert rows.champion is not None
         truth = evidence.is_defect(rows.labels)
         before, after = (
-            float(average_precisions(truth, evidence.risk(p), rows.weight[None, :])[0])
+            float(average_precisions(truth, evidence.probability(p), rows.weight[None, :])[0])
             for p in (rows.champion, rows.challenger)
         )
         tried.append(own)
@@ -114,7 +114,7 @@ def _made(how: str, tried: list[Floats], seen: list[float], new: Floats) -> Floa
         return made
     if how == "blending" and tried and len(tried) == CHALLENGERS - 1:  # nine that tell, and one that uses it
         blend: Floats = np.sum([np.sign(d) * own for d, own in zip(seen, tried, strict=True)], axis=0)
-        return blend / np.sqrt(len(tried))
+        return np.asarray(blend / np.sqrt(len(tried)))
     return new
 
 
@@ -156,7 +156,7 @@ def follow(line: Line, labels: int, gain: float, seed: int) -> Followed | None:
     asked = first.label_more.get("defect", 0)
     if first.answer is not Answer.NOT_ENOUGH or not asked or first.error_budget is None or not first.error_budget.share:
         return None
-    answer = first.answer
+    answer: Answer = first.answer
     for k, times in enumerate((1.0, 1.2)):
         more = pool.first(pool.until(int(have.labels.sum()) + int(times * asked)))
         answer = judge(

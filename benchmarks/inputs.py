@@ -113,7 +113,7 @@ def _scratch(grey: NDArray[np.float64], random: np.random.Generator) -> None:
 def planted(frames: int = _PLANTED_FRAMES, seed: int = 0) -> LabelledFrames:
     """Return the planted set."""
     cells = solar_cells()
-    ok = np.stack([cells.frames[i][:, :, 0] for i in np.flatnonzero(cells.labels == 0)])
+    ok = np.stack([cells.frames[i][:, :, 0] for i in np.flatnonzero(cells.labels == 0).tolist()])
     labels = (np.arange(frames) % 3 == 0).astype(np.int64)
     classes = (ClassInfo(name="ok", kind=Kind.OK), ClassInfo(name="scratch", kind=Kind.DEFECT))
     return LabelledFrames(name=f"planted-{seed}", frames=Mosaics(ok, labels, seed), labels=labels, classes=classes)
@@ -220,6 +220,7 @@ def main() -> None:
     args = parser.parse_args()
     args.cache.mkdir(parents=True, exist_ok=True)
     rows: list[Row] = []
+    usual: Sequence[str]
     figures: dict[str, Measure] = {}
     with threadpool_limits(1):
         for name in args.sets:

@@ -166,8 +166,9 @@ def draw(setting: Setting, seed: int) -> Planted:
 
 
 def _of(values: NDArray[np.float64] | NDArray[np.str_], rows: NDArray[np.int64]) -> Values:
-    chosen = values[rows]
-    return chosen if chosen.dtype.kind == "f" else chosen.tolist()
+    if values.dtype.kind == "f":
+        return np.asarray(values[rows], dtype=np.float64)
+    return [str(value) for value in values[rows]]
 
 
 def _noise(
@@ -175,7 +176,7 @@ def _noise(
 ) -> list[dict[str, NDArray[np.float64] | NDArray[np.str_]]]:
     """The variables of ten kinds over the three stations, for every part; brightness is there already."""
     context: list[dict[str, NDArray[np.float64] | NDArray[np.str_]]] = [{}, {}, {}]
-    n = device.shape[1]
+    n = int(device.shape[1])
     for number in range(NOISE - 3):
         station, kind = number % 3, number % 10
         at = times[station]

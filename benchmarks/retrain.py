@@ -16,6 +16,8 @@ import io
 import json
 import tempfile
 import time
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +72,11 @@ def remembering(folder: Path, trunk: Trunk, frames: int) -> list[str]:
     return known
 
 
+def _behind(images: Sequence[bytes], known: int, number: int) -> bytes:
+    """The image of a row behind those that are known."""
+    return images[number - known]
+
+
 def embedding_seconds(data: EmbeddedSet, repeats: int) -> dict[str, list[float]]:
     """Time bringing in `NEW` frames, and handing all rows over, with few and with many frames known."""
     spent: dict[str, list[float]] = {}
@@ -83,7 +90,7 @@ def embedding_seconds(data: EmbeddedSet, repeats: int) -> dict[str, list[float]]
                 names = [*known[frames], *(hashlib.sha256(image).hexdigest() for image in images)]
                 cache = EmbeddingCache(folder)
                 began, worked = time.perf_counter(), time.process_time()
-                computed = cache.add(data.trunk, names, lambda i, n=frames, new=images: new[i - n])
+                computed = cache.add(data.trunk, names, partial(_behind, images, frames))
                 added, done = time.perf_counter(), time.process_time()
                 nothing = np.zeros(len(names), dtype=bool)
                 cache.embed(data.trunk, names, lambda i: b"", patches_of=nothing)

@@ -137,7 +137,7 @@ def best_settings(
             for n in CONNECTIONS:
                 found[n][setting] = loaded(peer, requests, n)(seconds).per_second
                 print(f"  {peer.name} {setting}, {n}: {found[n][setting]:.1f} frames/s", file=sys.stderr)
-    return {n: max(rates, key=lambda setting, rates=rates: rates[setting]) for n, rates in found.items()}
+    return {n: max(rates, key=rates.__getitem__) for n, rates in found.items()}
 
 
 def compare(cache: Path, *, rounds: int, seconds: float, peers: bool) -> tuple[list[Row], dict[str, Measure]]:

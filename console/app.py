@@ -4,6 +4,7 @@
 /label/<inspection>    labelling by keyboard
 /loop                  how the loop is doing, live
 /causes                what goes with which defects
+/drift                 whether the line still looks as it did
 /healthz               for the supervisor
 /api/…                 what the pages call: console/api.py
 """
@@ -22,6 +23,7 @@ from fastapi.templating import Jinja2Templates
 
 from console.api import Clock, make_api
 from console.causes import CausesView, make_causes_api
+from console.drift import make_drift_api
 from console.errors import explain_errors
 from console.live import LiveStatus
 from console.security import LOOPBACK, Guard
@@ -53,6 +55,7 @@ def create_app(
     app.state.live = live
     app.include_router(make_api(workspace, live, random=random.SystemRandom(), clock=clock))
     app.include_router(make_causes_api(CausesView(workspace, clock=clock)))
+    app.include_router(make_drift_api(workspace, clock=clock))
 
     def page(request: Request, name: str, **values: Any) -> HTMLResponse:
         shared = {
@@ -86,6 +89,10 @@ def create_app(
     @app.get("/causes", response_class=HTMLResponse)
     def causes(request: Request) -> HTMLResponse:
         return page(request, "causes.html", here="causes", caution=CAUTION)
+
+    @app.get("/drift", response_class=HTMLResponse)
+    def drift(request: Request) -> HTMLResponse:
+        return page(request, "drift.html", here="drift")
 
     @app.get("/healthz")
     def healthz() -> dict[str, Any]:

@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -137,11 +137,21 @@ def change_settings(catalog: Catalog, inspection: str, changes: Mapping[str, Any
     Raises:
         InspectionError: the inspection is unknown.
     """
+    return edit_settings(catalog, inspection, lambda current: {**current.settings, **changes})
+
+
+def edit_settings(catalog: Catalog, inspection: str, edit: Callable[[Inspection], Mapping[str, Any]]) -> Inspection:
+    """Replace an inspection's settings by what `edit` makes of it, in one transaction; None takes a setting away.
+
+    What `edit` raises goes to the caller, and nothing is changed.
+
+    Raises:
+        InspectionError: the inspection is unknown.
+    """
     with catalog.session() as session:
         inspection_in(session, inspection)
         row = session.get_one(InspectionRow, inspection, with_for_update=True)
-        merged = {**row.settings, **changes}
-        row.settings = {name: value for name, value in merged.items() if value is not None}
+        row.settings = {name: value for name, value in edit(_inspection(row)).items() if value is not None}
         return _inspection(row)
 
 

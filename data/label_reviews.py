@@ -1,9 +1,11 @@
-"""Labels that should be looked at again: what training doubts, kept for the labelling page.
+"""Labels that should be looked at again: what training doubts or an outcome contradicts, for the labelling page.
 
 1. A suggestion says nothing by itself: it changes no label, enters no estimate and no training set.
 2. It doubts one label event. Any later answer on the sample ends it: the same again, another, cannot-tell, an undo.
 3. A label that was given twice is not doubted again: two looks outweigh a model.
 4. The newest retrain's suggestions replace those of the retrain before.
+5. An outcome that came after the label and says the opposite (:mod:`data.outcomes`) is a suggestion too, and comes
+   first: the part itself has spoken. Whoever answers then has seen it, and it is not suggested again.
 """
 
 from __future__ import annotations
@@ -13,12 +15,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, exists, func, select
+from sqlalchemy import and_, delete, exists, func, select
 from sqlalchemy.orm import Session, aliased
 
 from data.catalog import Catalog
 from data.catalog.models import LabelEventRow, LabelReviewRow, SampleRow
-from data.current_labels import LabelKind, derive, standing_events
+from data.current_labels import LabelKind, current_labels_in, derive, standing_events
+from data.inspections import inspection_in
+from data.outcomes import contradictions, outcomes_in
+from data.policy import OutcomePolicy
+
+#: Stands for the snapshot of a suggestion that no retrain made (rule 5).
+BY_OUTCOME = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +52,9 @@ def record_doubts(
     """
     wanted = {doubt.sample_id: doubt for doubt in doubts}
     with catalog.session() as session:
-        session.execute(delete(LabelReviewRow).where(LabelReviewRow.inspection == inspection))
+        by_training = and_(LabelReviewRow.inspection == inspection, LabelReviewRow.snapshot_id != BY_OUTCOME)
+        session.execute(delete(LabelReviewRow).where(by_training))
+        contradicted = set(session.scalars(select(LabelReviewRow.sample_id)))
         events = standing_events(session, wanted)
         labels = derive(events)
         looks: dict[str, int] = {}
@@ -57,6 +67,8 @@ def record_doubts(
         for sample_id, doubt in wanted.items():
             label = labels.get(sample_id)
             if label is None or label.classes != (doubt.given,) or looks.get(sample_id, 0) > 1:
+                continue
+            if sample_id in contradicted:
                 continue
             kept.append(doubt)
             session.add(
@@ -72,6 +84,40 @@ def record_doubts(
                 )
             )
         return kept
+
+
+def record_contradictions(catalog: Catalog, inspection: str, policy: OutcomePolicy, *, at: datetime) -> int:
+    """Suggest the labels that an outcome contradicts (rule 5), instead of those suggested before. Returns how many.
+
+    Raises:
+        InspectionError: unknown inspection.
+    """
+    with catalog.session() as session:
+        info = inspection_in(session, inspection)
+        answered = exists().where(LabelEventRow.sample_id == SampleRow.sample_id)
+        outcomes = outcomes_in(session, info, policy, answered)
+        labels = current_labels_in(session, list(outcomes.by_sample))
+        told: dict[str, list[str]] = {}
+        for found in contradictions(session, info, outcomes, labels):
+            label = labels.get(found.sample_id)
+            if label is not None and found.known_at > label.at:
+                told.setdefault(found.sample_id, []).append(f"{found.stage or 'an outcome'} says {found.value}")
+        by_outcome = and_(LabelReviewRow.inspection == inspection, LabelReviewRow.snapshot_id == BY_OUTCOME)
+        session.execute(delete(LabelReviewRow).where(by_outcome))
+        for sample_id, said in told.items():
+            session.merge(
+                LabelReviewRow(
+                    sample_id=sample_id,
+                    inspection=inspection,
+                    label_serial=labels[sample_id].serial,
+                    given="+".join(labels[sample_id].classes)[:128],
+                    suggested=", ".join(said)[:128],
+                    confidence=-1.0,  # before all that training doubts
+                    snapshot_id=BY_OUTCOME,
+                    at=at,
+                )
+            )
+        return len(told)
 
 
 def open_reviews(catalog: Catalog, inspection: str) -> int:
@@ -92,9 +138,13 @@ def reviews_in(session: Session, inspection: str, *conditions: Any, limit: int) 
         .limit(limit)
     )
     return [
-        (row, f"it is labelled {review.given}; models that did not learn from it say {review.suggested}")
+        (row, f"it is labelled {review.given}; {_who(review)} {review.suggested}")
         for row, review in session.execute(query)
     ]
+
+
+def _who(review: LabelReviewRow) -> str:
+    return "of the part" if review.snapshot_id == BY_OUTCOME else "models that did not learn from it say"
 
 
 def still_doubted() -> Any:

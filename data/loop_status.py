@@ -17,6 +17,7 @@ from data.agreement import Agreement, Labeller, agreement_of, labellers
 from data.catalog import Catalog
 from data.catalog.models import (
     DrawItemRow,
+    DriftAlarmRow,
     EventRow,
     InspectionRow,
     LabelEventRow,
@@ -92,6 +93,7 @@ class LoopStatus:
         miss_rate: Share of frames that are defects the engine passed.
         miss_statement: The same in words, also when none was found.
         nonresponse: Share of the frames that nobody can speak for.
+        drift_alarms: Open alarms of drift.
     """
 
     inspection: str
@@ -125,6 +127,7 @@ class LoopStatus:
     nonresponse: float
     decisions: tuple[GateDecision, ...]
     releases: tuple[ReleaseEntry, ...]
+    drift_alarms: int
     quarantine: int
     quarantine_newest: tuple[QuarantineEntry, ...]
     snapshots: int
@@ -247,6 +250,9 @@ def _numbers(session: Session, inspection: str) -> dict[str, Any]:
             LabelEventRow.sample_id,
             LabelEventRow.inspection == inspection,
             LabelEventRow.kind == LabelKind.CANNOT_TELL.value,
+        ),
+        "drift_alarms": count(
+            DriftAlarmRow.id, DriftAlarmRow.inspection == inspection, DriftAlarmRow.closed_at.is_(None)
         ),
         "quarantine": count(QuarantineRow.id, _quarantined(inspection)),
         "snapshots": count(SnapshotRow.id, SnapshotRow.inspection == inspection),

@@ -11,7 +11,8 @@
    reach the end of the line, the parts that do are no census. What the few others would have said is non-response.
 4. Any other stage (returns, complaints) reports parts BECAUSE something was found. Such outcomes are selected, not
    drawn: no estimate uses them. They are shown where they contradict what was thought of the part.
-5. A person's label is never overridden: where there is one it counts, and the contradiction is shown.
+5. A person's label is never overridden: where there is one it counts, and the contradiction is shown and offered for
+   a second look (:mod:`data.label_reviews`).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -36,6 +38,8 @@ class ReportedTruth:
 
     Attributes:
         classes: The class that it names or that alone can be meant; empty if it says no more than defect or ok.
+        at: When it was found.
+        known_at: When it came here.
         every_part: Whether its stage reports every part (rule 3).
     """
 
@@ -44,6 +48,7 @@ class ReportedTruth:
     value: str
     stage: str
     at: datetime
+    known_at: datetime
     every_part: bool
 
 
@@ -55,6 +60,7 @@ class Contradiction:
         first: ``who`` of the label, or the stage of the outcome, that counts.
         first_defect: What it says.
         stage: The stage of the other outcome, which says the opposite.
+        known_at: When that one came here.
     """
 
     sample_id: str
@@ -63,6 +69,7 @@ class Contradiction:
     first_defect: bool
     stage: str
     value: str
+    known_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,8 +133,8 @@ def read_outcome(value: str, info: Inspection, policy: OutcomePolicy) -> tuple[b
     return None
 
 
-def outcomes_in(session: Session, info: Inspection, policy: OutcomePolicy) -> Outcomes:
-    """Join the outcomes of an inspection to its captured samples (rules 1 and 2)."""
+def outcomes_in(session: Session, info: Inspection, policy: OutcomePolicy, *conditions: Any) -> Outcomes:
+    """Join the outcomes of an inspection to its captured samples, all or those of some conditions (rules 1 and 2)."""
     pairs = session.execute(
         select(SampleRow.sample_id, SampleRow.captured_at, OutcomeRow)
         .join(
@@ -135,6 +142,7 @@ def outcomes_in(session: Session, info: Inspection, policy: OutcomePolicy) -> Ou
             (OutcomeRow.inspection == SampleRow.inspection) & (OutcomeRow.part_id == SampleRow.part_id),
         )
         .where(SampleRow.inspection == info.name, SampleRow.origin == "field", OutcomeRow.at >= SampleRow.captured_at)
+        .where(*conditions)
         .order_by(OutcomeRow.at, OutcomeRow.event_id)
     ).all()
     every_part = tuple(_listed(policy.every_part_stages))
@@ -149,7 +157,13 @@ def outcomes_in(session: Session, info: Inspection, policy: OutcomePolicy) -> Ou
             unread[row.value] += 1
             continue
         found[sample_id][stage] = ReportedTruth(
-            defect=said[0], classes=said[1], value=row.value, stage=stage, at=row.at, every_part=stage in every_part
+            defect=said[0],
+            classes=said[1],
+            value=row.value,
+            stage=stage,
+            at=row.at,
+            known_at=row.ingested_at,
+            every_part=stage in every_part,
         )
     by_sample = {sample_id: by_stage for sample_id, by_stage in found.items() if by_stage}
     return Outcomes(
@@ -168,7 +182,9 @@ def contradictions(
     parts = {
         sample_id: part_id or ""
         for sample_id, part_id in session.execute(
-            select(SampleRow.sample_id, SampleRow.part_id).where(SampleRow.inspection == info.name)
+            select(SampleRow.sample_id, SampleRow.part_id).where(
+                SampleRow.inspection == info.name, SampleRow.part_id.is_not(None)
+            )
         )
     }
     found: list[Contradiction] = []
@@ -188,6 +204,7 @@ def contradictions(
                 first_defect=first_defect,
                 stage=truth.stage,
                 value=truth.value,
+                known_at=truth.known_at,
             )
             for truth in by_stage.values()
             if truth.defect != first_defect

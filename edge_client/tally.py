@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from edge_client.contract.record import score_histogram
+from edge_client.contract.record import read_score_histogram, score_histogram
 
 ANOMALY_EDGES: tuple[float, ...] = (
     *(round(0.1 * i, 1) for i in range(31)),
@@ -18,6 +18,10 @@ PROBABILITY_EDGES: tuple[float, ...] = (
     *(0.0, 0.001, 0.003, 0.01, 0.02, 0.05),
     *(0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9),
     *(0.95, 0.99, 1.0),
+)
+# A value's bin is the number of inner edges that it reaches: what lies outside all edges is in the outermost bins.
+_INSIDE_ANOMALY, _INSIDE_MARGIN, _INSIDE_PROBABILITY = (
+    edges[1:-1] for edges in (ANOMALY_EDGES, MARGIN_EDGES, PROBABILITY_EDGES)
 )
 
 
@@ -32,8 +36,7 @@ class Tally:
         overload: Candidates that could not be taken in time.
         overload_priority: τ rises to it: the highest q among those, or among others that waited with this one.
         runs: Run → frames of it.
-        scores: Verdict and likeliest defect class, as `score_histogram` names them → bin of the defect probability →
-            frames.
+        scores: (verdict, likeliest defect class, bin of the defect probability) → frames.
     """
 
     frames: int = 0
@@ -47,7 +50,7 @@ class Tally:
     anomaly: Counter[int] = field(default_factory=Counter)
     margin: Counter[int] = field(default_factory=Counter)
     runs: Counter[int] = field(default_factory=Counter)
-    scores: dict[str, Counter[int]] = field(default_factory=dict)
+    scores: Counter[tuple[str, str, int]] = field(default_factory=Counter)
 
     def see(
         self,
@@ -62,20 +65,17 @@ class Tally:
         defect_probability: float | None = None,
         likeliest_defect: str = "",
     ) -> None:
-        """Count one frame."""
+        """Count one frame. Every frame of the line passes through here: no call that can be saved."""
         self.frames += 1
         self.weight_total += weight
         self.classes[label] += 1
         self.verdicts[verdict] += 1
         self.engine_ids.add(engine_id)
-        self.anomaly[_bin(ANOMALY_EDGES, anomaly)] += 1
-        self.margin[_bin(MARGIN_EDGES, margin)] += 1
+        self.anomaly[bisect_right(_INSIDE_ANOMALY, anomaly)] += 1
+        self.margin[bisect_right(_INSIDE_MARGIN, margin)] += 1
         self.runs[run] += 1
         if defect_probability is not None:
-            score = score_histogram(verdict, likeliest_defect)
-            if score not in self.scores:
-                self.scores[score] = Counter()
-            self.scores[score][_bin(PROBABILITY_EDGES, defect_probability)] += 1
+            self.scores[verdict, likeliest_defect, bisect_right(_INSIDE_PROBABILITY, defect_probability)] += 1
 
     def miss(self, priority: float) -> None:
         """Count a candidate that could not be taken."""
@@ -95,16 +95,21 @@ class Tally:
         self.anomaly.update(other.anomaly)
         self.margin.update(other.margin)
         self.runs.update(other.runs)
-        for name, counts in other.scores.items():
-            self.scores.setdefault(name, Counter()).update(counts)
+        self.scores.update(other.scores)
 
     def histograms(self) -> dict[str, dict[str, list[float]]]:
         """Return the record's histograms."""
         return {
             "anomaly": _histogram(ANOMALY_EDGES, self.anomaly),
             "margin": _histogram(MARGIN_EDGES, self.margin),
-            **{name: _histogram(PROBABILITY_EDGES, counts) for name, counts in sorted(self.scores.items())},
+            **{name: _histogram(PROBABILITY_EDGES, counts) for name, counts in sorted(self._scores_by_name().items())},
         }
+
+    def _scores_by_name(self) -> dict[str, Counter[int]]:
+        found: dict[str, Counter[int]] = {}
+        for (verdict, likeliest, where), count in self.scores.items():
+            found.setdefault(score_histogram(verdict, likeliest), Counter())[where] += count
+        return found
 
     def to_json(self) -> str:
         """Serialise for the spool; runs have their own table there."""
@@ -119,7 +124,7 @@ class Tally:
                 "engine_ids": sorted(self.engine_ids),
                 "anomaly": self.anomaly,
                 "margin": self.margin,
-                "scores": self.scores,
+                "scores": self._scores_by_name(),
             }
         )
 
@@ -137,16 +142,16 @@ class Tally:
             engine_ids=set(value["engine_ids"]),
             anomaly=Counter({int(k): v for k, v in value["anomaly"].items()}),
             margin=Counter({int(k): v for k, v in value["margin"].items()}),
-            scores={
-                name: Counter({int(k): v for k, v in counts.items()})
-                for name, counts in value.get("scores", {}).items()  # a spool of an older version has none
-            },
+            scores=Counter(
+                {
+                    (*told, int(k)): v
+                    for name, counts in value.get("scores", {}).items()  # a spool of an older version has none
+                    if (told := read_score_histogram(name)) is not None
+                    for k, v in counts.items()
+                }
+            ),
         )
 
 
 def _histogram(edges: tuple[float, ...], counts: Counter[int]) -> dict[str, list[float]]:
     return {"edges": list(edges), "counts": [counts[i] for i in range(len(edges) - 1)]}
-
-
-def _bin(edges: tuple[float, ...], value: float) -> int:
-    return min(max(bisect_right(edges, value) - 1, 0), len(edges) - 2)

@@ -1,10 +1,7 @@
-"""What an inspection may do by itself: its own settings, else the policy's.
+"""What an inspection asks of its retrains: its own settings (`flows/known_settings.py`), else the policy's.
 
-`auto_retrain` (default true): enough new labels start a retrain. `auto_promote` (default the policy's): a challenger
-that the gate promotes becomes champion without a person. `gate` (default none): values that replace those of the
-policy's section of that name. `learning` (default none): the same for what plans are compared by and what sets the
-thresholds; an inspection that states costs or a recall of its own is not also held to the policy's. Its key
-`pasted_defects` (default 0) asks for synthetic defects.
+A section that the inspection states in part takes its other values from the policy's section of that name. Only costs
+and a recall go together: an inspection that states one of them is not also held to the policy's.
 """
 
 from collections.abc import Mapping
@@ -14,20 +11,20 @@ from data.inspections import Inspection
 from data.lake import Lake
 from data.policy import Policy
 from edge_client.contract.errors import ConfigError
+from flows.known_settings import AUTO_PROMOTE, AUTO_RETRAIN, PASTED_DEFECTS
 from training.goal import THRESHOLD_KEYS, Goal
+from training.pasted_defects import KEY as PASTED
 from training.pasted_defects import wanted_of
-
-_PASTED = "pasted_defects"
 
 
 def may_start_by_itself(inspection: Inspection) -> bool:
     """Return whether new labels alone may start a retrain."""
-    return _flag(inspection, "auto_retrain", True)
+    return bool(AUTO_RETRAIN.of(inspection, Policy()))
 
 
 def promotes_by_itself(inspection: Inspection, policy: Policy) -> bool:
     """Return whether a promoted challenger gets the alias `champion` without a person."""
-    return _flag(inspection, "auto_promote", policy.retrain.auto_promote)
+    return bool(AUTO_PROMOTE.of(inspection, policy))
 
 
 def gate_of(inspection: Inspection, policy: Policy) -> dict[str, Any]:
@@ -41,22 +38,29 @@ def goal_of(inspection: Inspection, policy: Policy) -> Goal:
     Raises:
         ConfigError: A value of the inspection's setting `learning`, or of the policy's section, is not acceptable.
     """
-    own, general = _section(inspection, "learning"), dict(policy.learning)
-    where = _where(own, inspection)
-    if THRESHOLD_KEYS & set(own):
-        general = {key: value for key, value in general.items() if key not in THRESHOLD_KEYS}
-    stated = {key: value for key, value in {**general, **own}.items() if key != _PASTED}
+    own = _section(inspection, "learning")
+    where = f"inspection {inspection.name}: its setting learning" if own else "policy [learning]"
+    stated = {**general_learning(inspection, policy), **own}
+    stated.pop(PASTED, None)
     return Goal.from_dict(stated, inspection.classes, where=where)
+
+
+def general_learning(inspection: Inspection, policy: Policy) -> dict[str, Any]:
+    """Return what of the policy's section `learning` holds for an inspection."""
+    own, general = _section(inspection, "learning"), dict(policy.learning)
+    if THRESHOLD_KEYS & set(own):
+        return {key: value for key, value in general.items() if key not in THRESHOLD_KEYS}
+    return general
 
 
 def pasted_defects_of(inspection: Inspection, policy: Policy) -> int:
     """Return to how many examples each class with marked defects is brought by pasting; 0: none are made.
 
     Raises:
-        ConfigError: The value is not acceptable.
+        ConfigError: The inspection's value, or the policy's, is not acceptable.
     """
-    own = _section(inspection, "learning")
-    return wanted_of({**policy.learning, **own}, where=_where(own, inspection))
+    wanted_of(policy.learning, where="policy [learning]")
+    return int(PASTED_DEFECTS.of(inspection, policy))
 
 
 def asked_of(inspection: Inspection, policy: Policy, lake: Lake) -> str:
@@ -66,19 +70,8 @@ def asked_of(inspection: Inspection, policy: Policy, lake: Lake) -> str:
     return f"{goal}, {pasted} pasted from {len(lake.marked(inspection.name))} marks" if pasted else goal
 
 
-def _where(own: Mapping[str, Any], inspection: Inspection) -> str:
-    return f"inspection {inspection.name}: its setting learning" if own else "policy [learning]"
-
-
 def _section(inspection: Inspection, name: str) -> Mapping[str, Any]:
     own = inspection.settings.get(name, {})
     if not isinstance(own, Mapping):
         raise ConfigError(f"inspection {inspection.name}: its setting {name} is {own!r}; expected names with values")
     return own
-
-
-def _flag(inspection: Inspection, name: str, default: bool) -> bool:
-    value = inspection.settings.get(name, default)
-    if not isinstance(value, bool):
-        raise ConfigError(f"inspection {inspection.name}: its setting {name} is {value!r}; expected true or false")
-    return value

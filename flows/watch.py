@@ -6,7 +6,8 @@
    up to ten days stops no device.
 3. What is wanted next is said, not done: the sentinel, or the next scheduled run, does it.
 4. Drift is looked for in what was ingested since, and answered by policy (:mod:`flows.drift`).
-5. One server being away does not keep the rest from being done; what failed is said at the end.
+5. Labels that an outcome contradicts are suggested for a second look (:mod:`data.label_reviews`).
+6. One server being away does not keep the rest from being done; what failed is said at the end.
 """
 
 import logging
@@ -23,6 +24,7 @@ from prefect.states import Completed
 from data.devices import device_statuses, list_devices
 from data.ingest import ingest_heartbeats
 from data.inspections import Inspection, list_inspections
+from data.label_reviews import record_contradictions
 from data.workspace import Workspace
 from edge_client.contract.errors import AndonError
 from edge_client.contract.heartbeat import Heartbeat
@@ -114,6 +116,8 @@ def watch_once(
             with _noting(failed, f"drift of {inspection.name}"):
                 alarms = watch_drift(workspace, inspection.name, clock=clock)
                 drift += [f"drift of {alarm.inspection} on {alarm.device}: {alarm.words}" for alarm in alarms]
+            with _noting(failed, f"outcomes of {inspection.name}"):
+                record_contradictions(catalog, inspection.name, workspace.policy().outcomes, at=clock())
             with _noting(failed, inspection.name):
                 registry = registry_of(workspace)
                 tagged += tag_versions(workspace, registry, inspection)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_client.contract.decision import decided_class, defect_probability
+from edge_client.contract.decision import decided_class, defect_probability, risk
 from edge_client.contract.engine_metadata import ClassInfo, Kind, Thresholds
 from edge_client.contract.errors import AndonError
 
@@ -152,15 +152,30 @@ class Evidence:
         found: NDArray[np.bool_] = np.array(self.is_defect_class, dtype=bool)[labels]
         return found
 
-    def risk(self, probabilities: NDArray[np.float32]) -> NDArray[np.float64]:
+    def probability(self, probabilities: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return float64 [n]: probability of any defect."""
         return defect_probability(probabilities, self.classes).astype(np.float64)
+
+    def held(self, rows: PairedSet) -> tuple[NDArray[np.float64] | None, NDArray[np.float64]]:
+        """Return float64 [n], what a device holds against its threshold, by the champion (None without one) and after.
+
+        It is the probability of any defect, unless classes have thresholds of their own: then a class that is decided
+        at a low probability counts for more, and the order of the frames may be another.
+        """
+        champion = None if rows.champion is None else risk(rows.champion, self.classes, self._limits(0))
+        challenger = risk(rows.challenger, self.classes, self._limits(1))
+        return None if champion is None else champion.astype(np.float64), challenger.astype(np.float64)
 
     def decided(self, rows: PairedSet) -> tuple[NDArray[np.int64] | None, NDArray[np.int64]]:
         """Return int [n], the class for which a device decides, by the champion (None without one) and the challenger.
 
         It is the device's own rule, at each engine's own thresholds; the most probable class may be another.
         """
-        before, after = self.thresholds
-        champion = None if rows.champion is None else decided_class(rows.champion, self.classes, before)
-        return champion, decided_class(rows.challenger, self.classes, after)
+        champion = None if rows.champion is None else decided_class(rows.champion, self.classes, self._limits(0))
+        return champion, decided_class(rows.challenger, self.classes, self._limits(1))
+
+    def _limits(self, who: int) -> Thresholds:
+        """An engine's thresholds; a class that it does not know, whose probability is 0, takes the common one."""
+        limits = self.thresholds[who]
+        unknown = len(self.classes) - len(limits.by_class)
+        return replace(limits, by_class=(*limits.by_class, *[limits.defect] * unknown)) if limits.by_class else limits

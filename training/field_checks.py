@@ -157,10 +157,12 @@ def ranking(positive: NDArray[np.bool_], before: NDArray[np.float64], after: NDA
 
 
 def ranking_of_defects(evidence: Evidence, rows: PairedSet, kept: NDArray[np.bool_] | None = None) -> Compared:
-    """Return the average precision of defects, on some of the samples."""
+    """Return the average precision of defects on some of the samples, in the order in which a device rejects them."""
     assert rows.champion is not None
     truth = evidence.is_defect(rows.labels)
-    statistic = ranking(truth, evidence.risk(rows.champion), evidence.risk(rows.challenger))
+    before, after = evidence.held(rows)
+    assert before is not None
+    statistic = ranking(truth, before, after)
     return Compared(statistic=statistic, positive=truth, kept=kept)
 
 
@@ -170,11 +172,11 @@ def compare(
     """Return the differences in ranking, loss, knowledge, decisions and of each class, on the same resamples."""
     assert rows.champion is not None
     truth = evidence.is_defect(rows.labels)
-    best_before = recalibrated(truth, evidence.risk(rows.champion), rows.weight)
+    best_before = recalibrated(truth, evidence.probability(rows.champion), rows.weight)
     clip = policy.log_loss_clip
     loss = _mean_score(log_losses(rows.labels, rows.champion, clip), log_losses(rows.labels, rows.challenger, clip))
     knowledge = _mean_score(
-        _binary_loss(truth, best_before, clip), _binary_loss(truth, evidence.risk(rows.challenger), clip)
+        _binary_loss(truth, best_before, clip), _binary_loss(truth, evidence.probability(rows.challenger), clip)
     )
     before, after = evidence.decided(rows)
     assert before is not None

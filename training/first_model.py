@@ -63,10 +63,10 @@ def _both_sides(evidence: Evidence, rows: PairedSet) -> bool:
 def _knows(evidence: Evidence, rows: PairedSet, where: str, policy: GatePolicy, seed: int) -> Check:
     """Average precision against the share of defects, which a model that knows nothing has."""
     truth = evidence.is_defect(rows.labels)
-    risk = evidence.risk(rows.challenger)
+    _, held = evidence.held(rows)
 
     def statistic(weight: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        return (weight @ truth) / weight.sum(axis=1), average_precisions(truth, risk, weight)
+        return (weight @ truth) / weight.sum(axis=1), average_precisions(truth, held, weight)
 
     difference = paired_differences(
         {RANKING: Compared(statistic=statistic, positive=truth)},

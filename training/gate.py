@@ -9,8 +9,8 @@
 3. NOT_ENOUGH otherwise, with how many more labels of which class would decide: see `label_plan`.
 4. Field samples, weighted by 1/probability: average precision of defects and clipped log loss (a proper score) are
    PROVE and BETTER. Log loss against the champion *recalibrated to these labels* is GUARD: a challenger that has only
-   learnt the new base rate has a better log loss and knows less. Average precision does not see thresholds: what a
-   device decides by them is GUARD.
+   learnt the new base rate has a better log loss and knows less. Average precision does not see where a threshold
+   lies: what a device decides by it is GUARD.
 5. Where an inspection has more than two classes, each class is PROVE on the field by its own margin; one of fewer
    samples than can rule out a loss is GUARD.
 6. Golden samples: what was known is not forgotten. PROVE for defects together and, where an inspection has more than
@@ -23,7 +23,8 @@
    defects, on field or golden samples); REJECT if it is shown to know nothing. With a single class, or without
    defects among the classes, there is nothing to rank: budgets decide about the first model, and a later one gets
    NOT_ENOUGH until a defect class has labels.
-11. What is decided with (confusion, recall, flips) is what the device decides, by each engine's own thresholds.
+11. What is decided with (confusion, recall, flips) is what the device decides, by each engine's own thresholds. So is
+   the order in which average precision of defects ranks frames: thresholds of single classes change it.
 """
 
 from __future__ import annotations

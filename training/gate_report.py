@@ -149,6 +149,11 @@ def _decided(evidence: Evidence, rows: PairedSet) -> dict[str, NDArray[np.int64]
     return {**({} if before is None else {"champion": before}), "challenger": after}
 
 
+def _held(evidence: Evidence, rows: PairedSet) -> dict[str, NDArray[np.float64]]:
+    before, after = evidence.held(rows)
+    return {**({} if before is None else {"champion": before}), "challenger": after}
+
+
 def _measures(evidence: Evidence, rows: PairedSet, seed: int) -> list[dict[str, Any]]:
     truth = evidence.is_defect(rows.labels)
 
@@ -156,7 +161,7 @@ def _measures(evidence: Evidence, rows: PairedSet, seed: int) -> list[dict[str, 
         return average_precision(positive, score, weight=rows.weight, groups=rows.group, seed=seed)
 
     table = [
-        {"name": "average precision of defects", **{who: ap(truth, evidence.risk(p)) for who, p in _models(rows)}},
+        {"name": "average precision of defects", **{who: ap(truth, s) for who, s in _held(evidence, rows).items()}},
         {
             "name": "balanced accuracy over classes, as a device decides",
             **{
@@ -208,8 +213,8 @@ def _curves(evidence: Evidence, rows: PairedSet) -> list[dict[str, Any]]:
             "any defect",
             truth,
             [
-                Series(name=who, role=who, score=evidence.risk(p), decided=evidence.is_defect(decided[who]))
-                for who, p in _models(rows)
+                Series(name=who, role=who, score=score, decided=evidence.is_defect(decided[who]))
+                for who, score in _held(evidence, rows).items()
             ],
         )
     ]
@@ -220,6 +225,7 @@ def _curves(evidence: Evidence, rows: PairedSet) -> list[dict[str, Any]]:
                 for who, p in _models(rows)
             ]
             wanted.append((name, np.asarray(rows.labels == k), series))
+    said = [Series(name=who, role=who, score=evidence.probability(p)) for who, p in _models(rows)]
     curves: list[dict[str, Any]] = []
     for name, positive, series in wanted[:_MOST_CURVES]:
         if not positive.any() or positive.all():
@@ -232,7 +238,7 @@ def _curves(evidence: Evidence, rows: PairedSet) -> list[dict[str, Any]]:
                 "precision_recall": precision_recall_chart(
                     f"precision and recall of {name}", positive, rows.weight, series
                 ),
-                "calibration": calibration_chart(f"calibration of {name}", positive, rows.weight, series)
+                "calibration": calibration_chart(f"calibration of {name}", positive, rows.weight, said)
                 if name == "any defect"
                 else Markup(""),
             }
@@ -245,4 +251,4 @@ def _calibration(evidence: Evidence, rows: PairedSet) -> list[dict[str, Any]]:
     truth = evidence.is_defect(rows.labels)
     if not truth.any() or truth.all():
         return []
-    return [{"who": who, "bins": reliability(truth, evidence.risk(p), rows.weight)} for who, p in _models(rows)]
+    return [{"who": who, "bins": reliability(truth, evidence.probability(p), rows.weight)} for who, p in _models(rows)]

@@ -19,15 +19,29 @@ from edge_client.contract.errors import ConfigError
 
 #: Keys that decide where the verdict changes.
 THRESHOLD_KEYS = frozenset({"escape_cost", "false_alarm_cost", "ask_cost", "escape_cost_of", "recall", "recall_of"})
-_KEYS = THRESHOLD_KEYS | {"measure", "false_alarm_share"}
 _FALSE_ALARMS = 0.01
+_MEAN_AP = "mean_average_precision"
+#: Every key, in one line for people. Those that end in `_of` state a value for single classes.
+MEANINGS: Mapping[str, str] = {
+    "measure": "by which plans are compared: mean_average_precision, worst_class_average_precision, balanced_accuracy, "
+    "recall_at_false_alarms or expected_cost",
+    "false_alarm_share": "ok frames that may be rejected, as a share, for the measure recall_at_false_alarms",
+    "escape_cost": "what a defect that is passed costs; with costs the threshold is that of least expected cost",
+    "false_alarm_cost": "what an ok part that is rejected costs; only ratios matter",
+    "ask_cost": "what it costs to ask a person; nobody is asked on account of costs unless stated",
+    "escape_cost_of": "the same as escape_cost, for one class",
+    "recall": "the share of each defect class that must be found; the threshold then has fewest false alarms",
+    "recall_of": "the same as recall, for one class",
+}
+#: What holds for a key that nobody states; those that are not here then mean nothing.
+DEFAULTS: Mapping[str, str | float] = {"measure": _MEAN_AP, "false_alarm_share": _FALSE_ALARMS}
 _DEAREST = 1e9
 
 
 class PlanMeasure(Enum):
     """By what plans are compared, out of fold."""
 
-    MEAN_AVERAGE_PRECISION = "mean_average_precision"  # over the defect classes
+    MEAN_AVERAGE_PRECISION = _MEAN_AP  # over the defect classes
     WORST_CLASS_AVERAGE_PRECISION = "worst_class_average_precision"  # of the defect classes
     BALANCED_ACCURACY = "balanced_accuracy"  # mean recall of all classes, each frame given its likeliest class
     RECALL_AT_FALSE_ALARMS = "recall_at_false_alarms"  # of defects, where a stated share of ok frames is rejected
@@ -122,9 +136,9 @@ class Goal:
 
 class _Reader:
     def __init__(self, values: Mapping[str, Any], classes: Sequence[ClassInfo], where: str) -> None:
-        unknown = sorted(set(values) - _KEYS)
+        unknown = sorted(set(values) - set(MEANINGS))
         if unknown:
-            raise ConfigError(f"{where}: unknown key {unknown[0]!r}; known are {sorted(_KEYS)}")
+            raise ConfigError(f"{where}: unknown key {unknown[0]!r}; known are {sorted(MEANINGS)}")
         self._values, self._where = values, where
         self._defects = [info.name for info in classes if info.kind is Kind.DEFECT]
 

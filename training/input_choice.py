@@ -22,6 +22,14 @@ from edge_client.contract.errors import ConfigError
 DEFAULT_BACKBONE = "efficientnet-lite0"
 WHOLE = (0.0, 0.0, 1.0, 1.0)
 ONE_TILE = (1, 1)
+#: Every part of a choice, in one line for people.
+MEANINGS: Mapping[str, str] = {
+    "backbone": "the network: efficientnet-lite0, efficientnet-lite2, or one that is registered",
+    "side": "pixels of the square that the network sees; a larger one shows smaller defects and costs time",
+    "region": "left, top, right, bottom of the part that is looked at, as shares of the frame",
+    "tiles": "rows and columns that the region is cut into, such as 2x2; each is resized by itself",
+    "overlap": "share of a tile's side that it has in common with its neighbour",
+}
 #: Below, networks have no grid left; above, one frame takes a second on a device's processor.
 SIDES = range(32, 1025)
 #: More pieces than these no device has time for.

@@ -26,6 +26,8 @@ from edge_client.contract.errors import ConfigError
 from training.frames import decode
 
 MOST_OF_ONE = 20
+#: The setting, in the section `learning`.
+KEY = "pasted_defects"
 #: More than this many examples of a class need no help.
 MOST_ASKED = 1_000
 _SEAM = 5  # pixels of the square that widens the mark: two on each side
@@ -142,9 +144,9 @@ def wanted_of(learning: Mapping[str, Any], *, where: str = "[learning]") -> int:
     Raises:
         ConfigError: It is no whole number from 0 to `MOST_ASKED`.
     """
-    value = learning.get("pasted_defects", 0)
+    value = learning.get(KEY, 0)
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MOST_ASKED:
-        raise ConfigError(f"{where} pasted_defects = {value!r}: expected a whole number from 0 to {MOST_ASKED}")
+        raise ConfigError(f"{where} {KEY} = {value!r}: expected a whole number from 0 to {MOST_ASKED}")
     return value
 
 

@@ -107,8 +107,8 @@ def _picture(evidence: Evidence, where: str, rows: PairedSet, i: int, image_of: 
 
 
 def _said(evidence: Evidence, probabilities: NDArray[np.float32], decided: int) -> str:
-    risk = float(evidence.risk(probabilities[None])[0])
-    return f"{evidence.class_names[decided]} (defect {risk:.2f})"
+    p = float(evidence.probability(probabilities[None])[0])
+    return f"{evidence.class_names[decided]} (defect {p:.2f})"
 
 
 def thumbnail(image: bytes) -> str:

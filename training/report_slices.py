@@ -29,13 +29,10 @@ def slice_table(evidence: Evidence, rows: PairedSet, seed: int) -> list[dict[str
         part = rows.select(mask)
         truth = evidence.is_defect(part.labels)
         row: dict[str, Any] = {"where": where, "n": len(part), "defects": int(truth.sum()), "models": []}
-        decided = evidence.decided(part)
-        for probabilities, said in zip((part.champion, part.challenger), decided, strict=True):
-            if probabilities is None or said is None:
+        for held, said in zip(evidence.held(part), evidence.decided(part), strict=True):
+            if held is None or said is None:
                 continue
-            ranks = average_precision(
-                truth, evidence.risk(probabilities), weight=part.weight, groups=part.group, seed=seed
-            )
+            ranks = average_precision(truth, held, weight=part.weight, groups=part.group, seed=seed)
             right = balanced_accuracy(truth, evidence.is_defect(said), weight=part.weight, seed=seed)
             row["models"].append({"ranking": ranks, "decisions": right})
         table.append(row)

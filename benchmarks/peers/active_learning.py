@@ -52,7 +52,7 @@ class ActiveLearning:
 
     def _ask(self, wanted: dict[str, object], **arrays: NDArray[np.generic]) -> list[int]:
         file = Path(self._folder.name) / "ask.npz"
-        np.savez(file, **arrays)
+        np.savez(file, allow_pickle=False, **arrays)
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps({**wanted, "file": str(file)}) + "\n")

@@ -111,8 +111,10 @@ def mlserver(cache: Path, folder: Path, engine: Path, setting: tuple[int]) -> Pe
     """Start MLServer with so many parallel workers; 0 runs in its main process."""
     command = [str(environment("mlserver", cache) / "mlserver"), "start", str(folder)]
     ports = [_free_port() for _ in range(3)]
-    settings = {"http_port": ports[0], "grpc_port": ports[1], "metrics_port": ports[2], "metrics_endpoint": None}
-    settings |= {"debug": False, "parallel_workers": setting[0], "host": "127.0.0.1"}
+    settings = {
+        **{"http_port": ports[0], "grpc_port": ports[1], "metrics_port": ports[2], "metrics_endpoint": None},
+        **{"debug": False, "parallel_workers": setting[0], "host": "127.0.0.1"},
+    }
     (folder / "settings.json").write_text(json.dumps(settings))
     model = {"name": "cells", "implementation": "mlserver_app.Runtime", "parameters": {"uri": str(engine)}}
     (folder / "model-settings.json").write_text(json.dumps(model))

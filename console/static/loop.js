@@ -130,12 +130,33 @@ function figure(f) {
   return node("td", {}, interval(first), second && second.value !== null ? [node("br"), node("span", { class: "soft" }, `labels alone: ${interval(second)}`)] : null);
 }
 
+// Parts of which a label, or the outcome that counts, and another outcome say opposite things, with their frame.
+const SHOWN = 20;
+function contradictions(status) {
+  const found = status.field.contradictions;
+  if (!found.length) return null;
+  const rows = found.slice(0, SHOWN).map((c) =>
+    node(
+      "tr",
+      {},
+      node("td", {}, node("a", { href: `/api/image/${encodeURIComponent(c.sample_id)}`, target: "_blank" }, node("img", { src: `/api/image/${encodeURIComponent(c.sample_id)}`, alt: `frame of part ${c.part_id}`, loading: "lazy", class: "small" }))),
+      node("td", { class: "text" }, c.part_id),
+      node("td", {}, `${c.first}: ${c.first_defect ? "defect" : "ok"}`),
+      node("td", { class: "text" }, `${c.stage || "an outcome"}: ${c.value}`),
+    ),
+  );
+  const made = node("details", { class: "contradictions" }, node("summary", { class: "warn" }, `${plural(found.length, "frame")} of which an outcome says the opposite of the label or outcome that counts`), node("p", { class: "soft" }, "A label that an outcome contradicts is offered for a second look on the labelling page."), table(["frame", "part", "counts", "but"], rows), found.length > SHOWN ? node("p", { class: "soft" }, `and ${plural(found.length - SHOWN, "more frame")}`) : null);
+  const key = `contradictions of ${status.inspection}`;
+  made.open = unfolded.has(key);
+  made.addEventListener("toggle", () => (made.open ? unfolded.add(key) : unfolded.delete(key)));
+  return made;
+}
+
 function field(status) {
   const rows = status.field.measures.map((m) =>
     node("tr", {}, node("td", {}, m.by === "all" ? "all frames" : `${m.by} ${m.name}`), node("td", {}, number(m.frames)), node("td", {}, number(m.labelled), m.by_outcome ? ` (${number(m.by_outcome)} by outcome)` : ""), figure(m.rate), figure(m.recall), figure(m.precision), node("td", { class: "text" }, m.missed)),
   );
-  const differ = status.field.contradictions.length;
-  return node("div", {}, table(["", "frames", "known", "defective", "recall", "precision", "misses"], rows), differ ? node("p", { class: "warn" }, `${plural(differ, "part")} of which an outcome says the opposite of the label or outcome that counts: andon report ${status.inspection}`) : null);
+  return node("div", {}, table(["", "frames", "known", "defective", "recall", "precision", "misses"], rows));
 }
 
 function section(title, count, content, nothing) {
@@ -158,10 +179,12 @@ function inspection(status) {
       tile(estimate(status.defect_rate), "defect rate, estimated", between(status.defect_rate)),
       tile(estimate(status.miss_rate), "defects that passed, of all frames", ...(status.miss_rate.n ? [between(status.miss_rate), status.miss_statement] : ["no label yet"])),
       status.agreement.observed.n ? tile(status.agreement.kappa.value === null ? "unknown" : status.agreement.kappa.value.toFixed(2), "kappa of two people on the same samples", kappaBetween(status.agreement.kappa)) : "",
-      status.reviews ? tile(number(status.reviews), "labels to look at again", "training doubts them") : "",
+      status.reviews ? tile(number(status.reviews), "labels to look at again", "training or an outcome doubts them") : "",
+      node("a", { href: "/drift", class: "tile" }, node("b", { class: status.drift_alarms ? "bad" : "" }, number(status.drift_alarms)), node("span", {}, `open alarm${status.drift_alarms === 1 ? "" : "s"} of drift`), node("span", {}, status.drift_alarms ? "what changed, and since when" : "what is watched")),
       tile(number(status.quarantine), "in quarantine", status.missing ? `${plural(status.missing, "promised sample")} missing` : "nothing missing"),
     ),
     section("In the field", status.field.measures.some((m) => m.labelled), () => field(status), "nothing is labelled yet"),
+    contradictions(status),
     section("Devices", status.devices.length, () => devices(status), "none enrolled; run: andon enroll NAME"),
     section("Versions and decisions", status.decisions.length, () => decisions(status), "none yet"),
     section("Releases", status.releases.length, () => releases(status), "none yet"),

@@ -241,7 +241,7 @@ class LabelEventRow(Base):
 
 
 class LabelReviewRow(Base):
-    """A label that out-of-fold predictions doubt: somebody should look again. Says nothing by itself."""
+    """A label that out-of-fold predictions doubt, or an outcome contradicts: somebody should look again."""
 
     __tablename__ = "label_reviews"
 
@@ -251,7 +251,7 @@ class LabelReviewRow(Base):
     given: Mapped[str] = mapped_column(String(128))
     suggested: Mapped[str] = mapped_column(String(128))
     confidence: Mapped[float]  # out-of-fold probability of the given class
-    snapshot_id: Mapped[str] = mapped_column(String(64))
+    snapshot_id: Mapped[str] = mapped_column(String(64))  # "" where an outcome contradicts it
     at: Mapped[datetime]
 
 
@@ -445,6 +445,21 @@ class DriftWatchRow(Base):
     engine_id: Mapped[str | None] = mapped_column(String(128))  # whose rates the reference is of
     reference: Mapped[str] = mapped_column(Text)  # what it is made of, for people
     state: Mapped[bytes | None]  # data/drift/stored.py; NULL while the reference is short
+
+
+class DriftPointRow(Base):
+    """How far a window brought its device towards an alarm of drift."""
+
+    __tablename__ = "drift_points"
+
+    inspection: Mapped[str] = mapped_column(ForeignKey("inspections.name"), primary_key=True)
+    device: Mapped[str] = mapped_column(ForeignKey("devices.name"), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(16), primary_key=True)  # "pictures", "rates"
+    epoch: Mapped[int] = mapped_column(primary_key=True)
+    window: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[datetime]  # when the window closed, on the device's clock
+    level: Mapped[float]  # the statistic over its limit: an alarm at 1
+    leading: Mapped[str] = mapped_column(String(96))  # the measure or rate that most of it comes from
 
 
 class DriftAlarmRow(Base):

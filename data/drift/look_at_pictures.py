@@ -11,6 +11,7 @@ from data.catalog import Catalog
 from data.catalog.models import DriftAlarmRow, SampleRow, WindowRow
 from data.drift.alarms import DriftAlarm, alarm_of, open_alarm_of
 from data.drift.causes import Finding, name_cause
+from data.drift.course import point, record
 from data.drift.read_pictures import counted_samples, day_of, read_pictures
 from data.drift.reference import BETS, ReferenceTooSmall, reference_of
 from data.drift.stored import pack_pictures, unpack_pictures
@@ -38,12 +39,13 @@ def look_at_pictures(catalog: Catalog, lake: Lake, device: Device, at: datetime)
     with catalog.reading() as session:
         windows = list(session.scalars(windows_after(device, before.seen).limit(_MOST_WINDOWS)))
         samples = counted_samples(session, windows)
-    seen_at, found = before.seen_at, None
+    seen_at, found, points = before.seen_at, None, []
     for window in windows:
         pictures = read_pictures(lake, [window], samples, width=len(reference.space.mean))
         allowed = budget(device, seen_at, window.closed_at)
         state = see(reference, state, pictures, budget=allowed, at=window.opened_at.timestamp())
         seen_at = window.closed_at
+        points.append(point(device, PICTURES, window, state.total, BETS[state.leading]))
         if state.total >= 1:
             found = name_cause(reference, state)
             break
@@ -58,7 +60,10 @@ def look_at_pictures(catalog: Catalog, lake: Lake, device: Device, at: datetime)
         state=pack_pictures(reference, begin(reference) if found else state),
     )
     with catalog.session() as session:
-        if not save(session, device, PICTURES, before, after) or found is None:
+        if not save(session, device, PICTURES, before, after):
+            return None
+        record(session, points)
+        if found is None:
             return None
         return _raise(session, device, window, found, state, at)
 

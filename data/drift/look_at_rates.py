@@ -11,18 +11,20 @@ from data.catalog import Catalog
 from data.catalog.models import DriftAlarmRow, WindowRow
 from data.drift.alarms import DriftAlarm, alarm_of, open_alarm_of
 from data.drift.causes import Cause
+from data.drift.course import point, record
 from data.drift.rates import (
     RateReference,
     RateState,
     WindowCounts,
     counts_of,
+    leading_rate,
     rate_finding,
     rate_reference_of,
     step,
 )
 from data.drift.read_pictures import day_of
 from data.drift.stored import pack_rates, unpack_rates
-from data.drift.watches import RATES, Device, Watched, load, save, windows_after
+from data.drift.watches import RATES, START, Device, Watched, load, save, windows_after
 
 _MOST_WINDOWS = 2_000  # in one look at one device
 
@@ -37,7 +39,7 @@ def look_at_rates(catalog: Catalog, device: Device, at: datetime) -> DriftAlarm 
             _learn(session, device, before)
             return None
         reference, state = known
-        after, raised = before, None
+        after, raised, points = before, None, []
         for window in session.scalars(windows_after(device, before.seen).limit(_MOST_WINDOWS)):
             number = (window.epoch, window.window)
             if window.engine_ids != [before.engine_id]:
@@ -50,6 +52,8 @@ def look_at_rates(catalog: Catalog, device: Device, at: datetime) -> DriftAlarm 
             if alarm is not None:
                 continue
             state = step(reference, state, _counts(window))
+            level = float(state.cusum.max()) / reference.limit
+            points.append(point(device, RATES, window, level, leading_rate(reference, state)))
             if state.cusum.max() >= reference.limit:
                 raised = _raise(session, device, window, reference, state, at)
                 state = RateState.new(reference)
@@ -57,7 +61,8 @@ def look_at_rates(catalog: Catalog, device: Device, at: datetime) -> DriftAlarm 
                 break
         else:
             after = replace(after, state=pack_rates(reference, state))
-        save(session, device, RATES, before, after)
+        if save(session, device, RATES, before, after):
+            record(session, points)
         return raised
 
 
@@ -75,7 +80,7 @@ def _raise(
         figures=figures,
         at=at,
         window_at=window.closed_at,
-        began_at=None,
+        began_at=_began(session, device, window, int(figures["frames"])),
         action="",
         asked=0,
         note="",
@@ -83,6 +88,17 @@ def _raise(
     session.add(row)
     session.flush()
     return alarm_of(row)
+
+
+def _began(session: Session, device: Device, window: WindowRow, frames: int) -> datetime:
+    """When the window opened with which so many frames, up to a window, began: where the CUSUM last was nothing."""
+    query = windows_after(device, START, until=(window.epoch, window.window)).order_by(None)
+    counted, began = 0, window.opened_at
+    for row in session.scalars(query.order_by(WindowRow.epoch.desc(), WindowRow.window.desc()).limit(_MOST_WINDOWS)):
+        if counted >= frames:
+            break
+        counted, began = counted + row.frames, row.opened_at
+    return began
 
 
 def _learn(session: Session, device: Device, before: Watched) -> None:

@@ -159,13 +159,20 @@ def step(reference: RateReference, state: RateState, window: WindowCounts) -> Ra
     )
 
 
-def rate_finding(reference: RateReference, state: RateState) -> tuple[str, dict[str, float]]:
+def leading_rate(reference: RateReference, state: RateState) -> str:
+    """Name the series whose CUSUM is farthest."""
+    _, series = np.unravel_index(int(np.argmax(state.cusum)), state.cusum.shape)
+    return reference.names[series]
+
+
+def rate_finding(reference: RateReference, state: RateState) -> tuple[str, dict[str, float | str]]:
     """Say which rate moved, from what to what, and the figures behind it."""
     side, series = np.unravel_index(int(np.argmax(state.cusum)), state.cusum.shape)
     name, before = reference.names[series], float(reference.centre[series])
     now, frames = float(state.found[side, series] / state.frames[side, series]), int(state.frames[side, series])
     words = f"{name}: {now:.1%} of {frames:,} frames, usually {before:.1%}"
-    return words, {"rate": now, "usual_rate": before, "frames": frames, "cusum": float(state.cusum.max())}
+    cusum = float(state.cusum.max())
+    return words, {"series": name, "rate": now, "usual_rate": before, "frames": frames, "cusum": cusum}
 
 
 def log_ratio(found: Floats, frames: float, edges: Floats) -> Floats:

@@ -64,6 +64,9 @@ def lines_of(loop: LoopStatus) -> list[str]:
             f"  attention  {loop.disagreements} disagreements, {loop.cannot_tell} nobody can tell, "
             f"{loop.quarantine} set aside"
         )
+    if loop.drift_alarms:
+        alarms = "alarm" if loop.drift_alarms == 1 else "alarms"
+        lines.append(f"  drift      {loop.drift_alarms} open {alarms}: andon drift {loop.inspection}")
     lines += trust_of(loop)
     for state in loop.devices:
         beat = state.heartbeat

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -30,6 +31,7 @@ class Days:
     rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(3))
     day: int = 0
     window: int = 0
+    picture: Callable[[np.random.Generator, float], bytes] = field(default_factory=lambda: _png)
 
     def pass_by(
         self, count: int, *, gain: float = 1.0, cracks: float = 0.02, engine: str = "e1", broken: bool = False
@@ -45,7 +47,7 @@ class Days:
     def _window(self, session: Session, at: datetime, gain: float, cracks: float, engine: str, broken: bool) -> None:
         rng = self.rng
         today = gain * (1 + 0.005 * rng.standard_normal())
-        images = [_png(rng, today) for _ in range(KEPT)]
+        images = [self.picture(rng, today) for _ in range(KEPT)]
         if broken:
             images[0] = b"no image"
         names = [hashlib.sha256(f"{self.device}/{self.window}/{i}".encode()).hexdigest()[:32] for i in range(KEPT)]

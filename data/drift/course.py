@@ -1,0 +1,89 @@
+"""The course of drift: how far each window that was looked at brought its device towards an alarm.
+
+1. A level is the statistic over its limit, so an alarm is at 1: for pictures the evidence of :mod:`data.drift.watch`,
+   which spans decades and is best seen on a scale of ratios; for rates the CUSUM of :mod:`data.drift.rates`.
+2. Points are written in the transaction that takes over the look: one a window, whatever happens in between. While an
+   alarm is open its kind is not watched, and there are none.
+3. Thinned, a course keeps its highest points: a short rise does not vanish.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import pairwise
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from data.catalog import Catalog
+from data.catalog.models import DriftPointRow, WindowRow
+from data.drift.watches import Device
+
+MOST_POINTS = 240
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """One window.
+
+    Attributes:
+        at: When it closed, on the device's clock.
+        level: The statistic over its limit.
+        leading: The measure or rate that most of it comes from.
+    """
+
+    at: datetime
+    level: float
+    leading: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON."""
+        return {"at": self.at.isoformat(), "level": self.level, "leading": self.leading}
+
+
+def point(device: Device, kind: str, window: WindowRow, level: float, leading: str) -> DriftPointRow:
+    """Make the row of a window."""
+    return DriftPointRow(
+        inspection=device.inspection,
+        device=device.name,
+        kind=kind,
+        epoch=window.epoch,
+        window=window.window,
+        at=window.closed_at,
+        level=level,
+        leading=leading,
+    )
+
+
+def record(session: Session, points: Iterable[DriftPointRow]) -> None:
+    """Keep points (rule 2)."""
+    for each in points:
+        session.merge(each)  # a window that is looked at again, after another beginning, has one point
+
+
+def courses(
+    catalog: Catalog, inspection: str, *, since: datetime, most: int = MOST_POINTS
+) -> dict[tuple[str, str], list[Point]]:
+    """The courses of an inspection's devices from an instant on, by (device, kind), thinned (rule 3)."""
+    query = (
+        select(DriftPointRow)
+        .where(DriftPointRow.inspection == inspection, DriftPointRow.at >= since)
+        .order_by(DriftPointRow.epoch, DriftPointRow.window)
+    )
+    found: dict[tuple[str, str], list[Point]] = {}
+    with catalog.reading() as session:
+        for row in session.scalars(query):
+            found.setdefault((row.device, row.kind), []).append(Point(at=row.at, level=row.level, leading=row.leading))
+    return {key: thinned(points, most) for key, points in found.items()}
+
+
+def thinned(points: Sequence[Point], most: int) -> list[Point]:
+    """At most so many points, the highest of each stretch (rule 3), and the last one."""
+    if len(points) <= most:
+        return list(points)
+    bounds = [len(points) * i // (most - 1) for i in range(most)]
+    stretches = (points[low:high] for low, high in pairwise(bounds))
+    return [*(max(stretch, key=lambda each: each.level) for stretch in stretches), points[-1]]

@@ -1,0 +1,108 @@
+"""The page of drift in a real Chromium, through the real server, after real looks at captured days."""
+
+from __future__ import annotations
+
+import random
+from datetime import timedelta
+
+import httpx
+import pytest
+from playwright.sync_api import Page, expect
+
+from data.devices import register_device
+from data.drift.alarms import list_alarms
+from data.drift.look import look
+from data.inspections import create_inspection
+from data.policy import DriftPolicy, Policy
+from data.workspace import Workspace
+from flows.drift import answer
+from tests.integration.console.conftest import Console
+from tests.integration.console.pressed_plates import EVIL
+from tests.integration.console.pressed_plates import INSPECTION as PLATES
+from tests.unit.drift.captured_days import INSPECTION, T0, Days
+
+
+@pytest.fixture
+def darker(workspace: Workspace) -> Workspace:
+    """An oven's camera of which the lamp fails on the tenth day; labels were asked for."""
+    catalog = workspace.catalog()
+    create_inspection(catalog, INSPECTION, [("ok", "ok"), ("crack", "defect")])
+    register_device(catalog, "oven-cam", "north", "oven", [INSPECTION], "ab" * 32, at=T0)
+    days = Days(catalog, workspace.lake(), device="oven-cam")
+
+    def looked() -> None:
+        look(catalog, workspace.lake(), INSPECTION, DriftPolicy(reference_days=5), at=T0 + timedelta(days=days.day))
+
+    days.pass_by(9)
+    looked()
+    looked()
+    days.pass_by(2, gain=0.85)
+    looked()
+    policy = Policy.from_mapping({"drift": {"on_alarm": "retrain", "labels": 6, "retrain_after": 4}})
+    answer(catalog, INSPECTION, policy, uniform=random.Random(1), at=T0 + timedelta(days=days.day))
+    (workspace.home / "policy.toml").write_text("[drift]\non_alarm = 'retrain'\nretrain_after = 4\n")
+    return workspace
+
+
+def test_an_alarm_is_seen_understood_and_closed(page: Page, darker: Workspace, console: Console) -> None:
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+    page.goto(f"{console.url}/loop")
+    tile = page.locator("a.tile", has_text="what changed")
+    expect(tile).to_contain_text("open alarm of drift", timeout=15_000)
+    tile.click()
+    section = page.locator(f"section[aria-label='{INSPECTION}']")
+    expect(section.locator(".status")).to_have_text("1 open alarm", timeout=15_000)
+    alarm = section.locator("article.alarm.open")
+    expect(alarm).to_contain_text("light: images are darker by 1")
+    expect(alarm).to_contain_text("oven-cam (oven)")
+    expect(alarm).to_contain_text("began about 2030-01-1")
+    expect(alarm).to_contain_text("6 labels were asked for. 0 samples were labelled since.")
+    expect(alarm).to_contain_text("4 new labels start a retrain")
+    pictures = alarm.locator("figure.frames img")
+    expect(pictures).to_have_count(8)
+    pictures.last.scroll_into_view_if_needed()
+    page.wait_for_function("[...document.querySelectorAll('figure.frames img')].every((i) => i.naturalWidth > 0)")
+    chart = section.locator("article.watch[aria-label='oven-cam pictures'] svg.drift")
+    assert "highest" in (chart.get_attribute("aria-label") or "")
+    assert chart.locator("circle.raised").count() == 1
+    expect(section.locator("article.watch[aria-label='oven-cam rates']")).to_contain_text("as it was")
+
+    page.fill("#who", "")
+    alarm.get_by_role("button", name="Mended").click()
+    expect(alarm.locator(".problem")).to_contain_text("Say who closes it")
+    page.fill("#who", "ann")
+    alarm.locator("input").fill(EVIL)
+    alarm.get_by_role("button", name="The new normal").click()
+    expect(section.locator(".status")).to_have_text("no open alarm")
+    section.locator("summary", has_text="1 closed alarm").click()
+    expect(section.locator("article.alarm.closed")).to_contain_text("Closed by ann")
+    expect(section.locator("article.alarm.closed")).to_contain_text(EVIL)
+    (closed,) = list_alarms(darker.catalog(), INSPECTION)
+    assert (closed.closed_by, closed.note) == ("ann", EVIL)
+    assert said == []
+
+
+def test_an_inspection_that_was_never_looked_at_says_so(page: Page, console: Console) -> None:
+    page.goto(console.url)
+    page.get_by_role("link", name="Drift").click()
+    section = page.locator(f"section[aria-label='{PLATES}']")
+    expect(section).to_contain_text("Nothing was looked at yet", timeout=15_000)
+    expect(section.locator(".status")).to_have_text("no open alarm")
+
+
+def test_the_api_refuses_what_it_does_not_know(darker: Workspace, console: Console) -> None:
+    url = f"{console.url}/api/{INSPECTION}/drift"
+    told = httpx.get(url, timeout=30)
+    assert told.status_code == 200
+    assert "NaN" not in told.text
+    assert told.json()["open"] == 1
+    assert httpx.get(f"{console.url}/api/nothing/drift").status_code == 404
+    body = {"who": "ann", "new_normal": False}
+    assert httpx.post(f"{url}/99/close", json=body).status_code == 422
+    assert httpx.post(f"{console.url}/api/{PLATES}/drift/1/close", json=body).status_code == 422  # not that one's
+    assert httpx.post(f"{url}/1/close", json={"who": "", "new_normal": False}).status_code == 422
+    assert httpx.post(f"{url}/1/close", json=body, headers={"Origin": "http://evil.example"}).status_code == 403
+    assert httpx.post(f"{url}/1/close", json=body).json()["note"] == "mended"
+    again = httpx.post(f"{url}/1/close", json=body)
+    assert (again.status_code, "closed already, by ann" in again.json()["error"]) == (422, True)
