@@ -156,13 +156,13 @@ def test_an_odd_choice_passes_a_devices_trial_and_finds_what_it_should_where_it_
 
 
 def test_all_tiles_set_the_ranges_of_int8(plain: Trunk) -> None:
-    # The first tile sees dark metal alone: ranges that it set would cut off what the others see.
+    # The first tile sees dark metal alone: ranges that it alone set would cut off what the last one sees.
     random = np.random.default_rng(0)
     frames = [random.integers(0, 30, (120, 160, 3)).astype(np.uint8) for _ in range(24)]
     for frame in frames:
-        frame[75:, 80:] += np.uint8(random.integers(150, 220))
+        frame[75:, 80:] = random.integers(0, 226, (45, 80, 3))
     small = quantize(plain, frames)
-    assert feature_error(plain.run(frames).features, small.run(frames).features) < 0.1
+    assert feature_error(plain.run(frames).features, small.run(frames).features) < 0.08  # 0.12 by the first tile
 
 
 def test_weights_that_were_trained_anew_are_exported_anew(installed: Path, tmp_path: Path) -> None:
