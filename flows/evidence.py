@@ -28,7 +28,7 @@ from training.frames import decode
 from training.gate import Evidence, PairedSet, Parity
 from training.parity import parity_of
 from training.predict import run_engine
-from training.trunk import float_trunk
+from training.trunk import float_original
 
 _TIMED_FRAMES = 12
 _TIMED_ROUNDS = 3
@@ -102,7 +102,7 @@ def parity(ready: TrainingSet, challenger: Challenger, trunks: Path, most: int) 
     """Compare the shipped variant with float; None where float ships, or where its original is another network."""
     if ready.trunk.variant != "int8":
         return None
-    plain = float_trunk(trunks, ready.trunk.choice)
+    plain = float_original(trunks, ready.trunk)
     if {**plain.facts, "variant": "int8"} != ready.trunk.facts:
         return None
     held = _picked(ready.held_out, most)

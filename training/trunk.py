@@ -231,3 +231,17 @@ def float_trunk(cache_dir: Path, choice: InputChoice = DEFAULT_CHOICE) -> Trunk:
         made = backbone or load_backbone(choice.backbone, choice.side)
         write_atomically(path, export_checked(made, choice, weights=weights))
     return Trunk.load(path.read_bytes())
+
+
+def float_original(cache_dir: Path, trunk: Trunk) -> Trunk:
+    """The float trunk that an int8 one was made from: from disk, where a user's backbone may have changed since.
+
+    Args:
+        cache_dir: Folder that keeps the file.
+        trunk: The int8 one.
+
+    Raises:
+        BadBackbone: The file is gone, and so is the backbone.
+    """
+    path = cache_dir / file_name(trunk.choice, trunk.weights)
+    return Trunk.load(path.read_bytes()) if path.exists() else float_trunk(cache_dir, trunk.choice)

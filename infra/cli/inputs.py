@@ -89,15 +89,15 @@ def _candidates(workspace: Workspace, name: str, args: argparse.Namespace) -> li
     from flows.input_settings import input_of
     from training.backbones import BUILT_IN, BadBackbone, find_backbone, registered
     from training.input_choice import InputChoice
-    from training.input_trial import usual_candidates
+    from training.input_trial import region_candidates, usual_candidates
 
     today = input_of(get_inspection(workspace.catalog(), name), workspace.policy())
-    region = None
+    in_region = []
     if args.region is not None:
         region = InputChoice.from_dict({"region": args.region}, where="--region:").region
+        in_region = region_candidates(today, region)
     if args.candidates:
-        given = [InputChoice.parse(text) for text in args.candidates]
-        return [*given, *(usual_candidates(today, region=region)[-2:] if region else [])]
+        return [*(InputChoice.parse(text) for text in args.candidates), *in_region]
     others = []
     for other in (*BUILT_IN, *registered()):
         try:
@@ -106,7 +106,7 @@ def _candidates(workspace: Workspace, name: str, args: argparse.Namespace) -> li
             print(f"  left out: {error}", file=sys.stderr, flush=True)
         else:
             others.append(other)
-    return usual_candidates(today, region=region, backbones=others)
+    return [*usual_candidates(today, backbones=others), *in_region]
 
 
 def _set(workspace: Workspace, name: str, args: argparse.Namespace) -> int:

@@ -1,6 +1,7 @@
 """A user's own backbone: the one in the documentation end to end, and every fault by its message."""
 
 import hashlib
+import io
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -13,11 +14,13 @@ import onnx
 import pytest
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor, nn
 
 from edge_client.engine import Engine
 from edge_client.prediction import predictions_from
 from edge_client.updates.trial import TrialLimits, TrialOrder, try_engine
+from flows.trunks import smaller
 from training.backbone_check import check_network
 from training.backbones import BadBackbone, find_backbone, load_backbone, registered, weights_digest
 from training.fit import FitRequest, fit
@@ -26,7 +29,7 @@ from training.network_graph import NetworkGraph, NotQuantisable
 from training.plans import DEFAULT
 from training.quantize import feature_error, quantize
 from training.torch_export import export_checked, export_trunk
-from training.trunk import Trunk, float_trunk
+from training.trunk import Trunk, file_name, float_original, float_trunk
 
 CHOICE = InputChoice(backbone="plant_nets:Small", side=64, region=(0.1, 0.2, 0.9, 1.0), tiles=(2, 2), overlap=0.25)
 
@@ -155,6 +158,16 @@ def test_an_odd_choice_passes_a_devices_trial_and_finds_what_it_should_where_it_
     assert (inside > 0).mean() > 0.9
 
 
+def test_all_tiles_set_the_ranges_of_int8(plain: Trunk) -> None:
+    # The first tile sees dark metal alone: ranges that it alone set would cut off what the last one sees.
+    random = np.random.default_rng(0)
+    frames = [random.integers(0, 30, (120, 160, 3)).astype(np.uint8) for _ in range(24)]
+    for frame in frames:
+        frame[75:, 80:] = random.integers(0, 226, (45, 80, 3))
+    small = quantize(plain, frames)
+    assert feature_error(plain.run(frames).features, small.run(frames).features) < 0.08  # 0.12 by the first tile
+
+
 def test_weights_that_were_trained_anew_are_exported_anew(installed: Path, tmp_path: Path) -> None:
     choice = InputChoice(backbone="plant_nets:Small", side=32)
     first = float_trunk(tmp_path, choice)
@@ -165,6 +178,16 @@ def test_weights_that_were_trained_anew_are_exported_anew(installed: Path, tmp_p
     with torch.no_grad():
         next(backbone.parameters()).add_(0.01)  # type: ignore[attr-defined]
     assert weights_digest(backbone) != first.weights
+
+
+def test_the_float_original_of_an_int8_trunk_is_found_when_the_backbone_is_gone(
+    plain: Trunk, make_picture: Callable[..., NDArray[np.uint8]], tmp_path: Path
+) -> None:
+    gone = replace(plain, backbone="long_gone.nets:Small")
+    (tmp_path / file_name(gone.choice, gone.weights)).write_bytes(plain.onnx)
+    assert float_original(tmp_path, replace(gone, variant="int8")).id == plain.id
+    with pytest.raises(BadBackbone, match="cannot be imported"):
+        float_original(tmp_path, replace(gone, weights="0a1b"))
 
 
 def test_an_entry_point_is_found_by_its_name(installed: Path) -> None:
@@ -361,7 +384,20 @@ class Linear(Right):
         return torch.tanh(self.step(pieces)).transpose(1, 2).reshape(-1, 6, 8, 8)
 
 
-def test_a_network_that_int8_cannot_take_says_so(make_picture: Callable[..., NDArray[np.uint8]]) -> None:
+def png(frame: NDArray[np.uint8]) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(frame).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def test_a_network_that_int8_cannot_take_says_so_and_ships_in_float(
+    make_picture: Callable[..., NDArray[np.uint8]], tmp_path: Path
+) -> None:
     trunk = Trunk.load(export_checked(Linear().eval(), InputChoice(backbone="right", side=32)))
+    frames = frames_of(make_picture, [0, 1])
     with pytest.raises(NotQuantisable, match="it stays in float"):
-        quantize(trunk, frames_of(make_picture, [0, 1]))
+        quantize(trunk, frames)
+    pictures = [png(frame) for frame in frames]
+    assert smaller(trunk, pictures, tmp_path) is None
+    with pytest.raises(NotQuantisable):
+        smaller(trunk, pictures, tmp_path, required=True)
