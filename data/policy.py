@@ -4,8 +4,8 @@
 defaults. An unknown section or key is an error that names the known ones, since a misspelt limit that is
 silently ignored is worse than none. ``Policy.default_toml()`` is the whole file with its explanations.
 
-The ``[gate]`` and ``[learning]`` sections are checked here for their form, and for their keys by the gate
-(``training/gate.py``) and by training (``training/goal.py``).
+The ``[gate]``, ``[learning]`` and ``[input]`` sections are checked here for their form, and for their keys by the gate
+(``training/gate.py``) and by training (``training/goal.py``, ``training/input_choice.py``).
 """
 
 from __future__ import annotations
@@ -139,6 +139,7 @@ class OutcomePolicy:
 
 GatePolicyValues = Mapping[str, bool | int | float | str]
 LearningPolicyValues = Mapping[str, bool | int | float | str]
+InputPolicyValues = Mapping[str, bool | int | float | str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +149,7 @@ class Policy:
     Attributes:
         gate: The ``[gate]`` section as written; ``GatePolicy(**policy.gate)`` checks its keys.
         learning: The ``[learning]`` section as written; ``Goal.from_dict`` checks its keys.
+        input: The ``[input]`` section as written; ``InputChoice.from_dict`` checks its keys.
     """
 
     retrain: RetrainPolicy = field(default_factory=RetrainPolicy)
@@ -162,6 +164,7 @@ class Policy:
     outcomes: OutcomePolicy = field(default_factory=OutcomePolicy)
     gate: GatePolicyValues = field(default_factory=dict)
     learning: LearningPolicyValues = field(default_factory=dict)
+    input: InputPolicyValues = field(default_factory=dict)
 
     @staticmethod
     def load(path: Path) -> Policy:
@@ -229,6 +232,7 @@ _SECTIONS: dict[str, type[Any]] = {
 _FREE_SECTIONS = {
     "gate": "Margins and levels of the gate",
     "learning": "What plans are compared by, and costs or the recall that set the thresholds",
+    "input": "What models look at: backbone, side, region, tiles, overlap",
 }
 
 _T = TypeVar("_T")

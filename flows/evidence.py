@@ -102,7 +102,7 @@ def parity(ready: TrainingSet, challenger: Challenger, trunks: Path, most: int) 
     """Compare the shipped variant with float; None where float ships, or where its original is another network."""
     if ready.trunk.variant != "int8":
         return None
-    plain = float_trunk(trunks, input_size=ready.trunk.input_size)
+    plain = float_trunk(trunks, ready.trunk.choice)
     if {**plain.facts, "variant": "int8"} != ready.trunk.facts:
         return None
     held = _picked(ready.held_out, most)

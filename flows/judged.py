@@ -145,6 +145,7 @@ def params_of(judged: Judged, *, seed: int, sabotage: bool) -> dict[str, str | i
         "trunk": ready.trunk.id[:12],
         "variant": ready.trunk.variant,
         "input_size": ready.trunk.input_size,
+        "input": str(ready.trunk.choice),
         "classes": ", ".join(info.name for info in ready.classes),
         "defect_classes": ", ".join(info.name for info in ready.classes if info.kind is Kind.DEFECT),
         "unlabelled_frames": len(ready.unlabelled),

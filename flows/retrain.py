@@ -1,6 +1,6 @@
 """The retrain flow: from what is labelled now to a judged, registered challenger.
 
-1. Same snapshot, same seed, same code, same goal: the same version. A retrain that was killed begins anew or is
+1. Same snapshot, same seed, same code, same goal, same input: the same version. A retrain that was killed begins anew or is
    finished; one that is asked for twice finds the version that is there.
 2. The decision is the gate's. A promoted challenger becomes `champion` by itself only if policy says so, or if the
    inspection has no champion yet; else it gets the alias `challenger` and waits for a person to move `champion`.
@@ -27,6 +27,7 @@ from flows.approval import NOT_ENOUGH, PROMOTE
 from flows.code_version import code_version
 from flows.exclusive import only_one
 from flows.idempotency import challenger_key
+from flows.input_settings import input_of
 from flows.label_count import count_label_events
 from flows.registry import Registry
 from flows.registry_api import ModelVersion, RegistryError
@@ -34,6 +35,7 @@ from flows.retrain_settings import goal_of, may_start_by_itself, promotes_by_its
 from flows.stack import registry_of
 from flows.tags import Tag
 from flows.wanted import CHALLENGER, CHAMPION, retrain_wanted
+from training.input_choice import DEFAULT_CHOICE
 
 _log = logging.getLogger("andon.retrain")
 _WAIT_SECONDS = 3_600.0  # another retrain of the same inspection ends in minutes; then its version is found
@@ -119,12 +121,15 @@ def retrain_once(
         snapshot = take_snapshot(
             workspace.catalog(), workspace.lake(), inspection, at=clock(), policy=workspace.policy()
         )
+        of_inspection = get_inspection(workspace.catalog(), inspection)
+        choice = input_of(of_inspection, workspace.policy())
         key = challenger_key(
             inspection=inspection,
             snapshot_id=snapshot.id,
             seed=seed,
             code=code_version(),
-            goal=str(goal_of(get_inspection(workspace.catalog(), inspection), workspace.policy())),
+            goal=str(goal_of(of_inspection, workspace.policy())),
+            looks_at="" if choice == DEFAULT_CHOICE else str(choice),
             sabotaged=sabotage_labels,
         )
         known = registry.find(inspection, key)

@@ -3,12 +3,15 @@
 1. A trunk that changed with each retrain would make embeddings incomparable, their cache useless and updates large.
 2. It is int8 if int8 keeps the embeddings of the inspection's own frames, else float; an inspection's setting
    `variant` ("int8" or "fp32") decides instead, before the first retrain.
-3. To choose anew (frames look quite different now), delete the object and retrain.
+3. To choose anew (frames look quite different now), delete the object and retrain. Another choice of input (setting
+   `input`: backbone, side, region, tiles) does so by itself.
+4. A network that int8 cannot take, as a user may register one, stays in float.
 """
 
 import hashlib
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -16,6 +19,8 @@ from data.inspections import get_inspection
 from data.snapshots import Snapshot
 from data.workspace import Workspace
 from edge_client.contract.errors import ConfigError, NotFound
+from flows.input_settings import input_of
+from training.network_graph import NotQuantisable
 from training.quantize import CALIBRATION_FRAMES, int8_trunk
 from training.trunk import Trunk, float_trunk
 
@@ -35,27 +40,47 @@ def trunk_of(workspace: Workspace, snapshot: Snapshot) -> Trunk:
         BucketError: The bucket is away.
     """
     bucket, folder = workspace.bucket(), workspace.cache / "trunks"
-    key = f"lake/{snapshot.inspection}/trunk.onnx"
+    key = trunk_key(snapshot.inspection)
+    inspection = get_inspection(workspace.catalog(), snapshot.inspection)
+    choice = input_of(inspection, workspace.policy())
     try:
-        return Trunk.load(bucket.get(key, max_bytes=MAX_TRUNK_BYTES))
+        stored = Trunk.load(bucket.get(key, max_bytes=MAX_TRUNK_BYTES))
+        if stored.choice == choice:
+            return stored
     except NotFound:
         pass
-    wanted = get_inspection(workspace.catalog(), snapshot.inspection).settings.get("variant")
+    wanted = inspection.settings.get("variant")
     if wanted not in (None, "int8", "fp32"):
         raise ConfigError(f"inspection {snapshot.inspection}: its setting variant is {wanted!r}; expected int8 or fp32")
     folder.mkdir(parents=True, exist_ok=True)
-    plain = float_trunk(folder)
+    plain = float_trunk(folder, choice)
     chosen = plain
     if wanted != "fp32":
         frames = calibration_frames(workspace, snapshot)
-        small = int8_trunk(plain, frames, folder)
-        if wanted == "int8" or keeps_embeddings(plain, small, frames[:_PARITY_FRAMES]):
+        small = smaller(plain, frames, folder, required=wanted == "int8")
+        if small is not None and (wanted == "int8" or keeps_embeddings(plain, small, frames[:_PARITY_FRAMES])):
             chosen = small
     _log.info(
         "%s: its trunk is %s, %d bytes, %s", snapshot.inspection, chosen.variant, len(chosen.onnx), chosen.id[:12]
     )
     bucket.put(key, chosen.onnx)
     return chosen
+
+
+def trunk_key(inspection: str) -> str:
+    """Return where the bucket keeps an inspection's trunk."""
+    return f"lake/{inspection}/trunk.onnx"
+
+
+def smaller(plain: Trunk, frames: Sequence[bytes], folder: Path, *, required: bool = False) -> Trunk | None:
+    """Return the int8 trunk; None where int8 cannot take the network, unless it is required (rule 4)."""
+    try:
+        return int8_trunk(plain, frames, folder)
+    except NotQuantisable as error:
+        if required:
+            raise
+        _log.info("%s stays in float: %s", plain.choice, error)
+        return None
 
 
 def calibration_frames(workspace: Workspace, snapshot: Snapshot) -> list[bytes]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Backbone(Protocol):
-    """A frozen image network, exportable to ONNX in one piece.
+    """A frozen image network, exportable to ONNX in one piece: an `nn.Module` in evaluation mode.
+
+    One that a user registers is made by a factory that takes the side in pixels (`training.backbones`).
 
     `forward` takes float32 [N, 3, S, S] (S = `input_size`), values 0…255 less `offset`, divided by `scale`, and returns
     `(features, patches)`: features float32 [N, feature_width], of which the first `embedding_width` columns are the

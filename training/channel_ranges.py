@@ -78,7 +78,8 @@ def observe(network: NetworkGraph, frames: Iterable[NDArray[np.uint8]]) -> dict[
     for frame in frames:
         count += 1
         for name, value in zip(names, session.run(names, {"image": frame[None]}), strict=True):
-            flat = value[0].reshape(value.shape[1], -1)
+            # A frame of several tiles is several rows; with one, this copies nothing.
+            flat = value.swapaxes(0, 1).reshape(value.shape[1], -1)
             some = flat[:, :: -(-flat.shape[1] // _POSITIONS)]
             now = ChannelRanges(
                 low=flat.min(axis=1).astype(np.float64),

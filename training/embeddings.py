@@ -65,7 +65,7 @@ class EmbeddingCache:
         known = self._bring_in(trunk, image_sha256, image_of, threads)
         features = np.empty((len(image_sha256), trunk.feature_width), dtype=np.float32)
         wanted = np.arange(len(image_sha256)) if patches_of is None else np.flatnonzero(patches_of)
-        patches = np.empty((len(wanted), trunk.grid, trunk.grid, trunk.patch_width), dtype=np.float16)
+        patches = np.empty((len(wanted), *trunk.patch_shape, trunk.patch_width), dtype=np.float16)
         for chunk, positions, rows in _by_chunk(known, image_sha256):
             features[positions] = chunk.features[rows]
         for chunk, positions, rows in _by_chunk(known, [image_sha256[i] for i in wanted.tolist()]):

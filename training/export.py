@@ -17,6 +17,7 @@ from onnx import TensorProto, helper
 from edge_client.contract.engine_metadata import METADATA_KEY, EngineMetadata
 from training.anomaly import Bank, highest_patches
 from training.calibration import Calibration, Map, calibrated
+from training.frame_map import frame_map_part, frame_map_shape
 from training.graph_part import GraphPart
 from training.space import ANOMALY_LIMIT, RawHead
 from training.trunk import Trunk
@@ -24,6 +25,8 @@ from training.trunk import Trunk
 #: Read by every runtime of the last two years; newer ones are refused by older clients.
 _IR_VERSION = 10
 _LEAST_NORM = 1e-12
+#: The anomaly map of the region, where that is not the whole frame.
+_REGION_MAP = "region_map"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,12 +105,15 @@ def build_engine(trunk: Trunk, head: EngineHead, bank: Bank, metadata: EngineMet
     _embedding(tail, trunk)
     graph = model.graph
     tail.behind(graph)
+    shape = trunk.patch_shape
+    if trunk.choice.cropped:
+        frame_map_part(shape, trunk.region, source=_REGION_MAP, target="anomaly_map").behind(graph)
+        shape = frame_map_shape(shape, trunk.region)
     del graph.output[:], graph.value_info[:]
-    grid = trunk.grid
     for name, shape in (
         ("probabilities", ["N", classes]),
         ("anomaly", ["N"]),
-        ("anomaly_map", ["N", grid, grid]),
+        ("anomaly_map", ["N", *shape]),
         ("embedding", ["N", trunk.embedding_width]),
     ):
         graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
@@ -156,11 +162,10 @@ def _anomaly(tail: GraphPart, bank: Bank, trunk: Trunk) -> None:
     own = tail.node("ReduceSumSquare", [patch, last], "patch_square", keepdims=0)
     gap = tail.node("Relu", [tail.node("Add", [nearest, own], "patch_distance_square")], "patch_distance_positive")
     distance = tail.node("Sqrt", [gap], "patch_distance")
-    tail.node("Div", [distance, tail.constant("alarm", np.float32(bank.threshold))], "anomaly_map")
-    patches = trunk.grid * trunk.grid
-    flat = tail.node(
-        "Reshape", ["anomaly_map", tail.constant("flat", np.array([-1, patches], dtype=np.int64))], "anomaly_flat"
-    )
+    where = _REGION_MAP if trunk.choice.cropped else "anomaly_map"
+    tail.node("Div", [distance, tail.constant("alarm", np.float32(bank.threshold))], where)
+    patches = trunk.patch_shape[0] * trunk.patch_shape[1]
+    flat = tail.node("Reshape", [where, tail.constant("flat", np.array([-1, patches], dtype=np.int64))], "anomaly_flat")
     count = tail.constant("highest", np.array([highest_patches(patches)], dtype=np.int64))
     tail.nodes_of("TopK", [flat, count], ["anomaly_highest", "anomaly_highest_index"], axis=1)
     axis = tail.constant("patch_axis", np.array([1], dtype=np.int64))

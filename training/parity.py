@@ -61,8 +61,7 @@ def tail_of(engine: bytes, trunk: Trunk) -> bytes:
         wanted += model.graph.node[place].input
     nodes = [model.graph.node[place] for place in sorted(needed)]
     read = {name for node in nodes for name in node.input}
-    grid = trunk.grid
-    inputs = {"features": ["N", trunk.feature_width], "patches": ["N", grid, grid, trunk.patch_width]}
+    inputs = {"features": ["N", trunk.feature_width], "patches": ["N", *trunk.patch_shape, trunk.patch_width]}
     graph = helper.make_graph(
         nodes,
         "andon-tail",

@@ -28,30 +28,39 @@ _COLUMN_BLOCK = 16
 _CHUNK_ROWS = 32
 
 
-def resize_part(size: int, *, offset: float, scale: float) -> GraphPart:
-    """Build the part of the graph from `image` to `network_input`.
+def resize_part(
+    height: int,
+    width: int | None = None,
+    *,
+    offset: float,
+    scale: float,
+    source: str = "image",
+    target: str = "network_input",
+) -> GraphPart:
+    """Build the part of the graph from a frame to normalised planes.
 
     Args:
-        size: Side of the square in pixels.
+        height: Of the planes in pixels.
+        width: Of the planes in pixels; default as high as wide.
         offset: Subtracted from the resized values 0...255.
         scale: Divides them then.
-
-    Returns:
-        Reads `image` uint8 [N, H, W, 3], any N, H and W; writes `network_input` float32 [N, 3, size, size].
+        source: Name of what it reads: uint8 [N, H, W, 3], any N, H and W.
+        target: Name of what it writes: float32 [N, 3, height, width].
     """
+    width = height if width is None else width
     part = GraphPart("resize")
-    dims = {name: part.node("Shape", ["image"], f"resize_{name}", start=k, end=k + 1) for k, name in enumerate("NHW")}
-    upright = _rows(part, dims, size)
-    banded = _bands(part, dims["W"], size, _divisor(size, _COLUMN_BLOCK), "column", 1.0 / scale)
+    dims = {name: part.node("Shape", [source], f"resize_{name}", start=k, end=k + 1) for k, name in enumerate("NHW")}
+    upright = _rows(part, dims, height, source)
+    banded = _bands(part, dims["W"], width, _divisor(width, _COLUMN_BLOCK), "column", 1.0 / scale)
     windows = part.node("Gather", [upright, banded.index], "column_windows", axis=1)
     shape = part.node(
-        "Concat", [dims["N"], part.whole(banded.blocks), banded.length, part.whole(3 * size)], "column_shape", axis=0
+        "Concat", [dims["N"], part.whole(banded.blocks), banded.length, part.whole(3 * height)], "column_shape", axis=0
     )
     blocks = part.node("MatMul", [banded.weights, part.node("Reshape", [windows, shape], "column_blocks")], "columns")
-    square = part.node("Concat", [dims["N"], part.whole(size, 3, size)], "square_shape", axis=0)
+    square = part.node("Concat", [dims["N"], part.whole(width, 3, height)], "square_shape", axis=0)
     lying = part.node("Reshape", [blocks, square], "square_lying")
     planes = part.node("Transpose", [lying], "square", perm=[0, 2, 3, 1])
-    part.node("Sub", [planes, part.real(offset / scale)], "network_input")
+    part.node("Sub", [planes, part.real(offset / scale)], target)
     return part
 
 
@@ -74,7 +83,7 @@ def _divisor(size: int, at_most: int) -> int:
     return next(d for d in range(min(size, at_most), 0, -1) if size % d == 0)
 
 
-def _rows(part: GraphPart, dims: dict[str, str], size: int) -> str:
+def _rows(part: GraphPart, dims: dict[str, str], size: int, source: str) -> str:
     """The first pass; returns the name of float32 [N, W, 3, size], columns in front."""
     block = _divisor(size, _ROW_BLOCK)
     chunks = size // _CHUNK_ROWS if size % _CHUNK_ROWS == 0 else 1
@@ -90,7 +99,7 @@ def _rows(part: GraphPart, dims: dict[str, str], size: int) -> str:
         number = part.constant(f"number_{k}", np.int64(k))
         index = part.node("Gather", [by_chunk, number], f"row_index_{k}", axis=0)
         band = part.node("Gather", [weights, number], f"row_band_{k}", axis=0)
-        window = part.node("Gather", ["image", index], f"row_windows_{k}", axis=1)
+        window = part.node("Gather", [source, index], f"row_windows_{k}", axis=1)
         # Still bytes while they are moved; widened just before they are multiplied.
         real = part.node("Cast", [part.node("Reshape", [window, shape], f"row_blocks_{k}")], f"row_real_{k}", to=1)
         done.append(part.node("MatMul", [band, real], f"rows_{k}"))

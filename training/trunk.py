@@ -3,7 +3,8 @@
 Rules:
 1. The trunk that ships inside the engine is the one that embeds for training, so training and edge cannot differ.
 2. The float trunk is exported by torch once and kept on disk; nothing else here needs torch.
-3. Frames are embedded one at a time on one thread each: the features of a frame never depend on its neighbours
+3. A file says what it is: its facts carry the input choice, so that the trunk of an old file can be exported again.
+4. Frames are embedded one at a time on one thread each: the features of a frame never depend on its neighbours
    in a batch or on the number of threads, so cached and fresh embeddings are equal to the bit.
 """
 
@@ -12,13 +13,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import onnx
@@ -27,7 +29,10 @@ from numpy.typing import NDArray
 
 from edge_client.contract.errors import BadEngine
 from training.atomic import write_atomically
+from training.backbones import BUILT_IN, load_backbone, weights_digest
 from training.frames import Frame, decode
+from training.input_choice import DEFAULT_BACKBONE, DEFAULT_CHOICE, ONE_TILE, WHOLE, InputChoice
+from training.tiles import Layout
 
 #: Rises when the exported graph changes, so that a stale cache is not used.
 _RECIPE = 2
@@ -59,11 +64,16 @@ class Trunk:
         onnx: The file: input `image` uint8 [N, H, W, 3]; outputs `features` float32 [N, D] and `patches`
             float32 [N, h, w, C].
         variant: `fp32` or `int8`.
-        input_size: Side in pixels of the square that frames are resized to.
+        input_size: Side in pixels of the square that the network sees.
         feature_width: D.
         embedding_width: Leading columns of features that make the engine's embedding.
         patch_width: C.
-        grid: h and w.
+        grid: Patches along a side of what the network sees: h and w, unless there are several tiles.
+        backbone: Its name.
+        weights: Digest of the backbone's weights, where a user registered it.
+        region: Left, top, right, bottom of what is looked at.
+        tiles: Rows and columns.
+        overlap: Of neighbouring tiles.
     """
 
     onnx: bytes
@@ -73,6 +83,11 @@ class Trunk:
     embedding_width: int
     patch_width: int
     grid: int
+    backbone: str = DEFAULT_BACKBONE
+    weights: str = ""
+    region: tuple[float, float, float, float] = WHOLE
+    tiles: tuple[int, int] = ONE_TILE
+    overlap: float = 0.0
 
     @cached_property
     def id(self) -> str:
@@ -89,14 +104,14 @@ class Trunk:
         try:
             model = onnx.load_model_from_string(data)
             facts = json.loads({p.key: p.value for p in model.metadata_props}[METADATA_KEY])
-            return cls(onnx=data, **facts)
+            return cls(onnx=data, **{k: tuple(v) if isinstance(v, list) else v for k, v in facts.items()})
         except Exception as error:
             raise BadEngine(
                 f"trunk of {len(data)} bytes cannot be read ({error}); delete the cached file to export it anew"
             ) from error
 
     @property
-    def facts(self) -> dict[str, str | int]:
+    def facts(self) -> dict[str, Any]:
         """What the file's metadata says about the trunk."""
         return {
             "variant": self.variant,
@@ -105,7 +120,26 @@ class Trunk:
             "embedding_width": self.embedding_width,
             "patch_width": self.patch_width,
             "grid": self.grid,
+            **choice_facts(self.choice),
+            **({"weights": self.weights} if self.weights else {}),
         }
+
+    @property
+    def choice(self) -> InputChoice:
+        """What it looks at."""
+        return InputChoice(
+            backbone=self.backbone,
+            side=self.input_size,
+            region=self.region,
+            tiles=self.tiles,
+            overlap=self.overlap,
+        )
+
+    @cached_property
+    def patch_shape(self) -> tuple[int, int]:
+        """The h and w of patches, all tiles together."""
+        layout = Layout.of(self.choice, self.grid)
+        return layout.rows.patches, layout.columns.patches
 
     @cached_property
     def _session(self) -> onnxruntime.InferenceSession:
@@ -128,7 +162,7 @@ class Trunk:
             BadImage: A frame cannot be decoded.
         """
         features = np.empty((len(images), self.feature_width), dtype=np.float32)
-        patches = np.empty((len(images), self.grid, self.grid, self.patch_width), dtype=np.float16)
+        patches = np.empty((len(images), *self.patch_shape, self.patch_width), dtype=np.float16)
         session = self._session
 
         def embed(index: int) -> None:
@@ -142,7 +176,14 @@ class Trunk:
         return Embedded(features=features, patches=patches)
 
 
-def stamp(model: onnx.ModelProto, facts: dict[str, str | int]) -> bytes:
+def choice_facts(choice: InputChoice) -> dict[str, Any]:
+    """Return what a file says of its choice beside the side: what is not as it always was."""
+    known = {**choice.to_dict(), "region": choice.region, "tiles": choice.tiles}
+    usual = {**DEFAULT_CHOICE.to_dict(), "region": WHOLE, "tiles": ONE_TILE}
+    return {name: value for name, value in known.items() if name != "side" and value != usual[name]}
+
+
+def stamp(model: onnx.ModelProto, facts: dict[str, Any]) -> bytes:
     """Put a trunk's facts into its file and serialise it."""
     del model.metadata_props[:]
     onnx.helper.set_model_props(model, {METADATA_KEY: json.dumps(facts, sort_keys=True)})
@@ -156,20 +197,36 @@ def prepared_trunks() -> Path:
     return Path(sys.prefix) / "share" / "andon" / "trunks"
 
 
-def float_trunk(cache_dir: Path, *, input_size: int = 224) -> Trunk:
-    """The float trunk of the default backbone, exported on first use (about 15 s) and read from disk afterwards.
+def file_name(choice: InputChoice, weights: str = "") -> str:
+    """Return the name under which the float trunk of a choice is kept.
+
+    >>> file_name(DEFAULT_CHOICE), file_name(InputChoice(backbone="plant.nets:Small", tiles=(2, 2)), "0a1b")
+    ('efficientnet-lite0-224-r2.onnx', 'plant.nets_Small-224-2x2-0a1b-r2.onnx')
+    """
+    words = [re.sub(r"[@/]", "-", str(choice)), weights, f"r{_RECIPE}"]
+    return re.sub(r"[^A-Za-z0-9.=,-]", "_", "-".join(word for word in words if word)) + ".onnx"
+
+
+def float_trunk(cache_dir: Path, choice: InputChoice = DEFAULT_CHOICE) -> Trunk:
+    """The float trunk of a choice, exported on first use (about 15 s) and read from disk afterwards.
 
     Args:
         cache_dir: Folder that keeps the file.
-        input_size: Side in pixels of the square that frames are resized to; a multiple of 32.
-    """
-    name = f"efficientnet-lite0-{input_size}-r{_RECIPE}.onnx"
-    path = cache_dir / name
-    if not path.exists() and (prepared_trunks() / name).exists():
-        path = prepared_trunks() / name
-    if not path.exists():
-        from training.lite0 import Lite0  # torch takes seconds to import and is needed only here
-        from training.torch_export import export_trunk
+        choice: Backbone, side, region and tiles.
 
-        write_atomically(path, export_trunk(Lite0(input_size)))
+    Raises:
+        BadBackbone: The backbone is unknown, or does not keep to the protocol.
+    """
+    backbone, weights = None, ""
+    if choice.backbone not in BUILT_IN:
+        # Only its weights tell whether a user's backbone is still the one that was exported.
+        backbone = load_backbone(choice.backbone, choice.side)
+        weights = weights_digest(backbone)
+    name = file_name(choice, weights)
+    path = next((p for p in (cache_dir / name, prepared_trunks() / name) if p.exists()), cache_dir / name)
+    if not path.exists():
+        from training.torch_export import export_checked  # torch takes seconds to import and is needed only here
+
+        made = backbone or load_backbone(choice.backbone, choice.side)
+        write_atomically(path, export_checked(made, choice, weights=weights))
     return Trunk.load(path.read_bytes())

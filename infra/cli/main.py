@@ -30,6 +30,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "rollback": ("infra.cli.loop", "send devices back to an older version"),
     "watch": ("infra.cli.loop", "read what devices report, write it to MLflow, see what is wanted"),
     "report": ("infra.cli.report", "how the loop of each inspection is doing, with uncertainties"),
+    "inputs": ("infra.cli.inputs", "which backbone, side, region and tiles pay for an inspection"),
     "drift": ("infra.cli.drift", "whether the line still looks as it did, and what is likely the matter"),
     "causes": ("infra.cli.causes", "which variables of the process go with which defects"),
     "audit": ("infra.cli.audit", "compare what devices acknowledged with what the catalog has"),
