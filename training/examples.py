@@ -30,6 +30,8 @@ class Examples:
         device: str [n].
         station: str [n].
         features: float32 [n, D].
+        seen: bool [n], which of them the trunk was trained on (`finetune`); None: none of them. They teach a head, but
+            what it says of them out of fold flatters, so nothing is chosen, calibrated or judged by them.
     """
 
     ids: NDArray[np.str_]
@@ -40,11 +42,13 @@ class Examples:
     device: NDArray[np.str_]
     station: NDArray[np.str_]
     features: NDArray[np.float32]
+    seen: NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
         n = len(self.ids)
         for field in fields(self):
-            found = len(getattr(self, field.name))
+            column = getattr(self, field.name)
+            found = n if column is None else len(column)
             if found != n:
                 raise BadExamples(f"examples have {n} ids and {found} {field.name}; expected one for each id")
         if len(np.unique(self.ids)) != n:
@@ -64,6 +68,13 @@ class Examples:
         """Bool [n]: which examples come from devices."""
         return np.asarray(self.origin == FIELD)
 
+    @property
+    def speaks(self) -> NDArray[np.bool_]:
+        """Bool [n]: which examples may judge a head: those that the trunk has not seen, or all if it has seen all."""
+        everything = np.ones(len(self), dtype=bool)
+        return everything if self.seen is None or self.seen.all() else ~self.seen
+
     def select(self, mask: NDArray[np.bool_] | NDArray[np.int64]) -> Examples:
         """Return the rows that a mask or an index names, in its order."""
-        return Examples(**{field.name: getattr(self, field.name)[mask] for field in fields(self)})
+        columns = {field.name: getattr(self, field.name) for field in fields(self)}
+        return Examples(**{name: None if column is None else column[mask] for name, column in columns.items()})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 from edge_client.contract.errors import ConfigError
@@ -72,6 +73,20 @@ class FineTunePlan:
     def __str__(self) -> str:
         """Return for example `last 12 stages, 12 epochs, rate 0.0005`."""
         return f"last {self.stages} stages, {self.epochs} epochs, rate {self.rate:g}"
+
+
+def fastest_precision(cpu_flags: str | None = None) -> Literal["float32", "bfloat16"]:
+    """Return what this processor multiplies fastest: bfloat16 where it has tiles for it (AMX), else float32.
+
+    >>> fastest_precision("fma avx2"), fastest_precision("avx512_bf16 amx_bf16 amx_tile")
+    ('float32', 'bfloat16')
+    """
+    if cpu_flags is None:
+        try:
+            cpu_flags = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
+        except OSError:  # not Linux
+            return "float32"
+    return "bfloat16" if "amx_bf16" in cpu_flags else "float32"
 
 
 _LIMITS = (
