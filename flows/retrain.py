@@ -184,6 +184,8 @@ def train(
             tier=fitted.tier,
             figures=fitted.figures,
         )
+        metadata = fitted.challenger.metadata
+        workspace.lake().note_space(snapshot.inspection, metadata.engine_id, metadata.embedding_id)
         if not sabotage:
             suggest_reviews(workspace, fitted.ready, fitted.challenger, at=clock())
         return registry.log_challenger(run_id, record_of(workspace, judged, key=key, seed=seed, sabotage=sabotage))
