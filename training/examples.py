@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,5 +77,5 @@ class Examples:
 
     def select(self, mask: NDArray[np.bool_] | NDArray[np.int64]) -> Examples:
         """Return the rows that a mask or an index names, in its order."""
-        columns = {field.name: getattr(self, field.name) for field in fields(self)}
+        columns: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
         return Examples(**{name: None if column is None else column[mask] for name, column in columns.items()})

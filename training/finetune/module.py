@@ -133,7 +133,7 @@ class FineTuning(lightning.LightningModule):  # type: ignore[misc]
         image = (frames - self._staged.offset) / self._staged.scale
         carried = tuple(part.contiguous(memory_format=torch.channels_last) for part in self._frozen(image))
         features, _ = self._staged.last_stages(carried, self._done)
-        return self.head((features.float() - self.get_buffer("mean")) / self.get_buffer("scale"))  # type: ignore[no-any-return]
+        return self.head((features.float() - self.get_buffer("mean")) / self.get_buffer("scale"))
 
     def on_train_epoch_start(self) -> None:
         """Draw the order; batch normalisation keeps its means."""
