@@ -3,9 +3,9 @@
 1. A plan is made before the draw, without a lock: reading embeddings from the lake takes a second or two. What arrives
    meanwhile waits for the next draw (`data.draws`).
 2. Probabilities are in the inspection's order of classes; a class that the engine did not know has 0.
-3. Embeddings of one width are compared: engines of one trunk share their space, and a retrain keeps the trunk. (After a
-   change of trunk the signals mean little until its first labels come; probabilities stay exact.) A sample without an
-   embedding takes each signal's mean.
+3. Embeddings of one space are compared: those of engines of one trunk. A fine-tuned trunk makes a space of its own, in
+   which signals begin with its first labels; probabilities stay exact. A sample without an embedding, or whose space
+   says nothing yet, takes each signal's mean.
 4. Without the lake (the bucket is away) the plan has the signals that need no embedding: people go on labelling.
 
 The rules are in :mod:`data.label_scores`, :mod:`data.embedding_space` and :mod:`data.near_duplicates`.
@@ -17,7 +17,7 @@ import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Protocol
 
 import numpy as np
@@ -56,6 +56,9 @@ class EmbeddingStore(Protocol):
     def embedding(self, path: str, row: int) -> NDArray[np.float16] | None:
         """float16 [D], or None."""
 
+    def space_of(self, inspection: str, engine_id: str | None) -> str:
+        """The name of the space that an engine's embeddings are in; "" where it is not known."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Candidates:
@@ -68,6 +71,7 @@ class Candidates:
         p1: float64 [n].
         embeddings: n vectors of length 1, or None.
         blocks: n values; near-duplicates share one.
+        spaces: n names of the embeddings' spaces; None: all are in one.
     """
 
     probabilities: Floats
@@ -76,15 +80,24 @@ class Candidates:
     p1: Floats
     embeddings: Sequence[NDArray[np.float32] | None]
     blocks: Sequence[tuple[object, ...]]
+    spaces: Sequence[str] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Labelled:
-    """m labelled samples: int [m] class numbers, m vectors of length 1, and the number of labels of each class [K]."""
+    """m labelled samples.
+
+    Attributes:
+        labels: int [m], class numbers.
+        embeddings: m vectors of length 1, or None.
+        counts: float [K], the number of labels of each class.
+        spaces: m names of the embeddings' spaces; None: all are in one.
+    """
 
     labels: NDArray[np.int64]
     embeddings: Sequence[NDArray[np.float32] | None]
     counts: Floats
+    spaces: Sequence[str] | None = None
 
 
 def signals_of(candidates: Candidates, labelled: Labelled, info: Inspection, *, seed: int) -> dict[str, Floats]:
@@ -96,9 +109,11 @@ def signals_of(candidates: Candidates, labelled: Labelled, info: Inspection, *, 
     }
     n = len(candidates.p1)
     found = {name: np.full(n, np.nan) for name in ("novel", "disagree", "cover")}
-    for width in sorted({len(v) for v in candidates.embeddings if v is not None}):
-        rows, here = _of_width(candidates.embeddings, width)
-        known, there = _of_width(labelled.embeddings, width)
+    mine = _spaces(candidates.embeddings, candidates.spaces)
+    theirs = _spaces(labelled.embeddings, labelled.spaces)
+    for space in sorted({space for space in mine if space is not None}):
+        rows, here = _of_space(candidates.embeddings, mine, space)
+        known, there = _of_space(labelled.embeddings, theirs, space)
         novel = embedding_space.novel_signal(here, there)
         if novel is not None:
             found["novel"][rows] = novel
@@ -114,10 +129,19 @@ def signals_of(candidates: Candidates, labelled: Labelled, info: Inspection, *, 
     return signals
 
 
-def _of_width(embeddings: Sequence[NDArray[np.float32] | None], width: int) -> tuple[list[int], NDArray[np.float32]]:
-    """Positions of the embeddings of a width, and the embeddings."""
-    found = [(i, v) for i, v in enumerate(embeddings) if v is not None and len(v) == width]
-    vectors = np.stack([v for _, v in found]) if found else np.empty((0, width), dtype=np.float32)
+def _spaces(
+    embeddings: Sequence[NDArray[np.float32] | None], names: Sequence[str] | None
+) -> list[tuple[int, str] | None]:
+    """Width and name of each embedding's space; None where there is no embedding."""
+    return [None if v is None else (len(v), "" if names is None else names[i]) for i, v in enumerate(embeddings)]
+
+
+def _of_space(
+    embeddings: Sequence[NDArray[np.float32] | None], spaces: Sequence[tuple[int, str] | None], space: tuple[int, str]
+) -> tuple[list[int], NDArray[np.float32]]:
+    """Positions of the embeddings of a space, and the embeddings."""
+    found = [(i, v) for i, v in enumerate(embeddings) if v is not None and spaces[i] == space]
+    vectors = np.stack([v for _, v in found]) if found else np.empty((0, space[0]), dtype=np.float32)
     return [i for i, _ in found], vectors
 
 
@@ -151,14 +175,16 @@ class Planner:
         labelled_rows, labels, counts = self._labelled(info)
         try:
             vectors = self._embeddings([*rows, *labelled_rows])
+            spaces = [self._lake.space_of(inspection, row.engine_id) for row in (*rows, *labelled_rows)]
         except AndonError as error:  # rule 4
             _log.warning("%s: drawing without embeddings, the lake cannot be read: %s", inspection, error)
-            vectors = [None] * (len(rows) + len(labelled_rows))
-        candidates = candidates_of(rows, vectors[: len(rows)], info)
+            vectors, spaces = [None] * (len(rows) + len(labelled_rows)), [""] * (len(rows) + len(labelled_rows))
+        candidates = replace(candidates_of(rows, vectors[: len(rows)], info), spaces=spaces[: len(rows)])
         labelled = Labelled(
             labels=np.array(labels, dtype=np.int64),
             embeddings=vectors[len(rows) :],
             counts=counts,
+            spaces=spaces[len(rows) :],
         )
         seed = int(rows[0].sample_id[:8], 16) if _is_hex(rows[0].sample_id[:8]) else 0
         scored = mix_scores(signals_of(candidates, labelled, info, seed=seed), candidates.p1, mix_of(policy))

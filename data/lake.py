@@ -8,6 +8,8 @@
 4. `lake/<inspection>/marks/<sha256 of the image>.png`: which pixels of a defect's frame are the defect. Few have one.
 5. Any Parquet reader can read the files. Columns: sample_id, image (as it was encoded), media_type, embedding
    (list of half floats, or null), anomaly_map (the same, row-major), map_height, map_width.
+6. Embeddings are compared within one space only. `lake/<inspection>/spaces/<engine id>` names the space of an engine's;
+   engines of which nothing is noted, as before there was a choice, share one.
 """
 
 from __future__ import annotations
@@ -30,12 +32,14 @@ from numpy.typing import NDArray
 from data.disk_cache import DiskCache
 from data.parquet_object import LakeError, ParquetObject
 from edge_client.contract.bucket import Bucket
+from edge_client.contract.errors import NotFound
 from edge_client.contract.names import check_name
 
 FILE_ROWS, FILE_BYTES = 256, 16 << 20
 _GROUP_ROWS, _GROUP_BYTES = 16, 1 << 20
 _MOST_TABLE_BYTES = 2 << 30
 _MOST_MARK_BYTES = 64 << 20
+_SPACE_BYTES = 1024
 _OPEN_FILES, _OPEN_GROUPS = 64, 4  # footers and decoded row groups kept in memory: about 10 MiB together
 
 _SCHEMA = pa.schema(
@@ -103,6 +107,7 @@ class Lake:
         self._cache = DiskCache(Path(cache_dir), cache_bytes)
         self._files: OrderedDict[str, ParquetObject] = OrderedDict()
         self._groups: OrderedDict[tuple[str, int], Any] = OrderedDict()
+        self._spaces: dict[tuple[str, str], str] = {}
         self._lock = threading.Lock()
 
     def append(self, inspection: str, day: date, rows: Sequence[LakeRow]) -> list[LakeLocation]:
@@ -150,6 +155,25 @@ class Lake:
         """float16 [D] as the engine gave it at capture; None for an import."""
         group, offset = self._group(path, row)
         return _vector(group["embedding"][offset])
+
+    def note_space(self, inspection: str, engine_id: str, embedding_id: str) -> None:
+        """Note in which space an engine's embeddings are, before it is registered: before there can be any of them."""
+        self._bucket.put(_space_path(inspection, engine_id), embedding_id.encode())
+
+    def space_of(self, inspection: str, engine_id: str | None) -> str:
+        """The embedding id of an engine; "" where nothing is noted.
+
+        Raises:
+            BucketError: the bucket is away.
+        """
+        key = (inspection, engine_id or "")
+        if engine_id and key not in self._spaces:
+            try:
+                found = self._bucket.get(_space_path(inspection, engine_id), max_bytes=_SPACE_BYTES).decode()
+            except NotFound:
+                found = ""
+            self._spaces[key] = found
+        return self._spaces.get(key, "")
 
     def anomaly_map(self, path: str, row: int) -> NDArray[np.float16] | None:
         """float16 [h, w] as the engine gave it at capture; None for an import."""
@@ -235,6 +259,10 @@ class Lake:
 
 def _marks(inspection: str) -> str:
     return f"lake/{check_name(inspection, 'inspection')}/marks/"
+
+
+def _space_path(inspection: str, engine_id: str) -> str:
+    return f"lake/{check_name(inspection, 'inspection')}/spaces/{engine_id}"
 
 
 def _below_lake(path: str) -> str:

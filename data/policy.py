@@ -137,6 +137,22 @@ class OutcomePolicy:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FineTunePolicy:
+    """How `andon retrain --tier finetune` trains the trunk itself, and when that is worth it. See docs/finetune.md."""
+
+    stages: int = _value(12, "last stages of the backbone that learn; 18 is all of the default one", least=1, most=64)
+    epochs: int = _value(10, "how often each frame is seen, at most", least=1, most=200)
+    rate: float = _value(0.0005, "learning rate of the last stage, at its peak", least=1e-7, most=1.0)
+    flips: bool = _value(True, "a mirrored part is judged as the part is")
+    quarter_turns: bool = _value(False, "so is one turned by a quarter")
+    patience: int = _value(0, "epochs without gain on frames set aside after which training ends; 0: never", least=0)
+    worthwhile: float = _value(
+        0.01, "gain, by the inspection's measure, that a new trunk must surely exceed", least=0.0
+    )
+    memory_mb: int = _value(3072, "what the frames may take in memory", least=16)
+
+
 GatePolicyValues = Mapping[str, bool | int | float | str]
 LearningPolicyValues = Mapping[str, bool | int | float | str]
 InputPolicyValues = Mapping[str, bool | int | float | str]
@@ -162,6 +178,7 @@ class Policy:
     drift: DriftPolicy = field(default_factory=DriftPolicy)
     causes: CausesPolicy = field(default_factory=CausesPolicy)
     outcomes: OutcomePolicy = field(default_factory=OutcomePolicy)
+    finetune: FineTunePolicy = field(default_factory=FineTunePolicy)
     gate: GatePolicyValues = field(default_factory=dict)
     learning: LearningPolicyValues = field(default_factory=dict)
     input: InputPolicyValues = field(default_factory=dict)
@@ -226,6 +243,7 @@ _SECTIONS: dict[str, type[Any]] = {
     "outcomes": OutcomePolicy,
     "causes": CausesPolicy,
     "drift": DriftPolicy,
+    "finetune": FineTunePolicy,
 }
 
 #: Sections whose keys are checked where they are used, with what they are about.

@@ -3,7 +3,8 @@
 1. Nobody is judged on what they were trained on: for such samples their own out-of-fold predictions count (of the
    recipe), for all others the engine's.
 2. Field evidence: the held-out field samples; while there are none (few labels), all labelled field samples,
-   cross-fitted. Only samples with a known inclusion probability speak for the frames that were not captured.
+   cross-fitted. Only samples with a known inclusion probability speak for the frames that were not captured, and of
+   those only ones that no trunk was trained on: out-of-fold predictions of a head over what it has seen flatter.
 3. Golden evidence: factory samples that are never trained on. They measure what was forgotten.
 4. Labels are the true ones, whatever a challenger was trained on.
 5. Each model is judged by the thresholds of its own engine.
@@ -14,7 +15,6 @@ import hashlib
 import math
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import onnxruntime
@@ -28,14 +28,14 @@ from training.frames import decode
 from training.gate import Evidence, PairedSet, Parity
 from training.parity import parity_of
 from training.predict import run_engine
-from training.trunk import float_original
+from training.trunk import Trunk
 
 _TIMED_FRAMES = 12
 _TIMED_ROUNDS = 3
 
 
 def gather(
-    ready: TrainingSet, challenger: Challenger, champion: Champion | None, *, trunks: Path, parity_frames: int
+    ready: TrainingSet, challenger: Challenger, champion: Champion | None, *, plain: Trunk | None, parity_frames: int
 ) -> Evidence:
     """Collect the evidence.
 
@@ -43,14 +43,15 @@ def gather(
         ready: The snapshot, made ready.
         challenger: What was fitted on it.
         champion: None: there is none yet.
-        trunks: Folder that keeps the float trunk.
+        plain: The float original of the trunk that ships; None where it is not known.
         parity_frames: On how many frames int8 is compared with float.
     """
     held = ready.held_out
     golden = held.select(held.split == "golden")
     field = held.select((held.split == "holdout") & np.isfinite(held.probability))
     if not len(field):
-        field = ready.train.select((ready.train.origin == "field") & np.isfinite(ready.train.probability))
+        known = ready.unseen(ready.train)
+        field = known.select((known.origin == "field") & np.isfinite(known.probability))
     timed = ready.images(_first(golden if len(golden) else ready.train, _TIMED_FRAMES))
     took = latencies_ms([*([champion.engine] if champion else []), challenger.engine], timed)
     return Evidence(
@@ -59,7 +60,7 @@ def gather(
         golden=paired(ready, challenger, champion, golden, weight=np.ones(len(golden))),
         size_bytes=(len(champion.engine) if champion else None, len(challenger.engine)),
         latency_ms=(took[0] if champion else None, took[-1]),
-        parity=parity(ready, challenger, trunks, parity_frames),
+        parity=parity(ready, challenger, plain, parity_frames),
         thresholds=(
             metadata_of(champion.engine).thresholds if champion else Thresholds(),
             challenger.metadata.thresholds,
@@ -98,12 +99,9 @@ def paired(
     )
 
 
-def parity(ready: TrainingSet, challenger: Challenger, trunks: Path, most: int) -> Parity | None:
-    """Compare the shipped variant with float; None where float ships, or where its original is another network."""
-    if ready.trunk.variant != "int8":
-        return None
-    plain = float_original(trunks, ready.trunk)
-    if {**plain.facts, "variant": "int8"} != ready.trunk.facts:
+def parity(ready: TrainingSet, challenger: Challenger, plain: Trunk | None, most: int) -> Parity | None:
+    """Compare the shipped variant with float; None where float ships, or where its original is not known."""
+    if ready.trunk.variant != "int8" or plain is None:
         return None
     held = _picked(ready.held_out, most)
     rest = _picked(ready.train, most - len(held))

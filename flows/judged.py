@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -20,6 +20,8 @@ from flows.registry import ChallengerRecord, OutOfFold
 from flows.retrain_settings import gate_of, goal_of
 from flows.tags import Tag
 from flows.training_set import TrainingSet
+from flows.trunks import float_of
+from training.finetune.tier import Tier, TierDecision
 from training.fit import Challenger, FitRequest, fit
 from training.gate import Decision, Evidence, GatePolicy, judge
 from training.gate_report import render
@@ -38,6 +40,8 @@ class Judged:
     evidence: Evidence
     decision: Decision
     report: str
+    tier: TierDecision = field(default_factory=lambda: TierDecision(tier=Tier.HEAD, reason=""))
+    figures: Mapping[str, float] = field(default_factory=dict)
 
 
 def fit_challenger(
@@ -74,13 +78,19 @@ def judge_challenger(
     champion: Champion | None,
     *,
     previous_challengers: int,
+    tier: TierDecision | None = None,
+    figures: Mapping[str, float] | None = None,
 ) -> Judged:
     """Collect evidence, ask the gate, write its report."""
     policy = GatePolicy.from_dict(
         gate_of(get_inspection(workspace.catalog(), ready.snapshot.inspection), workspace.policy())
     )
     evidence = gather(
-        ready, challenger, champion, trunks=workspace.cache / "trunks", parity_frames=policy.parity_frames
+        ready,
+        challenger,
+        champion,
+        plain=float_of(workspace, ready.snapshot.inspection, ready.trunk),
+        parity_frames=policy.parity_frames,
     )
     decision = judge(evidence, policy, previous_challengers=previous_challengers)
     return Judged(
@@ -92,6 +102,8 @@ def judge_challenger(
         report=render(
             decision, evidence, ready.image_of, title=f"{ready.snapshot.inspection}: a challenger at the gate"
         ),
+        tier=tier or TierDecision(tier=Tier.HEAD, reason=""),
+        figures=figures or {},
     )
 
 
@@ -131,6 +143,8 @@ def record_of(workspace: Workspace, judged: Judged, *, key: str, seed: int, sabo
             Tag.COMPARED_WITH: champion,
             Tag.SPENDS: "yes" if decision.error_budget and decision.error_budget.share else "no",
             Tag.SABOTAGED: "yes" if sabotage else "no",
+            Tag.TIER: judged.tier.tier.value,
+            Tag.TIER_REASON: judged.tier.reason,
         },
     )
 
@@ -152,6 +166,7 @@ def params_of(judged: Judged, *, seed: int, sabotage: bool) -> dict[str, str | i
         "pasted_defects": int((~ready.examples.real).sum()),
         "champion": judged.champion.version.number if judged.champion else "none",
         "sabotaged_labels": sabotage,
+        "tier": judged.tier.tier.value,
     }
     if chosen is not None:
         params |= {
@@ -167,7 +182,7 @@ def params_of(judged: Judged, *, seed: int, sabotage: bool) -> dict[str, str | i
 def metrics_of(judged: Judged) -> dict[str, float]:
     """Return the run's metrics: the fit's, where its time went, and what the gate measured."""
     challenger, evidence = judged.challenger, judged.evidence
-    metrics = dict(challenger.metrics)
+    metrics = {**challenger.metrics, **judged.tier.metrics(), **judged.figures}
     metrics |= {f"seconds_{name}": value for name, value in challenger.seconds.items()}
     metrics["latency_ms"] = evidence.latency_ms[1] or math.nan
     if evidence.parity is not None and evidence.parity.n:
@@ -218,6 +233,8 @@ def described(judged: Judged, labels: Mapping[str, int], *, sabotage: bool) -> s
     ]
     if judged.challenger.plan is not None:
         lines.append(f"Plan: {judged.challenger.plan.plan}.")
+    if judged.tier.reason:
+        lines.append(f"Tier {judged.tier.tier.value}: {judged.tier.reason}.")
     if decision.label_more:
         lines.append(f"To decide, label more: {counted(decision.label_more)}.")
     if sabotage:

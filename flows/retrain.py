@@ -1,7 +1,7 @@
 """The retrain flow: from what is labelled now to a judged, registered challenger.
 
-1. Same snapshot, same seed, same code, same goal, same input: the same version. A retrain that was killed begins anew
-   or is finished; one that is asked for twice finds the version that is there.
+1. Same snapshot, same seed, same code, same goal, same input, same tier: the same version. A retrain that was killed
+   begins anew or is finished; one that is asked for twice finds the version that is there.
 2. The decision is the gate's. A promoted challenger becomes `champion` by itself only if policy says so, or if the
    inspection has no champion yet; else it gets the alias `challenger` and waits for a person to move `champion`.
 3. What the gate did not promote gets no alias that releases: with too little evidence `challenger`, refused none.
@@ -34,6 +34,7 @@ from flows.registry_api import ModelVersion, RegistryError
 from flows.retrain_settings import asked_of, may_start_by_itself, promotes_by_itself
 from flows.stack import registry_of
 from flows.tags import Tag
+from flows.tier_names import HEAD, check_tier
 from flows.wanted import CHALLENGER, CHAMPION, retrain_wanted
 from training.input_choice import DEFAULT_CHOICE
 
@@ -73,17 +74,18 @@ class RetrainOutcome:
 
 
 @flow(name="retrain")
-def retrain(inspection: str | None = None, seed: int = 0) -> State[Any]:
+def retrain(inspection: str | None = None, seed: int = 0, tier: str = HEAD) -> State[Any]:
     """Train a challenger on what is labelled now, judge it against the champion and register it.
 
-    Without an inspection: every one that has enough new labels.
+    Without an inspection: every one that has enough new labels. The tier says what learns: `head`, `finetune` or
+    `auto`.
     """
     workspace = Workspace.open()
     names = [inspection] if inspection else inspections_with_new_labels(workspace)
     outcomes, failed = [], []
     for name in names:
         try:
-            outcomes.append(str(retrain_once(workspace, name, seed=seed)))
+            outcomes.append(str(retrain_once(workspace, name, seed=seed, tier=tier)))
         except AndonError as error:  # one inspection's trouble must not hold up the others
             _log.error("%s: %s", name, error)
             failed.append(f"{name}: {error}")
@@ -97,6 +99,7 @@ def retrain_once(
     inspection: str,
     *,
     seed: int = 0,
+    tier: str = HEAD,
     sabotage_labels: bool = False,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     wait_seconds: float = _WAIT_SECONDS,
@@ -107,6 +110,7 @@ def retrain_once(
         workspace: The installation.
         inspection: Its name.
         seed: Of everything that is drawn.
+        tier: What learns: `head`, `finetune` or `auto` (`flows.tiers`).
         sabotage_labels: Train on shuffled labels, to show that the gate refuses the result; evidence stays true.
         clock: Aware time.
         wait_seconds: For another retrain of the same inspection to end.
@@ -115,6 +119,7 @@ def retrain_once(
         Busy: Another retrain was running for all of `wait_seconds`.
         AndonError: There is nothing to train on, or a server is away; running it again goes on from there.
     """
+    check_tier(tier)
     with only_one(workspace.home, f"retrain-{inspection}", wait_seconds=wait_seconds):
         registry = registry_of(workspace)
         label_events = count_label_events(workspace.catalog(), inspection)  # before the snapshot: never too many
@@ -131,9 +136,12 @@ def retrain_once(
             goal=asked_of(of_inspection, workspace.policy(), workspace.lake()),
             looks_at="" if choice == DEFAULT_CHOICE else str(choice),
             sabotaged=sabotage_labels,
+            tier=tier,
         )
         known = registry.find(inspection, key)
-        version = known or train(workspace, registry, snapshot, key, seed=seed, sabotage=sabotage_labels, clock=clock)
+        version = known or train(
+            workspace, registry, snapshot, key, seed=seed, tier=tier, sabotage=sabotage_labels, clock=clock
+        )
         decision = registry.decision_of(version)
         log_decision(workspace, version, decision, clock())
         give_alias(workspace, registry, version, clock())
@@ -151,25 +159,35 @@ def train(
     key: str,
     *,
     seed: int,
+    tier: str,
     sabotage: bool,
     clock: Callable[[], datetime],
 ) -> ModelVersion:
     """Fit, judge and register one challenger; what fails is marked so in MLflow."""
     from flows.champion import challengers_before, load_champion  # these import onnx, scikit-learn and perhaps torch
     from flows.doubts import suggest_reviews
-    from flows.judged import fit_challenger, judge_challenger, record_of
-    from flows.training_set import make_ready
+    from flows.judged import judge_challenger, record_of
+    from flows.tiers import Order, fit_by_tier
 
-    name = f"{snapshot.id[:8]} seed {seed}{' ' + SABOTAGED if sabotage else ''}"
+    name = f"{snapshot.id[:8]} seed {seed}{'' if tier == HEAD else ' ' + tier}{' ' + SABOTAGED if sabotage else ''}"
     run_id = registry.begin(snapshot.inspection, key, name=name, tags={Tag.SNAPSHOT: snapshot.id})
     try:
-        ready = make_ready(workspace, snapshot)
         champion = load_champion(registry, snapshot.inspection)
-        challenger = fit_challenger(workspace, ready, run_id, seed=seed, sabotage=sabotage, now=clock())
-        before = challengers_before(registry, champion, snapshot.inspection)
-        judged = judge_challenger(workspace, ready, challenger, champion, previous_challengers=before)
+        order = Order(tier=tier, run_id=run_id, seed=seed, sabotage=sabotage, now=clock())
+        fitted = fit_by_tier(workspace, snapshot, champion, order)
+        judged = judge_challenger(
+            workspace,
+            fitted.ready,
+            fitted.challenger,
+            champion,
+            previous_challengers=challengers_before(registry, champion, snapshot.inspection),
+            tier=fitted.tier,
+            figures=fitted.figures,
+        )
+        metadata = fitted.challenger.metadata
+        workspace.lake().note_space(snapshot.inspection, metadata.engine_id, metadata.embedding_id)
         if not sabotage:
-            suggest_reviews(workspace, ready, challenger, at=clock())
+            suggest_reviews(workspace, fitted.ready, fitted.challenger, at=clock())
         return registry.log_challenger(run_id, record_of(workspace, judged, key=key, seed=seed, sabotage=sabotage))
     except Exception as error:
         try:

@@ -20,6 +20,8 @@ class Tag(StrEnum):
     SEED = "andon.seed"
     CODE = "andon.code"
     LABELS = "andon.labels"  # class counts of the snapshot: "defect 24, ok 310"
+    TIER = "andon.tier"  # head or finetune: what learnt
+    TIER_REASON = "andon.tier.reason"  # why that tier, with what was measured
     LABEL_EVENTS = "andon.label_events"  # label events in the catalog when the snapshot was taken
     # What was decided.
     DECISION = "andon.decision"  # promote, reject, not_enough

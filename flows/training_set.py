@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from flows.retrain_settings import pasted_defects_of
 from flows.trunks import trunk_of
 from training.embeddings import EmbeddingCache
 from training.examples import Examples
+from training.finetune.held import seen_by
 from training.label_shift import FieldFrames
 from training.trunk import Trunk
 
@@ -79,6 +80,7 @@ class TrainingSet:
         held_out: The rows that are not: golden and holdout.
         unlabelled: float32 [m, D].
         field_frames: Captured frames with a known chance of being captured, labelled or not.
+        seen_by_champion: Digests of groups that the champion's trunk was trained on, if it is another one.
     """
 
     snapshot: Snapshot
@@ -91,6 +93,18 @@ class TrainingSet:
     unlabelled: NDArray[np.float32]
     field_frames: FieldFrames
     lake: Lake
+    seen_by_champion: frozenset[str] = frozenset()
+
+    def unseen(self, rows: Rows) -> Rows:
+        """Return the rows whose group neither trunk was trained on."""
+        if rows is self.train and self.examples.seen is not None:
+            rows = rows.select(self.own.speaks)
+        return rows.select(~seen_by(rows.group, self.seen_by_champion))
+
+    @property
+    def own(self) -> Examples:
+        """The examples of `train` alone, in its order: without pasted ones."""
+        return self.examples.select(self.examples.real)
 
     def images(self, rows: Rows) -> list[bytes]:
         """Return the encoded images of some rows."""
@@ -119,9 +133,24 @@ class TrainingSet:
         return [self.lake.image(*self.train.location[i])[0] for i in wanted[:_SELFTEST_FRAMES]]
 
 
-def make_ready(workspace: Workspace, snapshot: Snapshot) -> TrainingSet:
-    """Embed what is trained on; only frames that no earlier retrain embedded cost time."""
-    lake, trunk = workspace.lake(), trunk_of(workspace, snapshot)
+def make_ready(
+    workspace: Workspace,
+    snapshot: Snapshot,
+    trunk: Trunk | None = None,
+    *,
+    seen: frozenset[str] = frozenset(),
+    seen_by_champion: frozenset[str] = frozenset(),
+) -> TrainingSet:
+    """Embed what is trained on; only frames that no earlier retrain embedded cost time.
+
+    Args:
+        workspace: The installation.
+        snapshot: What is trained on.
+        trunk: What embeds; default the inspection's first one.
+        seen: Digests of groups that it was trained on.
+        seen_by_champion: Those of the champion's trunk, if it is another one.
+    """
+    lake, trunk = workspace.lake(), trunk or trunk_of(workspace, snapshot)
     cache = EmbeddingCache(workspace.cache / "embeddings")
     rows = rows_of(snapshot)
     training = rows.split == "train"
@@ -144,7 +173,12 @@ def make_ready(workspace: Workspace, snapshot: Snapshot) -> TrainingSet:
     wanted = pasted_defects_of(get_inspection(workspace.catalog(), snapshot.inspection), workspace.policy())
     made = paste_frames(lake, sources, snapshot.classes, wanted=wanted)
     examples, patches = with_pasted(
-        examples_of(train, embedded.features), embedded.patches, sources, made, trunk, cache
+        replace(examples_of(train, embedded.features), seen=seen_by(train.group, seen) if seen else None),
+        embedded.patches,
+        sources,
+        made,
+        trunk,
+        cache,
     )
     return TrainingSet(
         snapshot=snapshot,
@@ -157,6 +191,7 @@ def make_ready(workspace: Workspace, snapshot: Snapshot) -> TrainingSet:
         unlabelled=features,
         field_frames=field_frames(workspace, snapshot, trunk, cache),
         lake=lake,
+        seen_by_champion=seen_by_champion,
     )
 
 

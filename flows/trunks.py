@@ -1,4 +1,4 @@
-"""The trunk of an inspection: chosen once, kept in the bucket, used by every retrain after.
+"""The trunk of an inspection: that of its champion's engine; the first is chosen once and kept in the bucket.
 
 1. A trunk that changed with each retrain would make embeddings incomparable, their cache useless and updates large.
 2. It is int8 if int8 keeps the embeddings of the inspection's own frames, else float; an inspection's setting
@@ -6,6 +6,8 @@
 3. To choose anew (frames look quite different now), delete the object and retrain. Another choice of input (setting
    `input`: backbone, side, region, tiles) does so by itself.
 4. A network that int8 cannot take, as a user may register one, stays in float.
+5. Fine-tuned trunks are kept by their id beside the first one (`tuned_trunks`). One whose challenger became champion is
+   carried on by the next retrain; one whose challenger was refused changes nothing.
 """
 
 import hashlib
@@ -20,51 +22,76 @@ from data.snapshots import Snapshot
 from data.workspace import Workspace
 from edge_client.contract.errors import ConfigError, NotFound
 from flows.input_settings import input_of
+from flows.tuned_trunks import MAX_TRUNK_BYTES, load_tuned
 from training.network_graph import NotQuantisable
 from training.quantize import CALIBRATION_FRAMES, int8_trunk
-from training.trunk import Trunk, float_trunk
+from training.trunk import Trunk, float_original, float_trunk
 
 _log = logging.getLogger("andon.retrain")
-MAX_TRUNK_BYTES = 256 * 1024 * 1024
 #: Cosine of int8 to float embeddings: where it is below, decisions begin to differ. Usual: median 0.993, p1 0.98.
 LEAST_MEDIAN_COSINE = 0.98
 LEAST_P1_COSINE = 0.90
 _PARITY_FRAMES = 32
 
 
-def trunk_of(workspace: Workspace, snapshot: Snapshot) -> Trunk:
+def trunk_of(workspace: Workspace, snapshot: Snapshot, *, champion: str = "") -> Trunk:
     """Return the inspection's trunk, choosing it now if it has none.
+
+    Args:
+        workspace: The installation.
+        snapshot: Whose frames set the ranges of a new int8 trunk.
+        champion: The embedding id of the champion's engine; "" without one.
 
     Raises:
         ConfigError: The setting `variant` is not one.
         BucketError: The bucket is away.
     """
-    bucket, folder = workspace.bucket(), workspace.cache / "trunks"
+    bucket = workspace.bucket()
     key = trunk_key(snapshot.inspection)
     inspection = get_inspection(workspace.catalog(), snapshot.inspection)
     choice = input_of(inspection, workspace.policy())
+    if champion:
+        tuned = load_tuned(bucket, snapshot.inspection, champion)
+        if tuned is not None and tuned.choice == choice:
+            return tuned
     try:
         stored = Trunk.load(bucket.get(key, max_bytes=MAX_TRUNK_BYTES))
         if stored.choice == choice:
             return stored
     except NotFound:
         pass
-    wanted = inspection.settings.get("variant")
-    if wanted not in (None, "int8", "fp32"):
-        raise ConfigError(f"inspection {snapshot.inspection}: its setting variant is {wanted!r}; expected int8 or fp32")
+    folder = workspace.cache / "trunks"
     folder.mkdir(parents=True, exist_ok=True)
-    plain = float_trunk(folder, choice)
-    chosen = plain
-    if wanted != "fp32":
-        frames = calibration_frames(workspace, snapshot)
-        small = smaller(plain, frames, folder, required=wanted == "int8")
-        if small is not None and (wanted == "int8" or keeps_embeddings(plain, small, frames[:_PARITY_FRAMES])):
-            chosen = small
+    chosen = shipped_of(workspace, snapshot, float_trunk(folder, choice))
     _log.info(
         "%s: its trunk is %s, %d bytes, %s", snapshot.inspection, chosen.variant, len(chosen.onnx), chosen.id[:12]
     )
     bucket.put(key, chosen.onnx)
     return chosen
+
+
+def shipped_of(workspace: Workspace, snapshot: Snapshot, plain: Trunk) -> Trunk:
+    """Return what ships of a float trunk: its int8 variant or itself (rule 2)."""
+    wanted = get_inspection(workspace.catalog(), snapshot.inspection).settings.get("variant")
+    if wanted not in (None, "int8", "fp32"):
+        raise ConfigError(f"inspection {snapshot.inspection}: its setting variant is {wanted!r}; expected int8 or fp32")
+    if wanted == "fp32":
+        return plain
+    frames = calibration_frames(workspace, snapshot)
+    small = smaller(plain, frames, workspace.cache / "trunks", required=wanted == "int8")
+    if small is not None and (wanted == "int8" or keeps_embeddings(plain, small, frames[:_PARITY_FRAMES])):
+        return small
+    return plain
+
+
+def float_of(workspace: Workspace, inspection: str, shipped: Trunk) -> Trunk | None:
+    """Return the float original of a trunk that ships; None where it is not known any more."""
+    if shipped.variant == "fp32":
+        return shipped
+    plain = load_tuned(workspace.bucket(), inspection, shipped.id, original=True)
+    if plain is None:
+        plain = float_original(workspace.cache / "trunks", shipped)
+    return plain if {**plain.facts, "variant": "int8"} == shipped.facts else None
 
 
 def trunk_key(inspection: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,8 @@ class Examples:
         device: str [n].
         station: str [n].
         features: float32 [n, D].
+        seen: bool [n], which of them the trunk was trained on (`finetune`); None: none of them. They teach a head, but
+            what it says of them out of fold flatters, so nothing is chosen, calibrated or judged by them.
     """
 
     ids: NDArray[np.str_]
@@ -42,11 +45,13 @@ class Examples:
     device: NDArray[np.str_]
     station: NDArray[np.str_]
     features: NDArray[np.float32]
+    seen: NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
         n = len(self.ids)
         for field in fields(self):
-            found = len(getattr(self, field.name))
+            column = getattr(self, field.name)
+            found = n if column is None else len(column)
             if found != n:
                 raise BadExamples(f"examples have {n} ids and {found} {field.name}; expected one for each id")
         if len(np.unique(self.ids)) != n:
@@ -71,12 +76,27 @@ class Examples:
         """Bool [n]: which examples a camera saw."""
         return np.asarray(self.origin != PASTED)
 
+    @property
+    def speaks(self) -> NDArray[np.bool_]:
+        """Bool [n]: which real examples may judge a head: those the trunk has not seen, or all if it saw them all."""
+        if self.seen is None or self.seen[self.real].all():
+            return self.real
+        return self.real & ~self.seen
+
     def joined(self, other: Examples) -> Examples:
         """Return these rows and those of another set behind them."""
-        return Examples(
-            **{f.name: np.concatenate([getattr(self, f.name), getattr(other, f.name)]) for f in fields(self)}
-        )
+        columns: dict[str, Any] = {
+            f.name: np.concatenate([getattr(self, f.name), getattr(other, f.name)])
+            for f in fields(self)
+            if f.name != "seen"
+        }
+        if self.seen is not None or other.seen is not None:
+            none = [np.zeros(len(one), dtype=np.bool_) if one.seen is None else one.seen for one in (self, other)]
+            columns["seen"] = np.concatenate(none)
+        return Examples(**columns)
 
     def select(self, mask: NDArray[np.bool_] | NDArray[np.int64]) -> Examples:
         """Return the rows that a mask or an index names, in its order."""
-        return Examples(**{field.name: getattr(self, field.name)[mask] for field in fields(self)})
+        columns: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
+        kept: dict[str, Any] = {name: None if column is None else column[mask] for name, column in columns.items()}
+        return Examples(**kept)

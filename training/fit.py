@@ -252,7 +252,9 @@ def learn(request: FitRequest, anomaly: NDArray[np.float32], bank: Bank | None =
         goal=request.goal,
     )
     head = train_head(examples, chosen, classes=k, seed=request.seed)
-    weight = population_weight(examples)
+    weight = np.where(examples.speaks, population_weight(examples), 0.0)
+    if not weight.any():  # what the trunk has not seen are extras alone
+        weight = examples.speaks.astype(np.float64)
     rows = weight > 0
     calibration = calibrate(
         chosen.oof[rows],
@@ -271,9 +273,14 @@ def learn(request: FitRequest, anomaly: NDArray[np.float32], bank: Bank | None =
     oof = calibrated(sure, 1.0, shift)
     is_defect = np.array([c.kind is Kind.DEFECT for c in request.classes])[examples.labels]
     p = defect_probability(oof, request.classes)
-    real = examples.real
+    judges = examples.speaks
     limits = choose(
-        request.goal, request.classes, oof[real], examples.labels[real], weight[real], unsure_share=request.unsure_share
+        request.goal,
+        request.classes,
+        oof[judges],
+        examples.labels[judges],
+        weight[judges],
+        unsure_share=request.unsure_share,
     )
     metrics = {
         "temperature": float(1 / calibration.scale.mean()),
@@ -287,7 +294,7 @@ def learn(request: FitRequest, anomaly: NDArray[np.float32], bank: Bank | None =
         **({} if shares is None else shares.metrics([c.name for c in request.classes])),
         "field_share_believed": float(believed),
     }
-    for name, which in (("all", real), ("field", examples.field)):
+    for name, which in (("all", examples.speaks), ("field", examples.field & examples.speaks)):
         if 0 < is_defect[which].sum() < which.sum():
             metrics[f"oof_average_precision_{name}"] = float(average_precision_score(is_defect[which], p[which]))
     return Learnt(
@@ -308,15 +315,15 @@ def _field_shares(
     if frames is None or not len(frames.features) or bank is None:
         return None
     # At the training shares: what EM and BBSE start from is what the out-of-fold probabilities speak for.
-    still = np.zeros(len(request.classes))
+    still, speaks = np.zeros(len(request.classes)), request.examples.speaks
     says = calibrated_head(raw, calibration, still).probabilities(frames.features, bank.score(frames.patches))
     return estimate_shares(
         says,
         frames.labels,
         1.0 / np.maximum(frames.probability, LEAST_PROBABILITY),
         prior=chosen.prior,
-        known=calibrated(calibration.logits(chosen.oof), 1.0, still)[request.examples.real],
-        known_labels=request.examples.labels[request.examples.real],
+        known=calibrated(calibration.logits(chosen.oof), 1.0, still)[speaks],
+        known_labels=request.examples.labels[speaks],
     )
 
 

@@ -6,6 +6,8 @@ worth about four points of average precision, and strong regularisation keeps th
 patches = the middle tap (pooled to the grid of the late one) beside the late tap, each smoothed over 3x3
 (PatchCore, Roth et al. 2022, §3.1).
 
+It runs in stages, so that the first ones can stay as they are while the last ones learn (`finetune`).
+
 The taps are the last blocks at a stride of 8 and of 16 pixels: in every member of the family the outputs of the third
 and the fifth stage.
 """
@@ -55,18 +57,40 @@ class Lite(nn.Module):  # type: ignore[misc]
         self.network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
         self.eval()
 
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Run the network: see `Backbone`."""
+    @property
+    def stages(self) -> list[list[nn.Module]]:
+        """What learns together, in the order of depth: the stem, each block, the last convolution."""
         net = self.network
-        x = net._swish(net._bn0(net._conv_stem(image)))
-        taps: list[Tensor] = []
-        for index, block in enumerate(net._blocks):
-            x = block(x)
-            if index in self.taps:
-                taps.append(x)
-        last = net._swish(net._bn1(net._conv_head(x)))
+        return [[net._conv_stem, net._bn0], *([block] for block in net._blocks), [net._conv_head, net._bn1]]
+
+    def first_stages(self, image: Tensor, count: int) -> tuple[Tensor, ...]:
+        """Run the first stages alone; what they hand on is the image itself, or the last one's output and the taps."""
+        if count == 0:
+            return (image,)
+        return self._through((image,), 0, count)
+
+    def last_stages(self, carried: tuple[Tensor, ...], done: int) -> tuple[Tensor, Tensor]:
+        """Go on after so many stages; returns what `forward` does."""
+        last, *taps = self._through(carried, done, len(self.network._blocks) + 2)
         pooled = [part for level in (last, *taps) for part in (level.mean((2, 3)), level.amax((2, 3)))]
         fine = functional.avg_pool2d(functional.avg_pool2d(taps[0], 3, stride=1, padding=1), 2)
         coarse = functional.avg_pool2d(taps[1], 3, stride=1, padding=1)
         patches = torch.cat([fine, coarse], dim=1).permute(0, 2, 3, 1)
         return torch.cat(pooled, dim=1), patches
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Run the network: see `Backbone`."""
+        return self.last_stages((image,), 0)
+
+    def _through(self, carried: tuple[Tensor, ...], begin: int, end: int) -> tuple[Tensor, ...]:
+        net, (x, *taps) = self.network, carried
+        for stage in range(begin, end):
+            if stage == 0:
+                x = net._swish(net._bn0(net._conv_stem(x)))
+            elif stage <= len(net._blocks):
+                x = net._blocks[stage - 1](x)
+                if stage - 1 in self.taps:
+                    taps.append(x)
+            else:
+                x = net._swish(net._bn1(net._conv_head(x)))
+        return (x, *taps)

@@ -11,6 +11,7 @@
 5. A plan must lead the default by one standard error of the lead (bootstrap over groups), or by `MARGIN` where that is
    less: with a hundred field labels, smaller leads are noise of the folds.
 6. Plans that find the same head are tried once, and the row says for whom it stands.
+7. Examples that the trunk was trained on teach every head and judge none.
 """
 
 from __future__ import annotations
@@ -278,9 +279,10 @@ class _Trial:
             group_folds(examples.groups, strata, folds=FOLDS, seed=seed + repeat) for repeat in range(REPEATS)
         ]
         truth = defect[examples.labels]
-        in_field = examples.field
+        self._speaks = examples.speaks
+        in_field = examples.field & self._speaks
         enough = min((truth & in_field).sum(), (~truth & in_field).sum()) >= _ENOUGH_FIELD
-        self._judged = in_field if enough else examples.real
+        self._judged = in_field if enough else self._speaks
         where = "field" if enough else "all"
         self.measure = f"{WORDS[goal.measure]}, out of fold, on {self._judged.sum()} {where} examples"
         self.measured_in_shares = goal.measure is not PlanMeasure.EXPECTED_COST
@@ -348,11 +350,11 @@ class _Trial:
         return float(np.std(means[0] - means[1], ddof=1))
 
     def _answers(self, plan: Plan, logits: NDArray[np.float64]) -> Answers:
-        rows = self._judged
+        rows, speaks = self._judged, self._speaks
         labels, shift = self._examples.labels, prior_shift(self._priors[plan], self._target)
         # A rank needs no temperature; what a frame is expected to cost does.
         sure = self._goal.measure is PlanMeasure.EXPECTED_COST
-        temperature = fit_temperature(logits, labels, self._frames, shift) if sure else 1.0
+        temperature = fit_temperature(logits[speaks], labels[speaks], self._frames[speaks], shift) if sure else 1.0
         return Answers(
             probabilities=calibrated(logits[rows], temperature, shift),
             labels=labels[rows],

@@ -1,8 +1,9 @@
 """One look for drift at an inspection: what was ingested since the look before, device by device.
 
 1. A device is watched against its own reference: the first whole days (UTC, the device's clock) after the beginning,
-   as many as policy says. Pictures begin with the device's first window; rates begin anew with every engine, since
-   they are the engine's. Every sample is read from the lake once.
+   as many as policy says. Pictures begin with the device's first window, and anew with an engine whose embeddings are
+   in another space (a fine-tuned trunk); rates begin anew with every engine, since they are the engine's. Every sample
+   is read from the lake once.
 2. What a look learnt, how far it came and the alarms it raised are committed together: a look that is killed is
    repeated, one that ended is not. Windows that arrive out of order, after later ones, are not looked at.
 3. While a device has an open alarm of a kind, that kind is not watched. If then another engine is in service, it was

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -20,6 +21,7 @@ from data.drift.watches import PICTURES, Device, Watched, budget, load, save, wi
 from data.lake import Lake
 
 _MOST_WINDOWS = 500  # in one look at one device: the next look goes on
+_ANOTHER_SPACE = "begun anew: an engine with another embedding space is in service"
 _MOST_REFERENCE = 2_500  # samples read for a reference: more make it no better, and the look long
 
 
@@ -41,6 +43,12 @@ def look_at_pictures(catalog: Catalog, lake: Lake, device: Device, at: datetime)
         samples = counted_samples(session, windows)
     seen_at, found, points = before.seen_at, None, []
     for window in windows:
+        if moved(lake, device, [before.engine_id], window):
+            begun = replace(
+                before.from_window((window.epoch, window.window), _engine(window)), reference=_ANOTHER_SPACE
+            )
+            _note(catalog, device, before, begun)
+            return None
         pictures = read_pictures(lake, [window], samples, width=len(reference.space.mean))
         allowed = budget(device, seen_at, window.closed_at)
         state = see(reference, state, pictures, budget=allowed, at=window.opened_at.timestamp())
@@ -123,6 +131,11 @@ def _learn(catalog: Catalog, lake: Lake, device: Device, before: Watched) -> Non
         chosen = set(over[: device.reference_days])
         last = max((epoch, window) for epoch, window, day in numbers if day in chosen)
         windows = list(session.scalars(windows_after(device, before.since, until=last)))
+        changed = [w for w in windows if moved(lake, device, windows[-1].engine_ids, w)]
+        if changed:
+            begun = before.from_window((changed[-1].epoch, changed[-1].window), _engine(windows[-1]))
+            _note(catalog, device, before, replace(begun, reference=_ANOTHER_SPACE))
+            return
         samples = thinned(counted_samples(session, windows), _MOST_REFERENCE)
     pictures = read_pictures(lake, windows, samples, width=None)
     try:
@@ -162,6 +175,12 @@ def thinned(samples: dict[tuple[int, int], list[SampleRow]], most: int) -> dict[
             count += 1
         kept[key] = chosen
     return kept
+
+
+def moved(lake: Lake, device: Device, engines: Sequence[str | None], window: WindowRow) -> bool:
+    """Return whether a window and some engines have embeddings of more than one space (rule 1)."""
+    spaces = {lake.space_of(device.inspection, engine) for engine in (*engines, *window.engine_ids)}
+    return len(spaces - {""}) > 1
 
 
 def _engine(window: WindowRow) -> str | None:

@@ -32,6 +32,13 @@ def add_parser(sub: Any) -> None:
     )
     retrain.add_argument("inspection", nargs="?", help="default: the only one there is")
     retrain.add_argument("--seed", type=int, default=0, help="of everything that is drawn (default 0)")
+    retrain.add_argument(
+        "--tier",
+        choices=("head", "finetune", "auto"),
+        default="head",
+        help="what learns: a head over embeddings (seconds; the default), the trunk itself (minutes), or, after both "
+        "were measured on frames that no trunk has seen, the one that is worth it",
+    )
     release = command(
         sub,
         "release",
@@ -85,7 +92,7 @@ def _retrain(args: argparse.Namespace) -> int:
     from flows.approval import REJECT
     from flows.retrain import retrain_once
 
-    outcome = retrain_once(workspace, name, seed=args.seed)
+    outcome = retrain_once(workspace, name, seed=args.seed, tier=args.tier)
     if args.json:
         print_json(asdict(outcome))
     else:

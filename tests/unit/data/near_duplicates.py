@@ -18,12 +18,16 @@ class Embeddings:
         self.at: dict[tuple[str, int], np.ndarray] = {}
         self.away = False
         self.reads = 0
+        self.spaces: dict[str | None, str] = {}
 
     def embedding(self, path: str, row: int) -> np.ndarray | None:
         if self.away:
             raise Unavailable("the bucket does not answer")
         self.reads += 1
         return self.at.get((path, row))
+
+    def space_of(self, inspection: str, engine_id: str | None) -> str:
+        return self.spaces.get(engine_id, "")
 
 
 def standing_belt(

@@ -9,9 +9,10 @@ import pytest
 
 from data.catalog import Catalog
 from data.catalog.models import SampleRow
-from data.draw_plan import Planner
+from data.draw_plan import Candidates, Labelled, Planner, signals_of
 from data.draws import Draw, Plan, budget_left, draw, draw_items
 from data.estimates import defect_rate, field_sample
+from data.inspections import Inspection
 from data.labels import (
     LabelError,
     NewLabel,
@@ -24,6 +25,7 @@ from data.labels import (
 )
 from data.policy import DrawPolicy, LabellingPolicy
 from data.queue import next_to_label, queue_size, top_up
+from edge_client.contract.engine_metadata import ClassInfo, Kind
 from tests.unit.data.captured_line import INSPECTION, T0, Line, new_catalog, sqlite_url
 from tests.unit.data.near_duplicates import Embeddings, standing_belt
 
@@ -232,3 +234,20 @@ def test_the_console_draws_by_the_plan(catalog: Catalog, line: Line, store: Embe
     )
     assert result is not None
     assert (result.asked, len(result.items)) == (3, 15)
+
+
+def test_embeddings_of_another_space_say_nothing_about_each_other() -> None:
+    classes = (ClassInfo(name="ok", kind=Kind.OK), ClassInfo(name="crack", kind=Kind.DEFECT))
+    rng = np.random.default_rng(0)
+    vectors = [v / np.linalg.norm(v) for v in rng.normal(size=(80, 16)).astype(np.float32)]
+    candidates = Candidates(
+        probabilities=np.full((80, 2), 0.5), anomaly=np.zeros(80), weights=np.ones(80), p1=np.ones(80),
+        embeddings=vectors, blocks=[(i,) for i in range(80)], spaces=["tuned"] * 80,
+    )  # fmt: skip
+    labels = np.arange(80) % 2
+    info = Inspection(name=INSPECTION, classes=classes)
+    for space, alike in (("tuned", True), ("first", False)):
+        labelled = Labelled(labels=labels, embeddings=vectors, counts=np.array([40.0, 40.0]), spaces=[space] * 80)
+        signals = signals_of(candidates, labelled, info, seed=0)
+        assert ("novel" in signals) == alike
+        assert ("disagree" in signals) == alike

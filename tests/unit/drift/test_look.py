@@ -135,3 +135,29 @@ def test_a_reference_of_too_many_samples_is_thinned_evenly() -> None:
 def test_an_alarm_of_another_inspection_is_not_closed_by_mistake(days: Days) -> None:
     with pytest.raises(DriftError, match="'solder' has no drift alarm 7"):
         close_alarm(days.catalog, 7, inspection=INSPECTION, who="ann", at=T0, new_normal=False)
+
+
+def test_an_engine_of_another_embedding_space_is_no_drift_and_begins_the_reference_anew(days: Days) -> None:
+    for engine, space in (("e1", "first"), ("e2", "first"), ("e3", "tuned")):
+        days.lake.note_space(INSPECTION, engine, space)
+    days.pass_by(6)
+    assert looked(days) == []  # learns
+    days.pass_by(1, engine="e2")
+    assert looked(days) == []
+    assert references(days)["pictures"] == "5 days from 2030-01-01, 180 samples"  # the trunk is the same
+    days.pass_by(7, engine="e3")
+    for _ in range(3):
+        assert looked(days) == []
+    assert references(days)["pictures"].startswith("5 days from 2030-01-08")
+
+
+def test_a_reference_is_never_learnt_of_two_spaces(days: Days) -> None:
+    for engine, space in (("e1", "first"), ("e3", "tuned")):
+        days.lake.note_space(INSPECTION, engine, space)
+    days.pass_by(3)
+    days.pass_by(3, engine="e3")
+    assert looked(days) == []
+    assert "another embedding space" in references(days)["pictures"]
+    days.pass_by(3, engine="e3")
+    assert looked(days) == []
+    assert references(days)["pictures"].startswith("5 days from 2030-01-04")

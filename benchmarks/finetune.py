@@ -1,0 +1,234 @@
+"""What training the trunk itself brings over a head on its embeddings, on solar cells (ELPV).
+
+Supervised: a quarter of the cells is held out, stratified by type and label as Deitsch et al. (2019) did; a cell is
+defective if its probability is over 0.5. Beside the published SVM (0.8244) and CNN (0.8842) stand a regularised
+logistic regression on frozen features, the everyday fit on them (head tier), and the same fit on a fine-tuned trunk.
+ECE is the calibration error on the cells held out; `claimed` the average precision that the fit itself expects. The
+last case calibrates on what the trunk was trained on, which is what Andon does not do.
+Mono to poly: three quarters of the monocrystalline cells are the factory set, a tenth (or all) of two thirds of the
+polycrystalline ones is labelled at random, the other third is the holdout.
+
+    python -m benchmarks.finetune [--splits 5] [--epochs 10] [--budgets 0.1 1.0] [--only supervised|stream] [--json]
+
+A split costs about 8 minutes of one core for each fine-tuning: an hour and a half for all of the default.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from elpv_dataset.utils import load_dataset
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import average_precision_score
+from threadpoolctl import threadpool_limits
+
+from benchmarks.embedded_set import Floats, Rows
+from benchmarks.learning import Cells, Job, parts_of
+from benchmarks.result import Row, tell
+from training.anomaly import Bank
+from training.calibration_error import calibration_error
+from training.evaluate import Measure
+from training.finetune.held import HELD_SHARE, seen_by
+from training.finetune.plan import FineTunePlan, fastest_precision
+from training.finetune.tuned import TunedTrunk, TuneRequest, tune_trunk
+from training.fit import FitRequest, Learnt, learn_with_bank
+
+PUBLISHED = {"accuracy: published CNN": 0.8842, "accuracy: published SVM": 0.8244}
+_TEST_SHARE = 0.25
+_PENALTY = 1e-3  # C of the logistic regression on frozen features
+_NONE: Rows = np.empty(0, dtype=np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """What was measured on cells held out, and what the fit itself expected."""
+
+    accuracy: float
+    precision: float
+    error: float
+    claimed: float
+
+
+def supervised_parts(cells: Cells, kinds: np.ndarray, split: int) -> tuple[Rows, Rows]:
+    """Rows to learn from and rows held out: a quarter of each type and label."""
+    random = np.random.default_rng(1_000 + split)
+    strata = np.char.add(kinds.astype(str), cells.labels.astype(str))
+    held = np.zeros(len(strata), dtype=bool)
+    for stratum in np.unique(strata):
+        rows = random.permutation(np.flatnonzero(strata == stratum))
+        held[rows[: round(_TEST_SHARE * len(rows))]] = True
+    return np.flatnonzero(~held), np.flatnonzero(held)
+
+
+def defect_probability(cells: Cells, learnt: Learnt, bank: Bank, rows: Rows) -> Floats:
+    """What an engine of this head would say of some rows."""
+    says = learnt.head.probabilities(cells.features[rows], bank.score(cells.patches[rows]))
+    return np.asarray(says[:, 1], dtype=np.float64)
+
+
+def measured(cells: Cells, request: FitRequest, held: Rows) -> Scores:
+    """Fit, and measure on rows that nothing has seen."""
+    learnt, bank, _ = learn_with_bank(request)
+    p, truth = defect_probability(cells, learnt, bank, held), cells.labels[held] == 1
+    return Scores(
+        accuracy=float(((p > 0.5) == truth).mean()),
+        precision=float(average_precision_score(truth, p)),
+        error=calibration_error(p, truth, resamples=0).value,
+        claimed=learnt.metrics["oof_average_precision_all"],
+    )
+
+
+def logistic(cells: Cells, rows: Rows, held: Rows) -> Scores:
+    """Logistic regression on standardised frozen features."""
+    mean, scale = cells.features[rows].mean(axis=0), cells.features[rows].std(axis=0) + 1e-3
+    with threadpool_limits(1):
+        model = LogisticRegression(C=_PENALTY, max_iter=2_000).fit(
+            (cells.features[rows] - mean) / scale, cells.labels[rows]
+        )
+    p, truth = model.predict_proba((cells.features[held] - mean) / scale)[:, 1], cells.labels[held] == 1
+    precision = float(average_precision_score(truth, p))
+    error = calibration_error(p, truth, resamples=0).value
+    return Scores(accuracy=float(((p > 0.5) == truth).mean()), precision=precision, error=error, claimed=float("nan"))
+
+
+def tuned_on(cells: Cells, request: FitRequest, rows: Rows, plan: FineTunePlan, args: argparse.Namespace) -> TunedTrunk:
+    """Fine-tune the trunk on some rows; a benchmark that was killed goes on from there."""
+    return tune_trunk(
+        TuneRequest(
+            trunk=cells.trunk,
+            weights=None,
+            seen=frozenset(),
+            examples=request.examples,
+            classes=cells.classes,
+            frame_of=lambda i: cells.frames[rows[i]],
+            plan=plan,
+            held_share=args.held_share,
+        ),
+        folder=args.cache / "finetune",
+        threads=args.threads,
+    )
+
+
+def embedded_by(cells: Cells, tuned: TunedTrunk, rows: Rows) -> Cells:
+    """Return the same cells, embedded anew: those rows alone."""
+    other = copy.copy(cells)
+    found = tuned.trunk.run([cells.frames[i] for i in rows])
+    other.trunk = tuned.trunk
+    other.features, other.patches = np.zeros_like(cells.features), np.zeros_like(cells.patches)
+    other.features[rows], other.patches[rows] = found.features, found.patches
+    return other
+
+
+def honest(request: FitRequest, tuned: TunedTrunk) -> FitRequest:
+    """Say which examples the trunk was trained on."""
+    return replace(request, examples=replace(request.examples, seen=seen_by(request.examples.groups, tuned.seen)))
+
+
+def supervised(cells: Cells, kinds: np.ndarray, split: int, args: argparse.Namespace) -> dict[str, Scores]:
+    """One split of all cells."""
+    rows, held = supervised_parts(cells, kinds, split)
+    request = cells.request(rows, _NONE, np.empty(0), _NONE, split)
+    found = {"logistic regression": logistic(cells, rows, held), "head tier": measured(cells, request, held)}
+    _say(f"split {split}: {found}")
+    began = time.process_time()
+    tuned = tuned_on(cells, request, rows, plan_of(args, split), args)
+    other = embedded_by(cells, tuned, np.concatenate([rows, held]))
+    request = other.request(rows, _NONE, np.empty(0), _NONE, split)
+    found["fine-tune tier"] = measured(other, honest(request, tuned), held)
+    found["fine-tuned, calibrated on what the trunk saw"] = measured(other, request, held)
+    _say(f"split {split}: {time.process_time() - began:.0f} s of a processor, {found}")
+    return found
+
+
+def stream(cells: Cells, split: int, budget: float, args: argparse.Namespace) -> dict[str, Scores]:
+    """One product change: so much of the stream is labelled."""
+    job = Job(strategy="random", split=split, draw=0, rounds=1, budget=budget, defect_share=None)
+    parts = parts_of(cells, job)
+    labelled = np.random.default_rng([split, 7]).permutation(parts.stream)[: round(budget * len(parts.stream))]
+    p = np.full(len(labelled), budget)
+    rows = np.concatenate([parts.factory, labelled])
+
+    def asked(data: Cells) -> FitRequest:
+        return data.request(parts.factory, labelled, p, parts.stream, split)
+
+    name = f"mono to poly, {budget:.0%} labelled"
+    found = {f"{name}, head tier": measured(cells, asked(cells), parts.holdout)}
+    tuned = tuned_on(cells, asked(cells), rows, plan_of(args, split), args)
+    other = embedded_by(cells, tuned, np.concatenate([rows, parts.stream, parts.holdout]))
+    found[f"{name}, fine-tune tier"] = measured(other, honest(asked(other), tuned), parts.holdout)
+    _say(f"split {split}: {found}")
+    return found
+
+
+def plan_of(args: argparse.Namespace, seed: int) -> FineTunePlan:
+    """The product's plan, but for what the command says; a cell may be turned by quarters."""
+    return FineTunePlan(epochs=args.epochs, quarter_turns=True, precision=fastest_precision(), seed=seed)
+
+
+def mean_of(values: Sequence[float]) -> Measure:
+    """Mean over splits with the 95 % interval of a t distribution."""
+    from scipy.stats import t
+
+    mean, n = float(np.mean(values)), len(values)
+    if n < 2:
+        return Measure(value=mean, low=float("nan"), high=float("nan"), n=n)
+    half = float(t.ppf(0.975, n - 1)) * float(np.std(values, ddof=1)) / float(np.sqrt(n))
+    return Measure(value=mean, low=mean - half, high=mean + half, n=n)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def main() -> None:
+    """Measure both."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--cache", type=Path, default=Path(".andon/cache/benchmarks"), help="folder for embeddings")
+    parser.add_argument("--splits", type=int, default=5, help="repeats, each with another seed (default 5)")
+    parser.add_argument("--epochs", type=int, default=10, help="of fine-tuning")
+    parser.add_argument("--budgets", type=float, nargs="+", default=[0.1, 1.0], help="shares of the stream labelled")
+    parser.add_argument("--only", choices=("supervised", "stream"), help="one of the two")
+    parser.add_argument(
+        "--held-share", type=float, default=HELD_SHARE, help="share of groups that the trunk never sees; 0 flatters"
+    )
+    parser.add_argument("--threads", type=int, help="of fine-tuning (default: the cores there are)")
+    args = parser.parse_args()
+    cells = Cells(args.cache, "fp32", None)
+    kinds = np.asarray(load_dataset()[2])
+    runs: dict[str, list[Scores]] = {}
+    for split in range(args.splits):
+        found: dict[str, Scores] = {}
+        if args.only != "stream":
+            found |= supervised(cells, kinds, split, args)
+        if args.only != "supervised":
+            for budget in args.budgets:
+                found |= stream(cells, split, budget, args)
+        for name, scores in found.items():
+            runs.setdefault(name, []).append(scores)
+    measures = {"accuracy": "accuracy", "average precision": "precision", "ECE": "error", "claimed": "claimed"}
+    rows = [
+        Row.of(f"{word}: {name}", "", [getattr(s, attribute) for s in scores])
+        for name, scores in runs.items()
+        for word, attribute in measures.items()
+    ]
+    figures = {
+        f"{tier}_{measure}": mean_of([getattr(s, attribute) for s in runs[name]])
+        for tier, name in (("head", "head tier"), ("finetune", "fine-tune tier"))
+        for measure, attribute in (("accuracy", "accuracy"), ("ap", "precision"), ("ece", "error"))
+        if name in runs
+    }
+    if args.only != "stream":
+        rows += [Row(case=case, unit="", median=v, low=v, high=v, n=1) for case, v in PUBLISHED.items()]
+    tell("finetune", rows, figures, as_json=args.json)
+
+
+if __name__ == "__main__":
+    main()
