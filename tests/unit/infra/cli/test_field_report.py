@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from datetime import UTC, datetime
 
 from data.field_measures import FieldMeasures, Figure, Measures
 from data.intervals import Estimate
@@ -22,8 +23,9 @@ ROW = Measures(
     missed="no miss found in 60 passed frames checked: fewer than 5 % of passed frames missed (95 %)",
 )  # fmt: skip
 RETURNED = Contradiction(
-    sample_id="a" * 32, part_id="A-1042", first="end-of-line", first_defect=False, stage="return", value="failed"
-)
+    sample_id="a" * 32, part_id="A-1042", first="end-of-line", first_defect=False, stage="return", value="failed",
+    known_at=datetime(2030, 1, 2, tzinfo=UTC),
+)  # fmt: skip
 
 
 def test_each_figure_is_told_with_its_interval_its_n_and_what_labels_alone_say() -> None:
