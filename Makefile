@@ -7,7 +7,7 @@ export PYTHONDONTWRITEBYTECODE ?=
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := 1
 
-.PHONY: help setup demo test test-swift check unit bench wheel clean lane-flows lane-edge lane-parts
+.PHONY: help setup demo test test-swift check lint unit bench wheel clean lane-flows lane-edge lane-parts
 help:
 	@echo "make demo    the whole loop on real images: a model breaks, and heals (some minutes after set-up)"
 	@echo "make test    every check and test (at most 15 minutes on 2 cores)"
@@ -25,14 +25,17 @@ $(READY): pyproject.toml constraints.txt infra/setup.sh
 demo: setup
 	@$(BIN)/andon rehearse --demo $(DEMO)
 
+# Side by side: the unit tests wait for one another here and there, and lint has one process.
 check: setup
+	@$(MAKE) --no-print-directory -j2 -O lint unit
+
+lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest tests/unit -q -n 2
 
 unit: setup
-	$(BIN)/python -m pytest tests/unit -q -n 2
+	$(BIN)/python -m pytest tests/unit -q -n 2 -p no:schemathesis
 
 # Three lanes side by side: most of their time is waiting for servers. The whole loop comes last, alone.
 test: check

@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 from threadpoolctl import threadpool_limits
 
-from benchmarks.plan_sets import EmbeddedSet, Rows, embedded_set
+from benchmarks.embedded_set import EmbeddedSet, Rows
+from benchmarks.plan_sets import embedded_set
 from benchmarks.rebalancing import measure
 from benchmarks.result import Row, ratio_of_means, tell
 from data.priority_sampling import priority_sample
@@ -93,7 +94,7 @@ def request(
 ) -> FitRequest:
     """Ask for the everyday fit."""
     rows = np.concatenate([factory, labelled])
-    plain = data.request(rows, seed=seed, plans=[DEFAULT], goal=goal)
+    plain = data.factory_request(rows, seed=seed, plans=[DEFAULT], goal=goal)
     examples: Examples = replace(
         plain.examples,
         origin=np.array([FACTORY] * len(factory) + [FIELD] * len(labelled)),

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score
 from threadpoolctl import threadpool_limits
 
-from benchmarks.plan_sets import EmbeddedSet, Rows, embedded_set
+from benchmarks.embedded_set import EmbeddedSet, Rows
+from benchmarks.plan_sets import embedded_set
 from benchmarks.rebalancing import FOLDS, measure
 from benchmarks.result import Row, tell
 from edge_client.contract.engine_metadata import Kind
@@ -64,7 +65,7 @@ def split(data: EmbeddedSet, seed: int) -> Split:
     """Hold out a fold of groups, score its frames by the training side's bank and that side's across folds."""
     fold = group_folds(data.groups, data.labels, folds=FOLDS, seed=2_000 + seed)
     train, test = np.flatnonzero(fold != seed % FOLDS), np.flatnonzero(fold == seed % FOLDS)
-    scored = score_examples(data.request(train, seed=seed))
+    scored = score_examples(data.factory_request(train, seed=seed))
     anomaly = np.empty(len(fold), dtype=np.float32)
     anomaly[train], anomaly[test] = scored.scores, data.anomaly(scored.bank, test)
     return Split(train=train, test=test, anomaly=anomaly)
@@ -76,7 +77,7 @@ def answer(
     """Fit on rows with the classes in an order; return probabilities of the test rows."""
     place = np.full(len(data.classes), -1)
     place[list(order)] = np.arange(len(order))
-    request = data.request(
+    request = data.factory_request(
         rows, seed=seed, plans=plans, classes=tuple(data.classes[c] for c in order), labels=place[data.labels[rows]]
     )
     learnt = learn(request, parts.anomaly[rows])

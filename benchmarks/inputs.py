@@ -26,19 +26,18 @@ from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score
 from threadpoolctl import threadpool_limits
 
-from benchmarks.embedded_set import embed_once
+from benchmarks.embedded_set import EmbeddedSet
 from benchmarks.frame_sets import labelled_images, solar_cells
 from benchmarks.interleave import interleave, median_of
 from benchmarks.parity import LabelledFrames
 from benchmarks.pieces import session_of
-from benchmarks.plan_sets import EmbeddedSet, near_duplicates
+from benchmarks.plan_sets import near_duplicates
 from benchmarks.result import Row, tell
 from edge_client.contract.engine_metadata import ClassInfo, Kind
 from training.evaluate import Measure
 from training.fit import fit
 from training.input_choice import DEFAULT_CHOICE, InputChoice
 from training.input_trial import PLANS, pick_frames
-from training.trunk import float_trunk
 
 _TIMED_FRAMES, _TIMED_ROUNDS = 3, 7
 _CELLS = 3  # of a mosaic, along a side
@@ -150,23 +149,14 @@ class Outcome:
 
 def outcome(data: LabelledFrames, groups: NDArray[np.str_], choice: InputChoice, cache: Path, repeats: int) -> Outcome:
     """Embed a set by a choice and fit on it."""
-    trunk = float_trunk(cache, choice)
-    embedded = embed_once(data.name, data.frames, trunk, cache)
     held = EmbeddedSet(
-        name="benchmark",
-        classes=data.classes,
-        labels=data.labels,
-        groups=groups,
-        features=embedded.features,
-        patches=embedded.patches,
-        frames=data.frames,
-        trunk=trunk,
+        data.name, data.frames, data.labels, data.classes, groups=groups, cache=cache, plans=PLANS, choice=choice
     )
     every = np.arange(len(data.labels))
     defects = [k for k, info in enumerate(data.classes) if info.kind is Kind.DEFECT]
     mean, worst, engine = [], [], b""
     for seed in range(repeats):
-        challenger = fit(held.request(every, seed=seed, plans=PLANS))
+        challenger = fit(held.factory_request(every, seed=seed, plans=PLANS))
         found = [average_precision_score(data.labels == k, challenger.oof[:, k]) for k in defects]
         mean.append(float(np.mean(found)))
         worst.append(float(np.min(found)))

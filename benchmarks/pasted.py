@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score
 from threadpoolctl import threadpool_limits
 
-from benchmarks.plan_sets import EmbeddedSet, Rows, embedded_set
+from benchmarks.embedded_set import EmbeddedSet, Rows
+from benchmarks.plan_sets import embedded_set
 from benchmarks.rebalancing import FOLDS, measure
 from benchmarks.result import Row, tell
 from edge_client.contract.engine_metadata import Kind
@@ -71,7 +72,7 @@ def compare(data: EmbeddedSet, marks: Marks, train: Rows, test: Rows, *, wanted:
         assert mark is not None
         frames.append(paste(data.frames[train[pair.ok]], data.frames[train[pair.defect]], mark, seed=pair.seed))
     embedded = data.trunk.run(frames)
-    request = data.request(train, seed=seed, plans=[DEFAULT])
+    request = data.factory_request(train, seed=seed, plans=[DEFAULT])
     scored = score_examples(request)
     made = np.array([f"{PASTED}{i}" for i in range(len(pairs))], dtype=np.str_)
     more = Examples(

@@ -15,7 +15,8 @@ import argparse
 import sys
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from copy import copy
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-from benchmarks.plan_sets import EmbeddedSet, Rows, embedded_set
+from benchmarks.embedded_set import EmbeddedSet, Rows
+from benchmarks.plan_sets import embedded_set
 from benchmarks.result import Row, tell
 from edge_client.contract.engine_metadata import Kind
 from training.evaluate import Measure
@@ -91,17 +93,17 @@ def repeat(data: EmbeddedSet, names: Sequence[str], seed: int, thin: Callable[[R
     answers = {name: (np.zeros((len(fold), k)), np.zeros((len(fold), k))) for name in names}
     for held in range(FOLDS):
         train, test = thin(np.flatnonzero(fold != held), seed), np.flatnonzero(fold == held)
-        scored = score_examples(data.request(train, seed=seed))
+        scored = score_examples(data.factory_request(train, seed=seed))
         anomaly = data.anomaly(scored.bank, test)
         for name in names:
             said, even = answers[name]
             if name in PEERS:
                 said[test] = even[test] = peer(data, name, train, test)
                 continue
-            seen = data
+            seen = copy(data)
             if name == LAST_ALONE:
-                seen = replace(data, features=data.features[:, : data.trunk.embedding_width])
-            learnt = learn(seen.request(train, seed=seed, plans=plans_of(name)), scored.scores)
+                seen.features = data.features[:, : data.trunk.embedding_width]
+            learnt = learn(seen.factory_request(train, seed=seed, plans=plans_of(name)), scored.scores)
             said[test] = learnt.head.probabilities(seen.features[test], anomaly)
             even[test] = said[test] / learnt.prior
             if name == CHOSEN and learnt.chosen:
@@ -167,7 +169,7 @@ def main() -> None:
     args = parser.parse_args()
     data = embedded_set(args.tiles, args.cache)
     if args.by_frame:
-        data = replace(data, groups=np.arange(len(data.labels)).astype(str))
+        data.groups = np.arange(len(data.labels)).astype(str)
     print(f"{data.name}: {len(data.labels)} frames in {len(set(data.groups))} groups", file=sys.stderr)
     names = list(dict.fromkeys([CHOSEN, *args.plans]))
     with threadpool_limits(1):

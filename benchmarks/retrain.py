@@ -23,7 +23,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from benchmarks.plan_sets import EmbeddedSet, embedded_set
+from benchmarks.embedded_set import EmbeddedSet
+from benchmarks.plan_sets import embedded_set
 from benchmarks.result import Row, ratio_of_means, tell
 from training.embeddings import EmbeddingCache
 from training.evaluate import Measure
@@ -44,7 +45,7 @@ def head_seconds(data: EmbeddedSet, repeats: int) -> dict[str, list[float]]:
     rows = np.sort(np.random.default_rng(0).permutation(len(data.labels))[:FRAMES])
     spent: dict[str, list[float]] = {}
     for seed in range(repeats):
-        request = data.request(rows, seed=seed)
+        request = data.factory_request(rows, seed=seed)
         began, worked = time.perf_counter(), time.process_time()
         challenger = fit(request)
         spent.setdefault("all", []).append(time.perf_counter() - began)

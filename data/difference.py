@@ -32,9 +32,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, special, stats
 
+from data.intervals import CERTAIN, typical_weight
+
 Floats = NDArray[np.float64]
 
-_CERTAIN = 1.0 - 1e-12  # p that is 1 but for rounding
 _NOTHING = 1e-9  # a coefficient below it changes no figure
 PRESUMED_SHARE = 1.0  # misses that nobody found, at most, for each defect that was stopped
 
@@ -129,7 +130,7 @@ def estimate_total(
         coefficients.append(tuned)
         total += tuned * (float(known.totals[group]) - float(np.sum(known.score[here] / chances[here])))
         explained[here] = of_others * known.score[here]
-    uncertain = chances < _CERTAIN
+    uncertain = chances < CERTAIN
     below, above, variance = 0.0, 0.0, 0.0
     if size > np.count_nonzero(~uncertain) + 1e-9:
         below, above, variance = _reach(
@@ -167,15 +168,9 @@ def power_tuning(y: Floats, p: Floats, m: Floats) -> tuple[float, Floats]:
     return tuned * kept, others * kept
 
 
-def typical_weight(p: Floats) -> float:
-    """The mean of 1/p over the frames that the labelled ones stand for; 1 if none is uncertain."""
-    uncertain = p[p < _CERTAIN]
-    return float(np.sum(uncertain**-2.0) / np.sum(1 / uncertain)) if uncertain.size else 1.0
-
-
 def effective_n(p: Floats) -> float:
     """How many frames drawn alike say as much (Kish 1965); infinite if all are known for certain."""
-    uncertain = p[p < _CERTAIN]
+    uncertain = p[p < CERTAIN]
     if not uncertain.size:
         return float("inf")
     return float(np.sum(1 / p)) / typical_weight(p)

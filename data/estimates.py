@@ -61,8 +61,8 @@ __all__ = [
     "miss_rate",
     "miss_statement",
     "rate_interval",
-    "rate_of",
     "recall_interval",
+    "share_of_frames",
 ]
 
 WindowKey = tuple[str, int, int]  # device, epoch, window
@@ -203,10 +203,10 @@ def defect_rate(
 ) -> Estimate:
     """Share of defective frames, with its interval; see :func:`field_sample` for the arguments."""
     sample = field_sample(catalog, inspection, windows=windows, since=since, until=until)
-    return rate_of(sample, sample.defects, level)
+    return share_of_frames(sample, sample.defects, level)
 
 
-def rate_of(sample: FieldSample, y: ArrayLike, level: float = 0.95) -> Estimate:
+def share_of_frames(sample: FieldSample, y: ArrayLike, level: float = 0.95) -> Estimate:
     """Share of the frames for which y is 1, near-duplicates taken as the units that they were drawn as.
 
     Args:
@@ -221,7 +221,7 @@ def rate_of(sample: FieldSample, y: ArrayLike, level: float = 0.95) -> Estimate:
 def miss_rate(sample: FieldSample, level: float = 0.95) -> Estimate:
     """Share of all frames that are defects which the engine passed as ``ok``."""
     missed = [float(item.defect and item.verdict == "ok") for item in sample.samples]
-    return rate_of(sample, missed, level)
+    return share_of_frames(sample, missed, level)
 
 
 def _windows(session: Session, inspection: str, since: datetime | None, until: datetime | None) -> list[WindowRow]:

@@ -32,11 +32,10 @@ from data.difference import (
     presumed,
     share_of,
     sum_of,
-    typical_weight,
 )
 from data.estimates import FieldSample, LabelledSample, field_samples_by
 from data.inspections import inspection_in
-from data.intervals import Estimate
+from data.intervals import Estimate, typical_weight
 from data.known_frames import VERDICTS, Cell
 from data.outcomes import NO_OUTCOMES, Contradiction, contradictions, outcomes_in
 from data.policy import OutcomePolicy

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-_CERTAIN = 1.0 - 1e-12  # p that is 1 but for rounding
+CERTAIN = 1.0 - 1e-12  # p that is 1 but for rounding
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,14 +111,14 @@ def rate_interval(
     n = int(values.size)
     if n == 0 or population <= 0:
         return Estimate(value=float("nan"), low=0.0, high=1.0, n=n, population=population, level=level)
-    certain = probabilities >= _CERTAIN
+    certain = probabilities >= CERTAIN
     known = float(np.sum(values[certain])) / population
     unknown = max(0.0, 1.0 - float(np.sum(sizes[certain])) / population)  # share that is not known for certain
     total, variance = horvitz_thompson(values[~certain], probabilities[~certain])
     rest, spread = min(total / population, unknown), variance / population**2
     low = high = 0.0
     if unknown > 0:
-        typical = _typical_weight(sizes[~certain] / probabilities[~certain]) / population
+        typical = typical_weight(probabilities, sizes) / population
         found = int(np.count_nonzero(values[~certain]))
         low, high = _beta_interval(rest, spread, found, typical, level)
     return Estimate(
@@ -131,11 +131,19 @@ def rate_interval(
     )
 
 
-def _typical_weight(weights: NDArray[np.float64]) -> float:
-    """w̄: mean of 1/p over the population, estimated; with nothing but certain items, one of theirs."""
-    if weights.size == 0:
-        return 1.0
-    return float(np.sum(weights**2) / np.sum(weights))
+def typical_weight(p: NDArray[np.float64], frames: NDArray[np.float64] | None = None) -> float:
+    """w̄: the mean of 1/p over the frames that the labelled items stand for, estimated; 1 if none is uncertain.
+
+    Args:
+        p: Inclusion probabilities, [n]; items with p = 1 stand for themselves alone.
+        frames: How many frames each item is, [n]; default one.
+
+    >>> typical_weight(np.array([0.5, 0.01, 1.0])), typical_weight(np.array([1.0]))
+    (98.07843137254902, 1.0)
+    """
+    uncertain = p < CERTAIN
+    weights = (1.0 if frames is None else frames[uncertain]) / p[uncertain]
+    return float(np.sum(weights**2) / np.sum(weights)) if weights.size else 1.0
 
 
 def _beta_interval(rate: float, variance: float, found: int, typical: float, level: float) -> tuple[float, float]:

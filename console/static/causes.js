@@ -1,25 +1,11 @@
 // The page of causes: what /api/<inspection>/causes tells, as sentences and a table. Everything is put in as text.
 
+import { drawn, node, number } from "./nodes.js";
+
 const root = document.getElementById("causes");
 const days = document.getElementById("days");
 const names = JSON.parse(document.getElementById("names").textContent);
-const SVG = "http://www.w3.org/2000/svg";
 
-function node(tag, attributes = {}, ...children) {
-  const made = document.createElement(tag);
-  for (const [key, value] of Object.entries(attributes)) if (value !== undefined && value !== "") made.setAttribute(key, value);
-  made.append(...children.flat().filter((child) => child !== null && child !== undefined).map((child) => (child instanceof Node ? child : document.createTextNode(String(child)))));
-  return made;
-}
-
-function drawn(tag, attributes, ...children) {
-  const made = document.createElementNS(SVG, tag);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  made.append(...children);
-  return made;
-}
-
-const number = (value) => Number(value).toLocaleString("en");
 const share = (value) => (value === null ? "unknown" : `${(100 * value).toFixed(value < 0.1 ? 1 : 0)} %`);
 const digits = (value) => (value === null ? "?" : value < 0.001 ? "< 0.001" : String(Number(value.toPrecision(2))));
 const VERDICT = { found: ["found", "good"], first_sight: ["at first sight", "warn"], nothing: ["nothing to see", "soft"] };

@@ -1,28 +1,13 @@
 // The page of drift: what /api/<inspection>/drift tells, with the course of each statistic and frames. All of it is put in as text.
 
+import { drawn, node, number, plural } from "./nodes.js";
+
 const root = document.getElementById("drift");
 const who = document.getElementById("who");
 const names = JSON.parse(document.getElementById("names").textContent);
-const SVG = "http://www.w3.org/2000/svg";
 
-function node(tag, attributes = {}, ...children) {
-  const made = document.createElement(tag);
-  for (const [key, value] of Object.entries(attributes)) if (value !== undefined && value !== "") made.setAttribute(key, value);
-  made.append(...children.flat().filter((child) => child !== null && child !== undefined).map((child) => (child instanceof Node ? child : document.createTextNode(String(child)))));
-  return made;
-}
-
-function drawn(tag, attributes, ...children) {
-  const made = document.createElementNS(SVG, tag);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  made.append(...children);
-  return made;
-}
-
-const number = (value) => Number(value).toLocaleString("en");
 const day = (text) => new Date(text).toLocaleDateString("en-CA", { timeZone: "UTC" });
 const minute = (text) => `${day(text)} ${new Date(text).toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit", timeZone: "UTC" })}`;
-const plural = (n, one) => `${number(n)} ${one}${n === 1 ? "" : "s"}`;
 const ratio = (value) => (value >= 0.1 ? `${(100 * value).toFixed(0)} %` : value >= 0.0001 ? `${Number((100 * value).toPrecision(1))} %` : "under 0.01 %");
 
 const WIDTH = 620, HEIGHT = 132, LEFT = 52, RIGHT = 10, TOP = 12, BOTTOM = 22;

@@ -1,19 +1,12 @@
 // The loop page: what /api/loop/live sends, drawn anew whenever it changes.
 
+import { node, number, plural } from "./nodes.js";
+
 const root = document.getElementById("loop");
 const live = document.getElementById("live");
 const mlflow = root.dataset.mlflow;
 
-function node(tag, attributes = {}, ...children) {
-  const made = document.createElement(tag);
-  for (const [key, value] of Object.entries(attributes)) if (value !== undefined && value !== "") made.setAttribute(key, value);
-  made.append(...children.flat().filter((child) => child !== null && child !== undefined).map((child) => (child instanceof Node ? child : document.createTextNode(String(child)))));
-  return made;
-}
-
-const number = (value) => Number(value).toLocaleString("en");
 const share = (value) => (value === null ? "unknown" : `${(100 * value).toFixed(value < 0.1 ? 1 : 0)} %`);
-const plural = (n, one) => `${number(n)} ${one}${n === 1 ? "" : "s"}`;
 
 function bytes(value) {
   for (const [unit, size] of [["GB", 1e9], ["MB", 1e6], ["kB", 1e3]]) if (value >= size) return `${(value / size).toFixed(1)} ${unit}`;

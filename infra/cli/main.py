@@ -26,7 +26,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "revoke": ("infra.cli.devices", "end a device's account and key"),
     "ingest": ("infra.cli.loop", "take over what devices have uploaded"),
     "label": ("infra.cli.labels", "record labels from a file or the command line"),
-    "import-outcomes": ("infra.cli.outcomes", "take over what was found of parts later, from a file"),
+    "outcomes": ("infra.cli.outcomes", "take over what was found of parts later, from a file"),
     "retrain": ("infra.cli.loop", "train a challenger and let the gate judge it"),
     "release": ("infra.cli.loop", "bring the signed channels in line with the aliases in MLflow"),
     "rollback": ("infra.cli.loop", "send devices back to an older version"),

@@ -1,4 +1,4 @@
-"""``andon import-outcomes``: what an end-of-line tester, a returns desk or a scrap list found of parts."""
+"""``andon outcomes``: what an end-of-line tester, a returns desk or a scrap list found of parts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def add_parser(sub: Any) -> None:
     """Add the command."""
     parser = command(
         sub,
-        "import-outcomes",
+        "outcomes",
         "take over what was found of parts later, from a file",
         "Takes over outcomes from a CSV file with the columns part_id, outcome and at, and perhaps stage; a row that "
         "is known is skipped. They are joined to captured frames by part id. What an outcome means, and which stages "

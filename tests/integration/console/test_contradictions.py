@@ -25,7 +25,7 @@ def test_a_returned_part_is_shown_with_its_frame_and_offered_for_a_second_look(
     file = tmp_path / "returns.csv"
     at = (NOW + timedelta(days=1)).isoformat()
     file.write_text(f"part_id,outcome,at\n{EVIL},failed,{at}\nA-1002,passed,{at}\n")
-    assert main(["import-outcomes", str(file), "--stage", "returns", "--home", str(console.workspace.home)]) == 0
+    assert main(["outcomes", str(file), "--stage", "returns", "--home", str(console.workspace.home)]) == 0
 
     page.goto(f"{console.url}/loop")
     summary = page.locator("summary", has_text="1 frame of which an outcome says the opposite")

@@ -20,10 +20,9 @@ from data.difference import (
     presumed,
     share_of,
     sum_of,
-    typical_weight,
     weighted_events,
 )
-from data.intervals import gamma_interval, horvitz_thompson
+from data.intervals import gamma_interval, horvitz_thompson, typical_weight
 from data.priority_sampling import priority_sample
 
 Y = np.array([1.0, 0.0, 1.0, 0.0, 0.0, 1.0])

@@ -13,6 +13,7 @@ from data.drift.alarms import list_alarms
 from infra.cli.drift import lines_of
 from infra.cli.main import main
 from tests.unit.data.captured_line import INSPECTION, T0, new_catalog
+from tests.unit.infra.cli.homes import home_at
 
 AT = datetime(2030, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -20,10 +21,7 @@ AT = datetime(2030, 2, 3, 4, 5, tzinfo=UTC)
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
     """A home with a catalog, and a bucket that is never asked."""
-    urls = {"bucket": "http://127.0.0.1:1", "mlflow": "http://127.0.0.1:1"}
-    (tmp_path / "stack.json").write_text(json.dumps({"urls": urls, "bucket": {"name": "andon"}}))
-    (tmp_path / "secrets.json").write_text(json.dumps({"access_key_id": "a", "secret_access_key": "b"}))
-    catalog = new_catalog(f"sqlite:///{tmp_path / 'catalog.db'}")
+    catalog = new_catalog(home_at(tmp_path))
     with catalog.session() as session:
         session.add(
             DriftWatchRow(

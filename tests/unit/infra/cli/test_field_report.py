@@ -24,7 +24,7 @@ ROW = Measures(
 )  # fmt: skip
 RETURNED = Contradiction(
     sample_id="a" * 32, part_id="A-1042", first="end-of-line", first_defect=False, stage="return", value="failed",
-    known_at=datetime(2026, 3, 1, tzinfo=UTC),
+    known_at=datetime(2030, 1, 2, tzinfo=UTC),
 )  # fmt: skip
 
 

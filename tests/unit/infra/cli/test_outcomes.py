@@ -8,15 +8,13 @@ import pytest
 from data.catalog import Catalog
 from data.inspections import create_inspection
 from infra.cli.main import main
+from tests.unit.infra.cli.homes import home_at
 
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
     """A home with a catalog, and a bucket that is never asked."""
-    urls = {"bucket": "http://127.0.0.1:1", "mlflow": "http://127.0.0.1:1"}
-    (tmp_path / "stack.json").write_text(json.dumps({"urls": urls, "bucket": {"name": "andon"}}))
-    (tmp_path / "secrets.json").write_text(json.dumps({"access_key_id": "a", "secret_access_key": "b"}))
-    catalog = Catalog.open(f"sqlite:///{tmp_path / 'catalog.db'}")
+    catalog = Catalog.open(home_at(tmp_path))
     create_inspection(catalog, "plates", [("ok", "ok"), ("crack", "defect")])
     catalog.close()
     (tmp_path / "eol.csv").write_text("serial,outcome,at\nA-1,failed,2030-01-02T03:04:05\nA-2,parked,2030-01-02\n")
@@ -26,7 +24,7 @@ def home(tmp_path: Path) -> Path:
 def test_a_file_is_taken_over_once_and_says_what_it_was_good_for(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["import-outcomes", str(home / "eol.csv"), "--column", "part_id=serial", "--home", str(home)]
+    words = ["outcomes", str(home / "eol.csv"), "--column", "part_id=serial", "--home", str(home)]
     assert main([*words, "--stage", "end-of-line", "--timezone", "Europe/Berlin"]) == 0
     said = capsys.readouterr().out
     assert "plates: 2 new outcomes of 2; 0 are of parts with a captured frame" in said
@@ -51,5 +49,5 @@ def test_a_file_is_taken_over_once_and_says_what_it_was_good_for(
 def test_what_cannot_be_read_says_what_was_expected(
     home: Path, capsys: pytest.CaptureFixture[str], words: list[str], message: str
 ) -> None:
-    assert main(["import-outcomes", str(home / "eol.csv"), *words, "--home", str(home)]) == 1
+    assert main(["outcomes", str(home / "eol.csv"), *words, "--home", str(home)]) == 1
     assert message in capsys.readouterr().err

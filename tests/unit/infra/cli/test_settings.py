@@ -8,16 +8,14 @@ import pytest
 from data.catalog import Catalog
 from data.inspections import create_inspection, get_inspection
 from infra.cli.main import main
+from tests.unit.infra.cli.homes import home_at
 
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
     """A home with a catalog, and a bucket that is never asked."""
-    urls = {"bucket": "http://127.0.0.1:1", "mlflow": "http://127.0.0.1:1"}
-    (tmp_path / "stack.json").write_text(json.dumps({"urls": urls, "bucket": {"name": "andon"}}))
-    (tmp_path / "secrets.json").write_text(json.dumps({"access_key_id": "a", "secret_access_key": "b"}))
     (tmp_path / "policy.toml").write_text("[learning]\nescape_cost = 50\n")
-    catalog = Catalog.open(f"sqlite:///{tmp_path / 'catalog.db'}")
+    catalog = Catalog.open(home_at(tmp_path))
     create_inspection(catalog, "plates", [("ok", "ok"), ("crack", "defect")])
     catalog.close()
     return tmp_path
