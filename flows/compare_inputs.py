@@ -7,6 +7,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +19,12 @@ from data.workspace import Workspace
 from edge_client.contract.errors import AndonError
 from flows.evidence import latencies_ms
 from flows.input_settings import input_of
-from flows.retrain_settings import goal_of
+from flows.retrain_settings import gate_of, goal_of
 from flows.training_set import Rows, examples_of, rows_of
 from flows.trunks import calibration_frames, keeps_embeddings, smaller
 from training.embeddings import EmbeddingCache
 from training.fit import FitRequest, fit
+from training.gate_policy import GatePolicy
 from training.input_choice import InputChoice
 from training.input_trial import PLANS, Comparison, Tried, compare, pick_frames
 from training.trunk import Trunk, float_trunk
@@ -86,7 +88,7 @@ def compare_inputs(
     progress("timing the engines")
     took = latencies_ms(engines, images[:_TIMED_FRAMES])
     empty = np.zeros((len(picked), 0), dtype=np.float32)
-    return compare(
+    comparison = compare(
         [
             Tried(choice=choice, variant=variant, probabilities=says, ms=ms, engine_bytes=len(engine))
             for choice, variant, says, ms, engine in zip(choices, variants, answers, took, engines, strict=True)
@@ -97,6 +99,13 @@ def compare_inputs(
         of=len(train),
         seed=seed,
     )
+    gate = GatePolicy.from_dict(gate_of(info, workspace.policy()))
+    return replace(comparison, latency_limit_ms=latency_limit(took[0], gate))
+
+
+def latency_limit(today_ms: float, gate: GatePolicy) -> float:
+    """Return how slow an engine may be that follows today's, as the gate will judge it."""
+    return min(gate.max_latency_ms, max(today_ms * gate.max_latency_ratio, gate.free_latency_ms))
 
 
 def _trunk(folder: Path, choice: InputChoice, calibration: Sequence[bytes], variant: str | None) -> Trunk:

@@ -25,7 +25,7 @@ from flows.input_settings import input_of
 from flows.tuned_trunks import MAX_TRUNK_BYTES, load_tuned
 from training.network_graph import NotQuantisable
 from training.quantize import CALIBRATION_FRAMES, int8_trunk
-from training.trunk import Trunk, float_trunk
+from training.trunk import Trunk, float_original, float_trunk
 
 _log = logging.getLogger("andon.retrain")
 #: Cosine of int8 to float embeddings: where it is below, decisions begin to differ. Usual: median 0.993, p1 0.98.
@@ -90,7 +90,7 @@ def float_of(workspace: Workspace, inspection: str, shipped: Trunk) -> Trunk | N
         return shipped
     plain = load_tuned(workspace.bucket(), inspection, shipped.id, original=True)
     if plain is None:
-        plain = float_trunk(workspace.cache / "trunks", shipped.choice)
+        plain = float_original(workspace.cache / "trunks", shipped)
     return plain if {**plain.facts, "variant": "int8"} == shipped.facts else None
 
 

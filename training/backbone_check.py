@@ -53,8 +53,8 @@ def check_network(backbone: Backbone, choice: InputChoice) -> None:
     for what, (found, expected, words) in shapes.items():
         if found.dtype != torch.float32 or list(found.shape) != expected:
             raise BadBackbone(
-                f"backbone {name!r} answers {what} of {str(found.dtype).removeprefix('torch.')} {list(found.shape)} for 3 "
-                f"frames; expected float32 {expected}, which is {words}"
+                f"backbone {name!r} answers {what} of {str(found.dtype).removeprefix('torch.')} {list(found.shape)} "
+                f"for 3 frames; expected float32 {expected}, which is {words}"
             )
         if not bool(torch.isfinite(found).all()):
             raise BadBackbone(
@@ -132,8 +132,8 @@ def _check_attributes(backbone: Backbone, choice: InputChoice) -> None:
         )
     if backbone.embedding_width > backbone.feature_width or backbone.grid > _MOST_GRID:
         raise BadBackbone(
-            f"backbone {name!r}: embedding_width {backbone.embedding_width}, feature_width {backbone.feature_width}, grid "
-            f"{backbone.grid}; expected the first at most the second, and a grid of at most {_MOST_GRID}"
+            f"backbone {name!r}: embedding_width {backbone.embedding_width}, feature_width {backbone.feature_width}, "
+            f"grid {backbone.grid}; expected the first at most the second, and a grid of at most {_MOST_GRID}"
         )
     for attribute in ("offset", "scale"):
         value = getattr(backbone, attribute)
@@ -172,7 +172,7 @@ def _run(network: onnx.ModelProto, name: str, frames: NDArray[np.float32]) -> li
     except Exception as error:  # the binding raises a dozen unrelated classes
         raise BadBackbone(
             f"backbone {name!r} is exported to a file that ONNX Runtime does not run on {len(frames)} frames "
-            f"({str(error).strip().splitlines()[0][:300]}); expected any number of frames: reshape by -1, not by a number"
+            f"({str(error).strip().splitlines()[0][:300]}); expected any number of frames: reshape by -1, not by 3"
         ) from error
 
 

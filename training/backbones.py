@@ -19,7 +19,7 @@ from edge_client.contract.errors import AndonError
 from training.backbone import Backbone
 
 GROUP = "andon.backbones"
-#: Name -> where it is.
+#: Name -> where it is. `efficientnet-lite2` needs the extra `lite2`, its weights.
 BUILT_IN = {
     "efficientnet-lite0": "training.lite0:Lite0",
     "efficientnet-lite2": "training.lite2:Lite2",
@@ -53,9 +53,10 @@ def find_backbone(name: str) -> Callable[[int], Backbone]:
     try:
         found: Any = import_module(module)
     except Exception as error:  # a user's module may raise anything
+        missing = "the extra `lite2` of andon" if name in BUILT_IN else "its package where Andon runs"
         raise BadBackbone(
-            f"backbone {name!r}: its module {module!r} cannot be imported ({type(error).__name__}: {error}); install its "
-            "package where Andon runs"
+            f"backbone {name!r}: its module {module!r} cannot be imported ({type(error).__name__}: {error}); install "
+            f"{missing}"
         ) from error
     for part in attribute.split("."):
         found = getattr(found, part, None)
@@ -81,7 +82,9 @@ def load_backbone(name: str, side: int) -> Backbone:
             f"backbone {name!r}: its factory failed for a side of {side} pixels ({type(error).__name__}: {error})"
         ) from error
     if not all(callable(getattr(made, method, None)) for method in ("eval", "state_dict", "forward")):
-        raise BadBackbone(f"backbone {name!r}: its factory returned a {type(made).__name__}; expected a torch nn.Module")
+        raise BadBackbone(
+            f"backbone {name!r}: its factory returned a {type(made).__name__}; expected a torch nn.Module"
+        )
     made.eval()  # type: ignore[attr-defined]
     return made
 

@@ -105,15 +105,15 @@ def build_engine(trunk: Trunk, head: EngineHead, bank: Bank, metadata: EngineMet
     _embedding(tail, trunk)
     graph = model.graph
     tail.behind(graph)
-    shape = trunk.patch_shape
+    cells = trunk.patch_shape
     if trunk.choice.cropped:
-        frame_map_part(shape, trunk.region, source=_REGION_MAP, target="anomaly_map").behind(graph)
-        shape = frame_map_shape(shape, trunk.region)
+        frame_map_part(cells, trunk.region, source=_REGION_MAP, target="anomaly_map").behind(graph)
+        cells = frame_map_shape(cells, trunk.region)
     del graph.output[:], graph.value_info[:]
     for name, shape in (
         ("probabilities", ["N", classes]),
         ("anomaly", ["N"]),
-        ("anomaly_map", ["N", *shape]),
+        ("anomaly_map", ["N", *cells]),
         ("embedding", ["N", trunk.embedding_width]),
     ):
         graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))

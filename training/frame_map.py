@@ -80,7 +80,12 @@ def _axis(part: GraphPart, source: str, wanted: list[list[int]], patches: int, a
     padded = part.node("Pad", [source, part.constant(f"{name}_pads", np.array(pads, dtype=np.int64))], f"{name}_padded")
     turns = max(len(some) for some in wanted)
     gathered = [
-        part.node("Gather", [padded, part.constant(f"{name}_{turn}", _turn(wanted, patches, turn))], f"{name}_turn_{turn}", axis=axis)
+        part.node(
+            "Gather",
+            [padded, part.constant(f"{name}_{turn}", _turn(wanted, patches, turn))],
+            f"{name}_turn_{turn}",
+            axis=axis,
+        )
         for turn in range(turns)
     ]
     return gathered[0] if turns == 1 else part.node("Max", gathered, name)

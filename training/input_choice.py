@@ -59,7 +59,8 @@ class InputChoice:
     def __post_init__(self) -> None:
         if not isinstance(self.backbone, str) or not _NAME.fullmatch(self.backbone):
             raise ConfigError(
-                f"backbone = {self.backbone!r}: expected a name such as {DEFAULT_BACKBONE!r} or 'package.module:Factory'"
+                f"backbone = {self.backbone!r}: expected a name such as {DEFAULT_BACKBONE!r} or "
+                "'package.module:Factory'"
             )
         if not _is_whole(self.side) or self.side not in SIDES:
             raise ConfigError(
@@ -166,7 +167,9 @@ class InputChoice:
         if self.overlap:
             text += f"/overlap={self.overlap!r}"
         if self.cropped:
-            text += f"/region={','.join(f'{edge:g}' if float(f'{edge:g}') == edge else repr(edge) for edge in self.region)}"
+            text += (
+                f"/region={','.join(f'{edge:g}' if float(f'{edge:g}') == edge else repr(edge) for edge in self.region)}"
+            )
         return text
 
 

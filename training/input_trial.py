@@ -96,6 +96,7 @@ class Comparison:
         frames: That were judged.
         of: Labelled training frames there are.
         recommended: The choice that pays; None where none is shown to.
+        latency_limit_ms: What the gate allows an engine that follows today's; None where nobody said.
     """
 
     rows: tuple[Compared, ...]
@@ -103,6 +104,7 @@ class Comparison:
     frames: int
     of: int
     recommended: InputChoice | None
+    latency_limit_ms: float | None = None
 
     @property
     def today(self) -> Compared:
@@ -121,27 +123,31 @@ class Comparison:
             "of": self.of,
             "today": str(self.today.choice),
             "recommended": None if self.recommended is None else str(self.recommended),
+            "latency_limit_ms": self.latency_limit_ms,
             "choices": [row.to_dict() for row in self.rows],
         }
 
 
-def usual_candidates(
-    today: InputChoice, *, region: tuple[float, float, float, float] | None = None, backbones: Sequence[str] = ()
-) -> list[InputChoice]:
+def usual_candidates(today: InputChoice, *, backbones: Sequence[str] = ()) -> list[InputChoice]:
     """Return what is tried unless a user names it: one thing at a time is changed.
 
     Args:
         today: The choice in use.
-        region: A region of interest to try, alone and in 2x2 tiles.
-        backbones: Other backbones to try.
+        backbones: Backbones to try.
     """
-    as_it_is = today.to_dict()
     wanted: list[dict[str, Any]] = [{"side": side} for side in (160, 224, 320)]
     wanted += [{"backbone": name} for name in backbones]
     wanted += [{"tiles": [1, 1], "overlap": 0.0}, {"tiles": [2, 2]}]
-    if region is not None:
-        wanted += [{"region": list(region)}, {"region": list(region), "tiles": [2, 2]}]
-    made = [InputChoice.from_dict({**as_it_is, **changes}) for changes in wanted]
+    return _changed(today, wanted)
+
+
+def region_candidates(today: InputChoice, region: tuple[float, float, float, float]) -> list[InputChoice]:
+    """Return a region of interest to try, as today's choice otherwise is and in 2x2 tiles."""
+    return _changed(today, [{"region": list(region)}, {"region": list(region), "tiles": [2, 2]}])
+
+
+def _changed(today: InputChoice, wanted: Sequence[dict[str, Any]]) -> list[InputChoice]:
+    made = [InputChoice.from_dict({**today.to_dict(), **changes}) for changes in wanted]
     return [choice for choice in dict.fromkeys(made) if choice != today]
 
 

@@ -76,9 +76,7 @@ class NetworkGraph:
             for name in node.input:
                 self._readers.setdefault(name, []).append(node)
         if NETWORK_INPUT not in self._readers:
-            raise BadEngine(
-                f"trunk has no tensor {NETWORK_INPUT!r}: delete the cached trunk to export it anew"
-            )
+            raise BadEngine(f"trunk has no tensor {NETWORK_INPUT!r}: delete the cached trunk to export it anew")
         self.convolutions = [
             self._convolution(node, constants) for node in model.graph.node if _can_be_taken(node, constants)
         ]

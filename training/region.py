@@ -26,7 +26,9 @@ def region_part(region: tuple[float, float, float, float], *, source: str = "ima
     pixels = part.node("Cast", [shape], "region_pixels", to=TensorProto.FLOAT)
 
     def edge(name: str, shares: tuple[float, float]) -> str:
-        product = part.node("Mul", [pixels, part.constant(name, np.float32(shares))], f"region_{name}_exact")
+        product = part.node(
+            "Mul", [pixels, part.constant(name, np.array(shares, dtype=np.float32))], f"region_{name}_exact"
+        )
         return part.node("Round", [product], f"region_{name}_round")
 
     one = part.real(1.0)
@@ -34,9 +36,6 @@ def region_part(region: tuple[float, float, float, float], *, source: str = "ima
     starts = part.node("Min", [edge("start", (top, left)), last], "region_start")
     least = part.node("Add", [starts, one], "region_least_end")
     ends = part.node("Max", [edge("end", (bottom, right)), least], "region_end")
-    whole = [
-        part.node("Cast", [name], f"{name}_whole", to=TensorProto.INT64)
-        for name in (starts, ends)
-    ]
+    whole = [part.node("Cast", [name], f"{name}_whole", to=TensorProto.INT64) for name in (starts, ends)]
     part.node("Slice", [source, *whole, part.whole(1, 2)], target)
     return part

@@ -43,8 +43,8 @@ def export_checked(backbone: Backbone, choice: InputChoice, *, weights: str = ""
     except Exception as error:  # torch's exporter raises what it likes
         reason = str(error).strip().splitlines() or ["no reason given"]
         raise BadBackbone(
-            f"backbone {choice.backbone!r} cannot be exported to ONNX ({type(error).__name__}: {reason[0][:300]}); write "
-            "its forward without branches that depend on values"
+            f"backbone {choice.backbone!r} cannot be exported to ONNX ({type(error).__name__}: {reason[0][:300]}); "
+            "write its forward without branches that depend on values"
         ) from error
     check_export(backbone, choice, network)
     return _composed(network, backbone, choice, weights)

@@ -103,8 +103,9 @@ class Trunk:
         """
         try:
             model = onnx.load_model_from_string(data)
-            facts = json.loads({p.key: p.value for p in model.metadata_props}[METADATA_KEY])
-            return cls(onnx=data, **{k: tuple(v) if isinstance(v, list) else v for k, v in facts.items()})
+            told = json.loads({p.key: p.value for p in model.metadata_props}[METADATA_KEY])
+            facts: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in told.items()}
+            return cls(onnx=data, **facts)
         except Exception as error:
             raise BadEngine(
                 f"trunk of {len(data)} bytes cannot be read ({error}); delete the cached file to export it anew"
@@ -230,3 +231,17 @@ def float_trunk(cache_dir: Path, choice: InputChoice = DEFAULT_CHOICE) -> Trunk:
         made = backbone or load_backbone(choice.backbone, choice.side)
         write_atomically(path, export_checked(made, choice, weights=weights))
     return Trunk.load(path.read_bytes())
+
+
+def float_original(cache_dir: Path, trunk: Trunk) -> Trunk:
+    """The float trunk that an int8 one was made from: from disk, where a user's backbone may have changed since.
+
+    Args:
+        cache_dir: Folder that keeps the file.
+        trunk: The int8 one.
+
+    Raises:
+        BadBackbone: The file is gone, and so is the backbone.
+    """
+    path = cache_dir / file_name(trunk.choice, trunk.weights)
+    return Trunk.load(path.read_bytes()) if path.exists() else float_trunk(cache_dir, trunk.choice)

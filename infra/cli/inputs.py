@@ -89,15 +89,15 @@ def _candidates(workspace: Workspace, name: str, args: argparse.Namespace) -> li
     from flows.input_settings import input_of
     from training.backbones import BUILT_IN, BadBackbone, find_backbone, registered
     from training.input_choice import InputChoice
-    from training.input_trial import usual_candidates
+    from training.input_trial import region_candidates, usual_candidates
 
     today = input_of(get_inspection(workspace.catalog(), name), workspace.policy())
-    region = None
+    in_region = []
     if args.region is not None:
         region = InputChoice.from_dict({"region": args.region}, where="--region:").region
+        in_region = region_candidates(today, region)
     if args.candidates:
-        given = [InputChoice.parse(text) for text in args.candidates]
-        return [*given, *(usual_candidates(today, region=region)[-2:] if region else [])]
+        return [*(InputChoice.parse(text) for text in args.candidates), *in_region]
     others = []
     for other in (*BUILT_IN, *registered()):
         try:
@@ -106,7 +106,7 @@ def _candidates(workspace: Workspace, name: str, args: argparse.Namespace) -> li
             print(f"  left out: {error}", file=sys.stderr, flush=True)
         else:
             others.append(other)
-    return usual_candidates(today, region=region, backbones=others)
+    return [*usual_candidates(today, backbones=others), *in_region]
 
 
 def _set(workspace: Workspace, name: str, args: argparse.Namespace) -> int:
@@ -121,7 +121,9 @@ def _set(workspace: Workspace, name: str, args: argparse.Namespace) -> int:
     plain = float_trunk(workspace.cache / "trunks", choice)
     change_settings(workspace.catalog(), name, {"input": choice.to_dict()})
     if args.json:
-        print_json({"inspection": name, "before": str(before), "input": choice.to_dict(), "trunk_bytes": len(plain.onnx)})
+        print_json(
+            {"inspection": name, "before": str(before), "input": choice.to_dict(), "trunk_bytes": len(plain.onnx)}
+        )
     elif choice == before:
         print(f"{name} looks at {choice}, as before.")
     else:
@@ -146,8 +148,8 @@ def lines_of(name: str, comparison: Comparison) -> list[str]:
     """A comparison in lines."""
     width = max(len(str(row.choice)) for row in comparison.rows)
     lines = [
-        f"{name}: {comparison.measure}, out of fold, on {comparison.frames} of {comparison.of} labelled training frames "
-        "(95 % intervals, of the differences all together)",
+        f"{name}: {comparison.measure}, out of fold, on {comparison.frames} of {comparison.of} labelled training "
+        "frames (95 % intervals, of the differences all together)",
         f"  {'':<{width}}  {'measure':<28}{'over today':<28}{'ms a frame':>10}{'engine':>10}",
     ]
     lines += [_line(row, comparison, width) for row in comparison.rows]
@@ -167,16 +169,23 @@ def recommendation(name: str, comparison: Comparison) -> list[str]:
     """What to do, and what it costs."""
     if comparison.recommended is None:
         return [
-            f"Stay with {comparison.today.choice}: no other choice is better by more than its uncertainty. More labels "
-            "of defects would tell smaller differences apart."
+            f"Stay with {comparison.today.choice}: no other choice is better by more than its uncertainty. More "
+            "labels of defects would tell smaller differences apart."
         ]
     row, today = comparison.row_of(comparison.recommended), comparison.today
-    assert row.difference is not None
+    gap, limit = row.difference, comparison.latency_limit_ms
+    assert gap is not None
+    refused = []
+    if limit is not None and row.ms > limit:
+        refused = [
+            f"The gate would refuse it: it allows {limit:.1f} ms after today's engine (policy [gate] "
+            "max_latency_ratio, free_latency_ms, max_latency_ms); raise that first, if devices have the time."
+        ]
     return [
-        f"{row.choice} finds more: {row.difference.value:+.3f} ({row.difference.low:+.3f} to {row.difference.high:+.3f}, "
-        f"n = {row.difference.n}).",
-        f"It costs {row.ms:.1f} ms a frame instead of {today.ms:.1f} ({row.ms / today.ms:.1f} times, one thread of this "
-        f"machine), {row.engine_bytes / 1e6:.1f} MB instead of {today.engine_bytes / 1e6:.1f}, and every frame embedded "
-        "anew.",
+        f"{row.choice} finds more: {gap.value:+.3f} ({gap.low:+.3f} to {gap.high:+.3f}, n = {gap.n}).",
+        f"It costs {row.ms:.1f} ms a frame instead of {today.ms:.1f} ({row.ms / today.ms:.1f} times, one thread of "
+        f"this machine), {row.engine_bytes / 1e6:.1f} MB instead of {today.engine_bytes / 1e6:.1f}, and every frame "
+        "embedded anew.",
+        *refused,
         f"To have it: `andon inputs {name} --set {row.choice}`.",
     ]

@@ -83,7 +83,9 @@ def test_what_is_no_choice_is_refused_by_name(values: dict[str, Any], message: s
     assert str(refused.value).startswith("policy [input]")
 
 
-@pytest.mark.parametrize("text", ["", "lite", "lite@", "lite@224/2", "lite@224/2x2x2", "lite@224/region=1", "a@224/overlap=x"])
+@pytest.mark.parametrize(
+    "text", ["", "lite", "lite@", "lite@224/2", "lite@224/2x2x2", "lite@224/region=1", "a@224/overlap=x"]
+)
 def test_a_text_that_is_no_choice_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="input"):
         InputChoice.parse(text)

@@ -8,7 +8,15 @@ from edge_client.contract.engine_metadata import ClassInfo, Kind
 from training.examples import FACTORY, FIELD, Examples
 from training.goal import Goal, PlanMeasure
 from training.input_choice import InputChoice
-from training.input_trial import LEAST_OF_A_CLASS, Tried, compare, judged_rows, pick_frames, usual_candidates
+from training.input_trial import (
+    LEAST_OF_A_CLASS,
+    Tried,
+    compare,
+    judged_rows,
+    pick_frames,
+    region_candidates,
+    usual_candidates,
+)
 
 CLASSES = (ClassInfo(name="ok", kind=Kind.OK), ClassInfo(name="crack", kind=Kind.DEFECT))
 TODAY = InputChoice()
@@ -93,7 +101,9 @@ def test_without_a_difference_few_trials_of_many_candidates_recommend_one() -> N
 def test_a_choice_that_answers_as_today_is_no_difference() -> None:
     labels = np.array([0, 1] * 30)
     same = says(labels, 2.0, np.random.default_rng(0))
-    found = compare([tried(TODAY, same), tried(InputChoice(side=320), same)], examples_of(labels), CLASSES, Goal(), of=60, seed=0)
+    found = compare(
+        [tried(TODAY, same), tried(InputChoice(side=320), same)], examples_of(labels), CLASSES, Goal(), of=60, seed=0
+    )
     gap = found.rows[1].difference
     assert gap is not None
     assert (gap.value, gap.low, gap.high) == (0.0, 0.0, 0.0)
@@ -134,15 +144,18 @@ def test_rare_defects_are_not_left_out_of_the_frames_that_are_picked() -> None:
 
 
 def test_one_thing_at_a_time_is_changed() -> None:
-    region = (0.2, 0.2, 0.8, 0.8)
-    found = usual_candidates(TODAY, region=region, backbones=["efficientnet-lite0", "efficientnet-lite2"])
+    found = usual_candidates(TODAY, backbones=["efficientnet-lite0", "efficientnet-lite2"])
     assert [str(choice) for choice in found] == [
         "efficientnet-lite0@160",
         "efficientnet-lite0@320",
         "efficientnet-lite2@224",
         "efficientnet-lite0@224/2x2",
+    ]
+    region = (0.2, 0.2, 0.8, 0.8)
+    assert [str(choice) for choice in region_candidates(TODAY, region)] == [
         "efficientnet-lite0@224/region=0.2,0.2,0.8,0.8",
         "efficientnet-lite0@224/2x2/region=0.2,0.2,0.8,0.8",
     ]
+    assert len(region_candidates(InputChoice(region=region), region)) == 1
     tiled = usual_candidates(InputChoice(tiles=(2, 2), overlap=0.25))
     assert "efficientnet-lite0@224" in [str(choice) for choice in tiled]

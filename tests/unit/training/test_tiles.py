@@ -66,7 +66,7 @@ def test_stitched_patches_lie_where_their_tile_saw_them(axis: Axis) -> None:
         # Where the patch is on the canvas, by its tile and by the stitched grid: at most rounding apart.
         assert abs((axis.starts[tile] + inside * cell) - place * cell) <= 0.5
     # Where tiles overlap, the patch is nearest to the middle of the tile that it is taken from.
-    for place, (tile, inside) in enumerate(axis.sources()):
+    for place, (_, inside) in enumerate(axis.sources()):
         for other in range(axis.count):
             there = place - other * axis.step
             if 0 <= there < axis.grid:
@@ -152,14 +152,19 @@ def test_no_patch_is_missing_from_the_frames_map_and_none_is_outside_the_region(
     assert ((laid[0] > 0) == inside)[sure].all()
     assert laid[1].max() == 2.0
     at = np.argwhere(laid[1] == 2.0).mean(axis=0) + 0.5
-    meant = (top + (shape[0] // 2 + 0.5) / shape[0] * (bottom - top), left + (shape[1] // 2 + 0.5) / shape[1] * (right - left))
+    meant = (
+        top + (shape[0] // 2 + 0.5) / shape[0] * (bottom - top),
+        left + (shape[1] // 2 + 0.5) / shape[1] * (right - left),
+    )
     for axis, (middle, truth) in enumerate(zip(at, meant, strict=True)):
         size = max(1 / laid.shape[axis + 1], (bottom - top, right - left)[axis] / shape[axis])
         assert abs(middle / laid.shape[axis + 1] - truth) <= size
 
 
 @settings(max_examples=40, deadline=None)
-@given(patches=st.integers(1, 300), edges=st.tuples(st.integers(0, 50), st.integers(0, 50)).filter(lambda e: e[0] != e[1]))
+@given(
+    patches=st.integers(1, 300), edges=st.tuples(st.integers(0, 50), st.integers(0, 50)).filter(lambda e: e[0] != e[1])
+)
 def test_every_patch_is_shown_somewhere(patches: int, edges: tuple[int, int]) -> None:
     start, end = sorted(edge / 50 for edge in edges)
     places = shown(patches, start, end)

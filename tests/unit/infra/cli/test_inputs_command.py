@@ -1,5 +1,7 @@
 """What `andon inputs` says."""
 
+from dataclasses import replace
+
 from infra.cli.inputs import lines_of, told_of_change
 from training.evaluate import Measure
 from training.input_choice import InputChoice
@@ -42,6 +44,13 @@ def test_a_recommendation_says_how_much_is_gained_what_it_costs_and_how_to_have_
         assert part in text
 
 
+def test_a_choice_that_the_gate_would_refuse_for_its_latency_is_told_so() -> None:
+    slow = replace(comparison(pays=True), latency_limit_ms=8.0)
+    assert "The gate would refuse it: it allows 8.0 ms" in "\n".join(lines_of("plates", slow))
+    quick = replace(comparison(pays=True), latency_limit_ms=20.0)
+    assert "refuse" not in "\n".join(lines_of("plates", quick))
+
+
 def test_a_gain_within_its_uncertainty_is_no_reason_to_change() -> None:
     text = "\n".join(lines_of("plates", comparison(pays=False)))
     assert "Stay with efficientnet-lite0@224" in text
@@ -50,5 +59,11 @@ def test_a_gain_within_its_uncertainty_is_no_reason_to_change() -> None:
 
 def test_a_change_is_told_with_what_it_means() -> None:
     text = "\n".join(told_of_change("plates", TODAY, TILES))
-    for part in ("from the next retrain on", "embeds every frame anew", "whole new file", "The gate judges it", "andon retrain plates"):
+    for part in (
+        "from the next retrain on",
+        "embeds every frame anew",
+        "whole new file",
+        "The gate judges it",
+        "andon retrain plates",
+    ):
         assert part in text
