@@ -97,6 +97,8 @@ class Examples:
 
     def select(self, mask: NDArray[np.bool_] | NDArray[np.int64]) -> Examples:
         """Return the rows that a mask or an index names, in its order."""
-        columns: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
-        kept: dict[str, Any] = {name: None if column is None else column[mask] for name, column in columns.items()}
-        return Examples(**kept)
+        chosen: dict[str, Any] = {}
+        for field in fields(self):
+            column = getattr(self, field.name)
+            chosen[field.name] = None if column is None else column[mask]
+        return Examples(**chosen)

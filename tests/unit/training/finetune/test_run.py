@@ -77,13 +77,26 @@ def test_a_damaged_checkpoint_makes_the_run_begin_anew(tmp_path: Path, plan: Fin
 
 
 def test_it_stops_when_frames_set_aside_gain_no_more_and_keeps_the_best(
-    tmp_path: Path, plan: FineTunePlan, make_tuning: Make
+    tmp_path: Path, plan: FineTunePlan, make_tuning: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    ends: list[tuple[float, float]] = []
+    keep = FineTuning.keep_average
+
+    def watched(self: FineTuning) -> None:
+        last = self._stopping_loss()
+        keep(self)
+        self._average = [live.detach().clone() for live in self._live]
+        ends.append((last, self._stopping_loss()))
+
+    monkeypatch.setattr(FineTuning, "keep_average", watched)
     eager = replace(plan, epochs=12, rate=0.5, head_rate=0.5, patience=2, average=0.0)  # soon overshoots
     tuned = run(tmp_path, eager, make_tuning(stopping=16))
     losses = [epoch.stopping_loss for epoch in tuned.history]
     assert len(losses) < 12
     assert losses.index(min(losses)) == len(losses) - 3
+    ((last, kept),) = ends
+    assert last == pytest.approx(losses[-1])
+    assert kept == pytest.approx(min(losses))
 
 
 def test_the_rate_rises_then_falls_to_a_small_rest() -> None:
