@@ -2,13 +2,13 @@
 
 1. The bank is a coreset of patches of ok frames: greedy k-centre on a random projection (§3.2 there). Factory and field
    get half of it each: after a product change a few field frames must not drown in the factory's.
-2. The score of a patch is its distance to the nearest of the bank; of a frame, the mean of its highest twentieth of
-   patches (steadier than the single highest, and finds more).
+2. The score of a patch is its distance to the nearest of the bank; of a frame, the mean of its highest fiftieth of
+   patches: most defects are small, and a few patches are steadier than the single highest.
 3. Every example is also scored by a bank that has not seen it or its group. Those scores are what the head learns with
    and what sets the scale, so nothing is ever judged by itself.
-4. Scores are divided by a quantile of such scores of ok frames: 1.0 is the alarm threshold. The quantile is the
-   conformal one: a frame like those seen alarms at most at the rate asked for, as far as their number can promise it.
-   Factory and field are asked apart and the higher one counts.
+4. Scores are divided by a quantile of such scores of ok frames: 1.0 is the alarm threshold, and the bank says which
+   share of ok frames will pass it, with an interval (`alarm_threshold`). Factory and field are asked apart, and the
+   higher threshold counts.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_client.contract.errors import AndonError
+from training.alarm_threshold import AlarmRate, alarm_threshold
 from training.folds import group_folds
 
 BANK_PATCHES = 512
@@ -32,7 +33,7 @@ LEAST_FRAMES = 4
 #: ok field frames from which their quantile counts.
 _ENOUGH_FIELD = 20
 _LEAST_SCALE = 1e-3
-_HIGHEST_SHARE = 20  # one patch in so many makes the score of the frame
+_HIGHEST_SHARE = 50  # one patch in so many makes the score of the frame
 
 
 class TooFewOkFrames(AndonError):
@@ -49,6 +50,7 @@ class Bank:
         patches: float16 [M, C], standardised.
         threshold: Score that becomes 1.0.
         held_out: How many held-out scores set the threshold.
+        passing: Which share of ok frames will pass it; None until it is set.
     """
 
     mean: NDArray[np.float32]
@@ -56,6 +58,7 @@ class Bank:
     patches: NDArray[np.float16]
     threshold: float
     held_out: int
+    passing: AlarmRate | None = None
 
     def distance(self, patches: NDArray[np.float16]) -> NDArray[np.float32]:
         """Patches [n, h, w, C] to distances float32 [n, h, w], not yet divided by the threshold."""
@@ -134,18 +137,13 @@ def build_bank(
         rest = known if known.any() else ok
         scores[held] = _bank(patches, [rest & ~field, rest & field], size, random).score(patches[held])
     bank = _bank(patches, [ok & ~field, ok & field], size, random)
-    sides = [scores[ok & ~field], scores[ok & field]]
-    asked = [s for s in sides if len(s) >= _ENOUGH_FIELD] or [scores[ok]]
-    threshold = max(*(_quantile(side, alarm_rate) for side in asked), _LEAST_SCALE)
+    asked = [side for side in (ok & ~field, ok & field) if side.sum() >= _ENOUGH_FIELD] or [ok]
+    found, passing = max((alarm_threshold(scores[s], names[s], alarm_rate) for s in asked), key=lambda both: both[0])
+    threshold = max(found, _LEAST_SCALE)
     return Scored(
-        bank=replace(bank, threshold=threshold, held_out=sum(len(side) for side in asked)),
+        bank=replace(bank, threshold=threshold, held_out=sum(int(side.sum()) for side in asked), passing=passing),
         scores=np.asarray(scores / np.float32(threshold), dtype=np.float32),
     )
-
-
-def _quantile(scores: NDArray[np.float32], alarm_rate: float) -> float:
-    rank = min(len(scores), int(np.ceil((len(scores) + 1) * (1.0 - alarm_rate))))
-    return float(np.sort(scores)[rank - 1])
 
 
 def _bank(
