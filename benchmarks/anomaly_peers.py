@@ -1,10 +1,10 @@
 """Other ways to score frames by ok frames alone, on the product's own backbone.
 
-`PatchCore` follows Roth et al. 2022: patches of the two middle levels, each pooled over 3x3, the coarser one brought to
-the finer one's grid (§3.1); a coreset of a stated share of all patches by greedy k-centre in a random projection (§3.2);
-the frame's score is its largest patch distance, reweighted by how the neighbours of the patch found lie (§3.3, b = 9).
+`PatchCore` follows Roth et al. 2022: patches of the two middle levels, each pooled over 3x3, the coarser one brought
+to the finer one's grid (§3.1); a coreset of a stated share of all patches by greedy k-centre in a random projection
+(§3.2); the frame's score is its largest patch distance, reweighted by how the neighbours of the patch found lie (§3.3).
 Lite0's levels have 40 and 112 channels: they are joined as they are, where the paper brings wider ones to 1,024.
-`per_position` is in the manner of PaDiM (Defard et al. 2021): a Gaussian for each position, the largest distance counts.
+`per_position` is in the manner of PaDiM (Defard et al. 2021): a Gaussian for each position, the largest counts.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ _PROJECTION = 128  # of the authors' code, for their bound on distances
 _NEIGHBOURS = 9  # b in §3.3
 _POSITION_RIDGE = 0.01  # added to each position's covariance, as the paper does
 _BLOCK = 8_192
+_WHITENED_FRAMES, _WHITENED_PATCHES = 300, 10_000  # as many as `training.anomaly` takes
+_WHITENED_SHRINKAGE = 0.1
 _FINE_STRIDE = 8
 _TAPS = (4, 10)
 
@@ -104,7 +106,7 @@ class PatchCore:
         for start in range(0, len(self._bank), _BLOCK):
             part = slice(start, start + _BLOCK)
             out[:, part] = self._square[part] - 2.0 * (rows @ self._bank[part].T)
-        return out + np.square(rows).sum(axis=1)[:, None]
+        return np.asarray(out + np.square(rows).sum(axis=1)[:, None], dtype=np.float32)
 
 
 def greedy_coreset(flat: Floats, size: int, seed: int) -> NDArray[np.int64]:
@@ -137,19 +139,48 @@ def per_position(known: NDArray[np.float16], asked: NDArray[np.float16]) -> Floa
     return np.sqrt(worst).astype(np.float32)
 
 
+def whitened_distance(known: NDArray[np.float16], asked: NDArray[np.float16], seed: int, size: int = 512) -> Floats:
+    """Distances to a coreset of patches whose channels are whitened: [n, h, w, C] and [m, h, w, C] to [m, h * w]."""
+    random = np.random.default_rng(seed)
+    channels = known.shape[-1]
+    kept = np.sort(random.permutation(len(known))[:_WHITENED_FRAMES])
+    flat = known[kept].reshape(-1, channels)
+    sample = flat[np.sort(random.permutation(len(flat))[:_WHITENED_PATCHES])].astype(np.float32)
+    mean, scale = sample.mean(axis=0), sample.std(axis=0) + np.float32(1e-3)
+    values, vectors = np.linalg.eigh(np.corrcoef(((sample - mean) / scale), rowvar=False))
+    values = (1 - _WHITENED_SHRINKAGE) * values + _WHITENED_SHRINKAGE
+    turn = (((vectors / np.sqrt(values)) @ vectors.T) / scale[:, None]).astype(np.float32)
+    sample = (sample - mean) @ turn
+    bank = sample[greedy_coreset(sample, size, seed)]
+    square = np.square(bank).sum(axis=1)
+    out = np.empty((len(asked), asked.shape[1] * asked.shape[2]), dtype=np.float32)
+    for row, frame in enumerate(asked):
+        here = (frame.reshape(-1, channels).astype(np.float32) - mean) @ turn
+        nearest = (square - 2.0 * (here @ bank.T)).min(axis=1) + np.square(here).sum(axis=1)
+        out[row] = np.sqrt(np.maximum(nearest, 0.0))
+    return out
+
+
+def highest(distance: Floats, part: int) -> Floats:
+    """Mean of each frame's highest distances, one in `part`: [n, P] to float32 [n]."""
+    count = max(1, distance.shape[1] // part)
+    return np.asarray(-np.partition(-distance, count - 1, axis=1)[:, :count].mean(axis=1))
+
+
 def nearest_embedding(known: Floats, asked: Floats, neighbours: int = 5) -> Floats:
     """Mean distance to the nearest of ok frames in standardised pooled features: [n, D] and [m, D] to float32 [m]."""
     x, y = _standardised(known, asked)
     square = np.square(y).sum(axis=1)[:, None] + np.square(x).sum(axis=1) - 2.0 * (y @ x.T)
     nearest = np.partition(square, min(neighbours, len(x)) - 1, axis=1)[:, : min(neighbours, len(x))]
-    return np.sqrt(np.maximum(nearest, 0.0)).mean(axis=1)
+    return np.asarray(np.sqrt(np.maximum(nearest, 0.0)).mean(axis=1), dtype=np.float32)
 
 
 def mahalanobis(known: Floats, asked: Floats) -> Floats:
     """Distance from one Gaussian of the pooled features, its covariance shrunk by Ledoit and Wolf's rule."""
     x, y = _standardised(known, asked)
     covariance, _ = ledoit_wolf(x.astype(np.float64), assume_centered=True)
-    return np.sqrt(np.einsum("ij,ij->i", y, np.linalg.solve(covariance, y.T.astype(np.float64)).T)).astype(np.float32)
+    square = np.einsum("ij,ij->i", y, np.linalg.solve(covariance, y.T.astype(np.float64)).T)
+    return np.asarray(np.sqrt(square), dtype=np.float32)
 
 
 def _standardised(known: Floats, asked: Floats) -> tuple[Floats, Floats]:

@@ -2,25 +2,26 @@
 
 Each repeat holds out a fold of groups of ok frames; the rest is all that a fit sees. Judged are the held-out ok frames
 and all defects. Andon's score comes out of the exported engine, with the float and with the int8 trunk; frames that
-calibrate the int8 trunk judge nothing. The peers are on the same backbone (`benchmarks.anomaly_peers`), and so is the
-score as it was before reaches (`anomaly`, rule 2) and small defects (rule 3) counted.
+calibrate the int8 trunk judge nothing. All other rows are on the same backbone: variants of the score, and the peers of
+`benchmarks.anomaly_peers`.
 
 AUROC and average precision: mean over repeats, with a bootstrap over groups of ok frames and of defects. Recall: at the
 score that 1 % of the held-out ok frames reach, for all methods alike; for Andon also at its own threshold, beside the
 false alarms that it gave and the share it had promised.
 
-Published, for the same tiles: PatchCore 0.979 (Roth et al. 2022, table 5, WideResNet50, a random fifth of the ok frames
-held out). It does not compare: no package carries those weights, and frames that show one tile are split apart there,
-kept together here.
+Published, for the same tiles: PatchCore 0.979 (Roth et al. 2022, WideResNet50). No package carries those weights, so it
+cannot be run here. There a random fifth of the ok frames is held out, so that other pictures of the same tile are
+learnt from; here they are kept apart, and the rows "split at random" show what that makes.
 
-    python -m benchmarks.oneclass [--tiles PATH] [--json] [--cache DIR] [--repeats 5] [--without-patchcore]
+    python -m benchmarks.oneclass [--tiles PATH] [--json] [--cache DIR] [--repeats 5]
+        [--without-patchcore] [--ships-alone] [--without-cells]
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -29,7 +30,15 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 from threadpoolctl import threadpool_limits
 
-from benchmarks.anomaly_peers import PatchCore, mahalanobis, nearest_embedding, paper_trunk, per_position
+from benchmarks.anomaly_peers import (
+    PatchCore,
+    highest,
+    mahalanobis,
+    nearest_embedding,
+    paper_trunk,
+    per_position,
+    whitened_distance,
+)
 from benchmarks.embedded_set import embed_once, names_of
 from benchmarks.frame_sets import labelled_images, solar_cells
 from benchmarks.parity import LabelledFrames
@@ -37,7 +46,7 @@ from benchmarks.plan_sets import near_duplicates
 from benchmarks.result import Row, tell
 from edge_client.contract.engine_metadata import ClassInfo, Kind
 from training.alarm_threshold import AlarmRate
-from training.anomaly import Bank
+from training.anomaly import frame_score
 from training.bootstrap import resampled_counts
 from training.evaluate import Measure, average_precisions, clopper_pearson
 from training.examples import FACTORY, Examples
@@ -55,8 +64,8 @@ FEW = (10, 30, 100)
 RATE = 0.01
 _RESAMPLES = 400
 #: PatchCore's coreset takes hours of all frames: it is chosen from patches of at most so many, by its share.
-PATCHCORE = {"1 %": (0.01, 200), "10 %": (0.1, 40)}
-SHIPS, SMALL, BEFORE = "Andon, float engine", "Andon, int8 engine", "Andon before, float"
+PATCHCORE = {"1 %": (0.01, 150), "10 %": (0.1, 30)}
+SHIPS, SMALL, RANDOM = "Andon, float engine", "Andon, int8 engine", "split at random"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +92,14 @@ class Repeat:
     seed: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Method:
+    """All repeats of one method."""
+
+    repeats: list[Repeat]
+    scores: list[Scores]
+
+
 class OneClass:
     """A data set seen from its ok frames.
 
@@ -99,8 +116,8 @@ class OneClass:
         self.calibration = np.sort(random.permutation(self.ok)[: min(CALIBRATION_FRAMES, len(self.ok) // 4)])
         plain = float_trunk(cache)
         small = int8_trunk(plain, [data.frames[i] for i in self.calibration], cache)
-        self.trunks = {trunk.variant: trunk for trunk in (plain, small)}
-        self.embedded = {trunk.variant: self._embed(trunk) for trunk in (plain, small)}
+        self.trunks: dict[str, Trunk] = {trunk.variant: trunk for trunk in (plain, small)}
+        self.embedded: dict[str, Embedded] = {trunk.variant: self._embed(trunk) for trunk in (plain, small)}
 
     def _embed(self, trunk: Trunk) -> Embedded:
         return embed_once(self.data.name, self.data.frames, trunk, self._cache)
@@ -109,13 +126,12 @@ class OneClass:
         """Patches on the finer grid that the paper scores."""
         return self._embed(paper_trunk(self._cache)).patches
 
-    def repeats(self, count: int) -> list[Repeat]:
-        """Deal groups of ok frames; every deal of five folds holds each ok frame out once."""
+    def repeats(self, count: int, *, at_random: bool = False) -> list[Repeat]:
+        """Deal groups of ok frames, or single ones; every deal of five folds holds each ok frame out once."""
         found = []
+        names = names_of(self.ok) if at_random else self.groups[self.ok]
         for seed in range(count):
-            fold = group_folds(
-                self.groups[self.ok], np.zeros(len(self.ok), dtype=np.int64), folds=FOLDS, seed=seed // FOLDS
-            )
+            fold = group_folds(names, np.zeros(len(self.ok), dtype=np.int64), folds=FOLDS, seed=seed // FOLDS)
             held = self.ok[fold == seed % FOLDS]
             found.append(
                 Repeat(known=self.ok[fold != seed % FOLDS], held=np.setdiff1d(held, self.calibration), seed=seed)
@@ -154,62 +170,74 @@ class OneClass:
         )
         return Scores(ok=ok, defect=defect, passing=challenger.alarms)
 
-    def by_bank(self, repeat: Repeat, score: Callable[[Bank, NDArray[np.float16]], Floats], rows: Rows) -> Scores:
-        """Make the bank of some rows and score by it."""
+    def by_bank(self, repeat: Repeat, rows: Rows) -> Scores:
+        """Make the bank of some rows and score by it; as the engine does, without its file."""
         bank = score_examples(self.request(rows, "fp32", repeat.seed)).bank
         patches = self.embedded["fp32"].patches
-        return Scores(
-            ok=score(bank, patches[repeat.held]), defect=score(bank, patches[self.defects]), passing=bank.passing
-        )
+        ok, defect = (bank.score(patches[asked]) for asked in (repeat.held, self.defects))
+        return Scores(ok=ok, defect=defect, passing=bank.passing)
 
 
-def as_before(bank: Bank, patches: NDArray[np.float16]) -> Floats:
-    """The score without reaches, the mean of the highest twentieth of patches."""
-    distance = replace(bank, reach=np.ones_like(bank.reach)).distance(patches).reshape(len(patches), -1)
-    count = max(1, distance.shape[1] // 20)
-    return np.asarray(-np.partition(-distance, count - 1, axis=1)[:, :count].mean(axis=1))
-
-
-def play(world: OneClass, repeats: Sequence[Repeat], *, patchcore: bool) -> dict[str, list[Scores]]:
+def play(world: OneClass, count: int, *, patchcore: bool, ships_alone: bool = False) -> dict[str, Method]:
     """Score by every method in every repeat."""
-    found: dict[str, list[Scores]] = {}
-    paper = world.paper_patches() if patchcore else None
+    found: dict[str, Method] = {}
+    paper = world.paper_patches() if patchcore and not ships_alone else None
     plain = world.embedded["fp32"]
-    for repeat in repeats:
-        known, held, defects = repeat.known, repeat.held, world.defects
-        asked = np.concatenate([held, defects])
 
-        def add(name: str, scores: Floats, n: int = len(held)) -> None:
-            found.setdefault(name, []).append(Scores(ok=scores[:n], defect=scores[n:]))
+    def add(name: str, repeat: Repeat, scores: Scores | Floats) -> None:
+        if not isinstance(scores, Scores):
+            scores = Scores(ok=scores[: len(repeat.held)], defect=scores[len(repeat.held) :])
+        method = found.setdefault(name, Method(repeats=[], scores=[]))
+        method.repeats.append(repeat)
+        method.scores.append(scores)
+        print(f"  {world.data.name} {repeat.seed} {name}: {auroc_of(scores):.3f}", file=sys.stderr, flush=True)
 
+    for repeat, mixed in zip(world.repeats(count), world.repeats(count, at_random=True), strict=True):
+        known, asked = repeat.known, np.concatenate([repeat.held, world.defects])
         for name, variant in ((SHIPS, "fp32"), (SMALL, "int8")):
-            found.setdefault(name, []).append(world.by_engine(repeat, variant))
-        before = world.by_bank(repeat, as_before, known)
-        found.setdefault(BEFORE, []).append(replace(before, passing=None))
+            add(name, repeat, world.by_engine(repeat, variant))
+        if ships_alone:
+            continue
+        add(f"Andon, {RANDOM}", mixed, world.by_bank(mixed, mixed.known))
         random = np.random.default_rng(repeat.seed)
         for few in FEW:
-            rows = random.permutation(known)[:few]
-            found.setdefault(f"Andon, {few} ok frames", []).append(world.by_bank(repeat, Bank.score, rows))
-        add("a Gaussian for each position (PaDiM-like)", per_position(plain.patches[known], plain.patches[asked]))
-        add("nearest embedding (5)", nearest_embedding(plain.features[known], plain.features[asked]))
-        add("Mahalanobis on pooled features", mahalanobis(plain.features[known], plain.features[asked]))
+            add(f"Andon, {few} ok frames", repeat, world.by_bank(repeat, random.permutation(known)[:few]))
+        bank, places = score_examples(world.request(known, "fp32", repeat.seed)).bank.distances(plain.patches[asked])
+        for name, distance in (("the bank alone", bank), ("the places alone", places)):
+            add(f"Andon, {name}", repeat, frame_score(distance))
+        flat = bank.reshape(len(bank), -1)
+        add("Andon before (bank alone, highest twentieth)", repeat, highest(flat, 20))
+        distance = whitened_distance(plain.patches[known], plain.patches[asked], repeat.seed)
+        add("whitened bank, highest fiftieth", repeat, highest(distance, 50))
+        add("a Gaussian for each position", repeat, per_position(plain.patches[known], plain.patches[asked]))
+        add("nearest embedding", repeat, nearest_embedding(plain.features[known], plain.features[asked]))
+        add("Mahalanobis, pooled features", repeat, mahalanobis(plain.features[known], plain.features[asked]))
         if paper is not None:
-            for name, (share, frames) in PATCHCORE.items():
-                core = PatchCore(paper[random.permutation(known)[:frames]], share, repeat.seed)
-                add(f"PatchCore {name}, {frames} ok frames", core.score(paper[asked]))
-        print(f"  {world.data.name}: repeat {repeat.seed} done", file=sys.stderr, flush=True)
+            for name, (portion, frames) in PATCHCORE.items():
+                core = PatchCore(paper[random.permutation(known)[:frames]], portion, repeat.seed)
+                add(f"PatchCore {name}, {frames} ok frames", repeat, core.score(paper[asked]))
+            portion, frames = PATCHCORE["1 %"]
+            core = PatchCore(paper[random.permutation(mixed.known)[:frames]], portion, repeat.seed)
+            again = np.concatenate([mixed.held, world.defects])
+            add(f"PatchCore 1 %, {frames} ok frames, {RANDOM}", mixed, core.score(paper[again]))
     return found
 
 
-def figures_of(world: OneClass, repeats: Sequence[Repeat], scores: Sequence[Scores]) -> tuple[Measure, Measure]:
+def auroc_of(scores: Scores) -> float:
+    """Return the AUROC of one repeat."""
+    truth = np.repeat([0, 1], [len(scores.ok), len(scores.defect)])
+    return float(roc_auc_score(truth, np.concatenate([scores.ok, scores.defect])))
+
+
+def figures_of(world: OneClass, method: Method) -> tuple[Measure, Measure]:
     """AUROC and average precision, mean over repeats; a bootstrap over groups of ok frames and of defects."""
     rank, precision, ranks, precisions = [], [], [], []
     defect_weight = _weights(world.groups[world.defects], 0)
-    for repeat, one in zip(repeats, scores, strict=True):
+    for repeat, one in zip(method.repeats, method.scores, strict=True):
         truth = np.repeat([False, True], [len(one.ok), len(one.defect)])
         both = np.concatenate([one.ok, one.defect]).astype(np.float64)
         ok_weight = _weights(world.groups[repeat.held], 1 + repeat.seed)
-        rank.append(float(roc_auc_score(truth, both)))
+        rank.append(auroc_of(one))
         higher = (one.defect[None, :] > one.ok[:, None]) + 0.5 * (one.defect[None, :] == one.ok[:, None])
         total = ok_weight.sum(axis=1) * defect_weight.sum(axis=1)
         ranks.append(np.einsum("bi,ij,bj->b", ok_weight, higher, defect_weight, optimize=True) / total)
@@ -232,7 +260,7 @@ def _measure(values: Sequence[float], spread: Sequence[NDArray[np.float64]]) -> 
     return Measure(value=float(np.mean(values)), low=low, high=high, n=len(values))
 
 
-def recalls(one: Scores) -> float:
+def recall(one: Scores) -> float:
     """Recall of defects at the score that a hundredth of the held-out ok frames reach."""
     return float((one.defect >= np.quantile(one.ok, 1 - RATE, method="higher")).mean())
 
@@ -243,37 +271,27 @@ def share(hits: int, n: int) -> Measure:
     return Measure(value=hits / n, low=low, high=high, n=n)
 
 
-def rows_of(
-    world: OneClass, repeats: Sequence[Repeat], found: Mapping[str, Sequence[Scores]]
-) -> tuple[list[Row], dict[str, Measure]]:
+def rows_of(world: OneClass, found: Mapping[str, Method]) -> tuple[list[Row], dict[str, Measure]]:
     """Tell all methods of one set."""
-    name, rows, figures = world.data.name, [], {}
-    keys = {SHIPS: "float", SMALL: "int8"} | {
-        f"PatchCore {k}, {n} ok frames": f"patchcore_{k[:-2]}" for k, (_, n) in PATCHCORE.items()
-    }
-    for method, scores in found.items():
-        auroc, precision = figures_of(world, repeats, scores)
-        for what, measure in (("AUROC", auroc), ("average precision", precision)):
-            rows.append(
-                Row(
-                    case=f"{name}: {method}: {what}",
-                    unit="",
-                    median=measure.value,
-                    low=measure.low,
-                    high=measure.high,
-                    n=len(scores),
-                )
-            )
-        rows.append(Row.of(f"{name}: {method}: recall at 1 % false alarms", "", [recalls(s) for s in scores]))
-        if method in keys:
-            figures[f"auroc_{name}_{keys[method]}"] = auroc
-        if scores[0].passing is not None:
-            rows += _threshold(f"{name}: {method}", scores)
-    held = sum(len(s.ok) for s in found[SHIPS])
-    alarms = sum(int((s.ok >= 1).sum()) for s in found[SHIPS])
-    figures[f"false_alarms_{name}"] = share(alarms, held)
-    rows += _by_class(world, found)
-    return rows, figures
+    name, figures = world.data.name, {}
+    rows: list[Row] = []
+    named = {SHIPS: "float", SMALL: "int8", f"Andon, {RANDOM}": "float_random_split"}
+    named |= {f"PatchCore {k}, {n} ok frames": f"patchcore_{k.split()[0]}" for k, (_, n) in PATCHCORE.items()}
+    for method, played in found.items():
+        auroc, precision = figures_of(world, played)
+        rows += [_row(f"{name}: {method}: AUROC", auroc), _row(f"{name}: {method}: average precision", precision)]
+        rows.append(Row.of(f"{name}: {method}: recall at 1 % false alarms", "", [recall(s) for s in played.scores]))
+        if method in named:
+            figures[f"auroc_{name}_{named[method]}"] = auroc
+        if played.scores[0].passing is not None:
+            rows += _threshold(f"{name}: {method}", played.scores)
+    ships = found[SHIPS].scores
+    figures[f"false_alarms_{name}"] = share(sum(int((s.ok >= 1).sum()) for s in ships), sum(len(s.ok) for s in ships))
+    return rows + _by_class(world, found), figures
+
+
+def _row(case: str, measure: Measure) -> Row:
+    return Row(case=case, unit="", median=measure.value, low=measure.low, high=measure.high, n=measure.n)
 
 
 def _threshold(case: str, scores: Sequence[Scores]) -> list[Row]:
@@ -288,23 +306,17 @@ def _threshold(case: str, scores: Sequence[Scores]) -> list[Row]:
     ]
 
 
-def _by_class(world: OneClass, found: Mapping[str, Sequence[Scores]]) -> list[Row]:
-    rows = []
+def _by_class(world: OneClass, found: Mapping[str, Method]) -> list[Row]:
+    """Tell which kinds of defect are found, where there are several."""
+    rows: list[Row] = []
     truth = world.data.labels[world.defects]
-    for number in np.unique(truth) if len(np.unique(truth)) > 1 else ():
-        label = world.data.classes[number].name
-        for method in (SHIPS, BEFORE, *(m for m in found if m.startswith("PatchCore"))):
-            values = [
-                float(
-                    roc_auc_score(
-                        np.repeat([0, 1], [len(s.ok), (truth == number).sum()]),
-                        np.concatenate([s.ok, s.defect[truth == number]]),
-                    )
-                )
-                for s in found[method]
-            ]
+    kinds = np.unique(truth)
+    for number in kinds if len(kinds) > 1 else []:
+        label, mine = world.data.classes[number].name, truth == number
+        for method in (SHIPS, *(m for m in found if m.startswith("PatchCore") and RANDOM not in m)):
+            values = [auroc_of(replace(s, defect=s.defect[mine])) for s in found[method].scores]
             rows.append(Row.of(f"{world.data.name}: {method}: AUROC of {label}", "", values))
-        values = [float((s.defect[truth == number] >= 1).mean()) for s in found[SHIPS]]
+        values = [float((s.defect[mine] >= 1).mean()) for s in found[SHIPS].scores]
         rows.append(Row.of(f"{world.data.name}: {SHIPS}: recall of {label} at its own threshold", "", values))
     return rows
 
@@ -321,17 +333,22 @@ def main() -> None:
     parser.add_argument(
         "--without-patchcore", action="store_true", help="leave out the slowest peer: a third of the time"
     )
+    parser.add_argument("--ships-alone", action="store_true", help="Andon's engines alone, without variants and peers")
+    parser.add_argument("--without-cells", action="store_true", help="the set of --tiles alone")
     args = parser.parse_args()
     args.cache.mkdir(parents=True, exist_ok=True)
-    sets = [solar_cells()] + ([labelled_images(args.tiles)] if args.tiles else [])
+    if args.without_cells and not args.tiles:
+        parser.error("--without-cells leaves no set: give images as --tiles")
+    sets = ([labelled_images(args.tiles)] if args.tiles else []) + ([] if args.without_cells else [solar_cells()])
     if args.tiles is None:
         print("oneclass: magnetic tiles are skipped: give their folder or tar as --tiles", file=sys.stderr)
-    rows, figures = [], {}
+    rows: list[Row] = []
+    figures: dict[str, Measure] = {}
     with threadpool_limits(1):
         for data in sets:
             world = OneClass(data, args.cache)
-            repeats = world.repeats(args.repeats)
-            more_rows, more = rows_of(world, repeats, play(world, repeats, patchcore=not args.without_patchcore))
+            found = play(world, args.repeats, patchcore=not args.without_patchcore, ships_alone=args.ships_alone)
+            more_rows, more = rows_of(world, found)
             rows += more_rows
             figures |= more
     tell("oneclass", rows, figures, as_json=args.json)

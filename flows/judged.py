@@ -216,6 +216,8 @@ def described(judged: Judged, labels: Mapping[str, int], *, sabotage: bool) -> s
     ]
     if judged.challenger.plan is not None:
         lines.append(f"Plan: {judged.challenger.plan.plan}.")
+    if judged.evidence.alarms:
+        lines.append(f"Anomaly score: {judged.evidence.alarms}.")
     if decision.label_more:
         lines.append(f"To decide, label more: {counted(decision.label_more)}.")
     if sabotage:

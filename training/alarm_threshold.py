@@ -1,14 +1,16 @@
 """The alarm threshold as a quantile of held-out ok scores, and how many frames will pass it.
 
-1. The threshold is the r-th smallest of n held-out scores, r = ceil((n + 1)(1 - rate)): of frames like these a share of
-   (n + 1 - r)/(n + 1) will pass it on average, at most the rate asked for, whatever the scores' distribution.
-2. Which n frames were held out is chance, so that share is known only within an interval: it follows Beta(n + 1 - r, r),
-   again whatever the distribution. The interval holds the middle 95 % of it.
+1. The threshold is the r-th smallest of n held-out scores, r = ceil((n + 1)(1 - rate)): of frames like these a share
+   of (n + 1 - r)/(n + 1) will pass it on average, at most the rate asked for, whatever the scores' distribution.
+2. Which n frames were held out is chance, so that share is known only within an interval: it follows
+   Beta(n + 1 - r, r), again whatever the distribution. The interval holds the middle 95 % of it.
 3. Fewer than 1/rate - 1 frames cannot promise the rate. The threshold is then the highest score, and the sentence says
    what it promises instead and how many frames the rate needs.
 4. Frames of one group (a part, a lot) are alike, and n of them tell less than n strangers. The interval counts
-   n / (1 + (m - 1) * icc) of them: m frames in the group of a frame, icc the intraclass correlation of the ranks. What one
-   group alone has in common cannot be seen in it: its frames count in full.
+   n / (1 + (m - 1) * icc) of them: m frames in the group of a frame, icc the intraclass correlation of the ranks.
+   What one group alone has in common cannot be seen in it: its frames count in full.
+5. The scores are by banks that have seen fewer frames than the bank that ships. It knows more ok frames, so that what
+   passes is rather less than told.
 
 Sources: Wilks 1941 (order statistics as tolerance limits); Vovk, Gammerman & Shafer 2005 (conformal quantile); Kish
 1965 (design effect).

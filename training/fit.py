@@ -373,8 +373,10 @@ def _engine_id(request: FitRequest, decision: Learnt, bank: Bank) -> str:
         decision.head.raw.anomaly_weights.tobytes(),
         decision.head.raw.bias.tobytes(),
         decision.head.shift.tobytes(),
-        repr((decision.head.temperature, bank.threshold)).encode(),
+        repr((decision.head.temperature, bank.threshold, bank.units)).encode(),
         bank.patches.tobytes(),
+        bank.places.mean.tobytes(),
+        bank.places.factor.tobytes(),
     ):
         content.update(hashlib.sha256(part).digest())
     return content.hexdigest()[:16]

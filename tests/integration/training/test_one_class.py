@@ -80,5 +80,5 @@ def test_frames_of_one_group_alone_give_an_engine(make_request: Request, make_pi
 def test_one_image_again_and_again_is_refused_by_name(make_request: Request) -> None:
     request = make_request([0] * 12, classes=ONLY_OK)
     same = replace(request, patches=np.repeat(request.patches[:1], 12, axis=0))
-    with pytest.raises(TooFewOkFrames, match="12 ok frames.*all one image.*different parts"):
+    with pytest.raises(TooFewOkFrames, match=r"12 ok frames.*all one image.*different parts"):
         fit(same)
