@@ -1,7 +1,7 @@
-"""What ok patches look like at each place of the frame: one Gaussian a place (in the manner of PaDiM, Defard et al. 2021).
+"""What ok patches look like at each place of the frame: one Gaussian a place (PaDiM's manner, Defard et al. 2021).
 
-1. Patches are standardised and turned onto their principal axes; the first of them are kept. Full covariances would make
-   the engine three times as large.
+1. Patches are standardised and turned onto their principal axes; the first of them are kept. Full covariances would
+   make the int8 engine three times as large.
 2. A place's covariance leans on the mean covariance of all places, as if that had been seen in so many frames as there
    are axes: a place is known from one patch a frame, and a start may have ten frames.
 3. Factory and field weigh the same: after a product change a few field frames must not drown in the factory's.
@@ -62,11 +62,10 @@ def learn_places(
     parts = [np.sort(random.permutation(np.flatnonzero(mask))[:_FRAMES]) for mask in origins if mask.any()]
     rows = np.concatenate(parts)
     weight = np.concatenate([np.full(len(part), 1.0 / (len(part) * len(parts))) for part in parts])
-    channels = patches.shape[-1]
     axes = _axes(_sample(patches, parts, random))
     seen = np.empty((len(rows), *patches.shape[1:3], axes.shape[1]), dtype=np.float32)
     for i, row in enumerate(rows.tolist()):  # one frame at a time: all of them in single precision would not fit
-        seen[i] = patches[row].reshape(-1, channels).astype(np.float32).reshape(patches.shape[1:]) @ axes
+        seen[i] = patches[row].astype(np.float32) @ axes
     mean = np.tensordot(weight.astype(np.float32), seen, axes=1)
     gap = (seen - mean) * np.sqrt(weight).astype(np.float32)[:, None, None, None]
     covariance = np.einsum("nhwi,nhwj->hwij", gap, gap, optimize=True).astype(np.float64)
