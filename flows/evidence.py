@@ -65,6 +65,7 @@ def gather(
             metadata_of(champion.engine).thresholds if champion else Thresholds(),
             challenger.metadata.thresholds,
         ),
+        alarms="" if challenger.alarms is None else str(challenger.alarms),
     )
 
 

@@ -235,6 +235,8 @@ def described(judged: Judged, labels: Mapping[str, int], *, sabotage: bool) -> s
         lines.append(f"Plan: {judged.challenger.plan.plan}.")
     if judged.tier.reason:
         lines.append(f"Tier {judged.tier.tier.value}: {judged.tier.reason}.")
+    if judged.evidence.alarms:
+        lines.append(f"Anomaly score: {judged.evidence.alarms}.")
     if decision.label_more:
         lines.append(f"To decide, label more: {counted(decision.label_more)}.")
     if sabotage:

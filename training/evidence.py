@@ -109,6 +109,7 @@ class Evidence:
         parity: None where the float engine ships.
         thresholds: By which the champion's engine decides, and the challenger's. Each model is judged by its own, as on
             the device.
+        alarms: Which share of ok frames will pass the challenger's anomaly threshold, in a sentence.
     """
 
     classes: tuple[ClassInfo, ...]
@@ -118,6 +119,7 @@ class Evidence:
     latency_ms: tuple[float | None, float | None] = (None, None)
     parity: Parity | None = None
     thresholds: tuple[Thresholds, Thresholds] = (Thresholds(), Thresholds())
+    alarms: str = ""
 
     def __post_init__(self) -> None:
         for name in ("field", "golden"):

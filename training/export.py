@@ -161,7 +161,8 @@ def _anomaly(tail: GraphPart, bank: Bank, trunk: Trunk) -> None:
     nearest = tail.node("ReduceMin", [unlike, last], "patch_nearest", keepdims=0)
     own = tail.node("ReduceSumSquare", [patch, last], "patch_square", keepdims=0)
     gap = tail.node("Relu", [tail.node("Add", [nearest, own], "patch_distance_square")], "patch_distance_positive")
-    distance = tail.node("Sqrt", [gap], "patch_distance")
+    from_bank = tail.node("Sqrt", [gap], "patch_from_bank")
+    distance = _with_places(tail, bank, from_bank)
     where = _REGION_MAP if trunk.choice.cropped else "anomaly_map"
     tail.node("Div", [distance, tail.constant("alarm", np.float32(bank.threshold))], where)
     patches = trunk.patch_shape[0] * trunk.patch_shape[1]
@@ -170,6 +171,25 @@ def _anomaly(tail: GraphPart, bank: Bank, trunk: Trunk) -> None:
     tail.nodes_of("TopK", [flat, count], ["anomaly_highest", "anomaly_highest_index"], axis=1)
     axis = tail.constant("patch_axis", np.array([1], dtype=np.int64))
     tail.node("ReduceMean", ["anomaly_highest", axis], "anomaly", keepdims=0)
+
+
+def _with_places(tail: GraphPart, bank: Bank, from_bank: str) -> str:
+    """Add the distance from what is usual at a patch's place, each in its unit; returns the sum's name."""
+    places = bank.places
+    seen = tail.node("MatMul", ["patches", tail.constant("place_axes", places.axes)], "place_seen")
+    gap = tail.node("Sub", [seen, tail.constant("place_mean", places.mean)], "place_gap")
+    row = tail.node("Unsqueeze", [gap, tail.whole(3)], "place_row")
+    factor = tail.node(
+        "Cast", [tail.constant("place_factor", places.factor)], "place_factor_wide", to=TensorProto.FLOAT
+    )
+    turned = tail.node("MatMul", [row, factor], "place_turned")
+    square = tail.node("ReduceSumSquare", [turned, tail.whole(3, 4)], "place_square", keepdims=0)
+    from_place = tail.node("Sqrt", [square], "patch_from_place")
+    parts = [
+        tail.node("Div", [distance, tail.real(float(np.float32(unit)))], f"{distance}_in_units")
+        for distance, unit in zip((from_bank, from_place), bank.units, strict=True)
+    ]
+    return tail.node("Add", parts, "patch_distance")
 
 
 def _embedding(tail: GraphPart, trunk: Trunk) -> None:

@@ -22,7 +22,8 @@ from threadpoolctl import threadpool_limits
 from edge_client.contract.decision import defect_probability
 from edge_client.contract.engine_metadata import ClassInfo, EngineMetadata, Kind, Thresholds
 from edge_client.contract.selftest import SelfTest
-from training.anomaly import LEAST_FRAMES, Bank, Scored, build_bank
+from training.alarm_threshold import AlarmRate
+from training.anomaly import LEAST_FRAMES, Bank, Scored, TooFewOkFrames, build_bank
 from training.calibration import Calibration, calibrate, calibrated, prior_shift
 from training.calibration_error import calibration_error
 from training.examples import BadExamples, Examples
@@ -97,6 +98,7 @@ class Challenger:
         oof_ids: str [n], their ids.
         metrics: Numbers for the record; out of fold where they are scores.
         seconds: Where the time went.
+        alarms: Which share of ok frames will pass the anomaly threshold; its text is a sentence for people.
     """
 
     engine: bytes
@@ -107,6 +109,7 @@ class Challenger:
     oof_ids: NDArray[np.str_]
     metrics: dict[str, float]
     seconds: dict[str, float] = field(compare=False)
+    alarms: AlarmRate | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,8 +163,9 @@ def fit(request: FitRequest, *, clock: Callable[[], float] = time.perf_counter) 
         plan=decision.chosen,
         oof=decision.oof[request.examples.real],
         oof_ids=request.examples.ids[request.examples.real],
-        metrics=decision.metrics | {"anomaly_held_out": float(bank.held_out), "engine_bytes": float(len(engine))},
+        metrics=decision.metrics | _alarm_metrics(bank) | {"engine_bytes": float(len(engine))},
         seconds=seconds,
+        alarms=bank.passing,
     )
 
 
@@ -224,6 +228,11 @@ def _check(request: FitRequest) -> None:
         )
     if len(examples) and examples.labels.max() >= classes:
         raise BadExamples(f"label {examples.labels.max()} has no class; expected below {classes}")
+    if classes == 1 and len(examples) >= LEAST_FRAMES and (request.patches == request.patches[:1]).all():
+        raise TooFewOkFrames(
+            f"the inspection has {len(examples)} ok frames that are all one image: its threshold needs frames that "
+            "differ as parts do; add frames of different parts"
+        )
     present = np.unique(examples.labels)
     if classes > 1 and len(present) < 2:
         named = [request.classes[c].name for c in present]
@@ -351,6 +360,19 @@ def score_examples(request: FitRequest) -> Scored:
     )
 
 
+def _alarm_metrics(bank: Bank) -> dict[str, float]:
+    """What the anomaly threshold promises, for the record."""
+    metrics = {"anomaly_held_out": float(bank.held_out)}
+    if bank.passing is not None:
+        metrics |= {
+            "anomaly_alarm_rate": bank.passing.value,
+            "anomaly_alarm_rate_low": bank.passing.low,
+            "anomaly_alarm_rate_high": bank.passing.high,
+            "anomaly_alarm_rate_kept": float(bank.passing.kept),
+        }
+    return metrics
+
+
 def _engine_id(request: FitRequest, decision: Learnt, bank: Bank) -> str:
     content = hashlib.sha256()
     for part in (
@@ -362,8 +384,10 @@ def _engine_id(request: FitRequest, decision: Learnt, bank: Bank) -> str:
         decision.head.raw.anomaly_weights.tobytes(),
         decision.head.raw.bias.tobytes(),
         decision.head.shift.tobytes(),
-        repr((decision.head.temperature, bank.threshold)).encode(),
+        repr((decision.head.temperature, bank.threshold, bank.units)).encode(),
         bank.patches.tobytes(),
+        bank.places.mean.tobytes(),
+        bank.places.factor.tobytes(),
     ):
         content.update(hashlib.sha256(part).digest())
     return content.hexdigest()[:16]

@@ -84,6 +84,7 @@ def render(
             has_champion=evidence.has_champion,
             budget=None if decision.error_budget is None else _budget(decision.error_budget),
             thresholds=evidence.thresholds,
+            alarms=evidence.alarms,
         )
     )
 

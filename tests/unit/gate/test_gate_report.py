@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -51,6 +52,12 @@ def test_the_page_says_the_decision_and_shows_what_it_rests_on() -> None:
     assert page.count("<svg") == 4
     assert "data:image/jpeg;base64," in page
     assert "5.20 MB" in page
+
+
+def test_the_page_says_what_the_anomaly_threshold_promises() -> None:
+    told = "1.0 is passed by 1 % of ok frames [0.3, 2.4], n = 412"
+    assert f"Anomaly score: {told}." in page_of(replace(evidence(), alarms=told))
+    assert "Anomaly score" not in page_of(evidence())
 
 
 def test_the_page_loads_nothing_from_elsewhere_and_runs_nothing() -> None:

@@ -31,7 +31,7 @@ def test_examples_are_scored_by_banks_that_have_not_seen_them() -> None:
     patches = cloud(0, 60)
     scored = build_bank(patches, names(60), ALL(60, bool), NONE(60, bool), seed=0, size=60 * 36)
     # A bank as large as the set knows each patch itself: judged by it, every frame is at distance zero.
-    assert scored.bank.score(patches).max() < 0.05
+    assert scored.bank.distances(patches)[0].max() < 0.05
     assert scored.scores.min() > 0.12
 
 
