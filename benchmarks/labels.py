@@ -39,7 +39,6 @@ from benchmarks.label_stories import (
     Learner,
     Parts,
     Story,
-    device_scores,
     queue_scores,
     tell_peer,
     tell_queue,
@@ -51,6 +50,7 @@ from benchmarks.peers.active_learning import ActiveLearning
 from benchmarks.result import Row, ratio_of_means, tell
 from benchmarks.strategies import OWN, Strategy
 from data.label_scores import Mix
+from data.policy import DrawPolicy
 from training.evaluate import Measure
 from training.label_errors import suspect_labels
 from training.plans import DEFAULT
@@ -65,7 +65,8 @@ ROUNDS = 5
 #: Peers that are followed over all budgets; the others are compared at one.
 FOLLOWED = ("margin", "typiclust")
 WITHOUT_ENGINE = ("coreset", "typiclust", "probcover")
-QUEUE, DEVICE, RANDOM = "andon", "device weights alone", "random"
+QUEUE, DRAWN, RANDOM = "andon", "andon, all drawn", "random"
+CHOSEN = DrawPolicy().chosen_share
 
 
 @dataclass(slots=True)
@@ -152,13 +153,13 @@ def strategies(peers: ActiveLearning | None, wanted: Sequence[str]) -> dict[str,
 
 
 def compare(
-    learner: Learner, budget: float, seed: int, chosen: Mapping[str, Strategy], mix: Mix, *, device: bool = True
+    learner: Learner, budget: float, seed: int, chosen: Mapping[str, Strategy], mix: Mix, *, drawn: bool = True
 ) -> dict[str, Story]:
-    """One split at one budget: the queue, what it replaces, random labels, and peers on the queue's captured stream."""
-    ours = tell_queue(learner, budget, queue_scores(mix), seed)
+    """One split at one budget: the queue, its draw alone, random labels, and peers on the queue's captured stream."""
+    ours = tell_queue(learner, budget, queue_scores(mix), seed, chosen_share=CHOSEN)
     told = {QUEUE: ours}
-    if device:
-        told[DEVICE] = tell_queue(learner, budget, device_scores, seed)
+    if drawn:
+        told[DRAWN] = tell_queue(learner, budget, queue_scores(mix), seed, chosen_share=0.0)
     kept = np.concatenate([c.rows for c in ours.captured])
     told[RANDOM] = tell_random(learner, budget, seed, captured=kept)
     for name, how in chosen.items():
@@ -170,12 +171,15 @@ def compare(
 def stream(cells: Cells, splits: int, chosen: Mapping[str, Strategy], mix: Mix, told: Told) -> None:
     """Average precision against the share labelled."""
     found: dict[tuple[str, float], list[float]] = {}
+    off: dict[str, list[float]] = {}
     for split in range(splits):
         learner = Learner(cells, cells_parts(cells, split), split)
         for budget in BUDGETS:
             some = chosen if budget == BUDGET else {name: chosen[name] for name in FOLLOWED if name in chosen}
-            for name, story in compare(learner, budget, split, some, mix, device=budget == BUDGET).items():
+            for name, story in compare(learner, budget, split, some, mix, drawn=budget == BUDGET).items():
                 found.setdefault((name, budget), []).append(story.average_precision)
+                if budget == BUDGET and np.isfinite(story.rate_error):
+                    off.setdefault(name, []).append(story.rate_error)
         for budget in set(RANDOM_BUDGETS) - set(BUDGETS):
             found.setdefault((RANDOM, budget), []).append(tell_random(learner, budget, split).average_precision)
         print(f"stream: split {split + 1} of {splits}", file=sys.stderr, flush=True)
@@ -187,6 +191,16 @@ def stream(cells: Cells, splits: int, chosen: Mapping[str, Strategy], mix: Mix, 
     curve = np.array([found[RANDOM, budget] for budget in RANDOM_BUDGETS]).T
     told.figure("label_saving_over_random", label_saving(ours, curve, RANDOM_BUDGETS, BUDGET))
     differences(found, BUDGET, "", told)
+    rate_errors(off, "", told)
+
+
+def rate_errors(off: Mapping[str, Sequence[float]], suffix: str, told: Told) -> None:
+    """By how far the stream's defect rate is off when it is estimated from the labels that have a probability."""
+    for name, errors in off.items():
+        plain = name.replace(", ", "_").replace(" ", "_")
+        told.say(f"{name}, {BUDGET:.0%} labelled{suffix}: defect rate less the true one", "share", errors)
+        told.figure(f"{plain}_rate_error{suffix}", mean_of(errors))
+        told.figure(f"{plain}_squared_rate_error{suffix}", mean_of(np.square(errors)))
 
 
 def differences(found: Mapping[tuple[str, float], Sequence[float]], budget: float, suffix: str, told: Told) -> None:
@@ -194,7 +208,7 @@ def differences(found: Mapping[tuple[str, float], Sequence[float]], budget: floa
     base = np.array(found[RANDOM, budget])
     for name, at in sorted(found):
         if at == budget and name != RANDOM:
-            plain = name.replace(" ", "_")
+            plain = name.replace(", ", "_").replace(" ", "_")
             told.figure(f"{plain}_minus_random_ap{suffix}", mean_of(np.array(found[name, at]) - base))
 
 
@@ -204,12 +218,15 @@ def longtail(cells: Cells, splits: int, chosen: Mapping[str, Strategy], mix: Mix
     for share in SHARES:
         found: dict[tuple[str, float], list[float]] = {}
         defects: dict[str, list[float]] = {}
+        off: dict[str, list[float]] = {}
         budgets = (0.05, 0.1, 0.2, 0.3, 0.5, 1.0)
         for split in range(splits):
             learner = Learner(cells, cells_parts(cells, split, share), split)
             for name, story in compare(learner, BUDGET, split, some, mix).items():
                 found.setdefault((name, BUDGET), []).append(story.average_precision)
                 defects.setdefault(name, []).append(float(cells.defect[story.labelled].sum()))
+                if np.isfinite(story.rate_error):
+                    off.setdefault(name, []).append(story.rate_error)
             for budget in budgets:
                 if budget != BUDGET:
                     found.setdefault((RANDOM, budget), []).append(tell_random(learner, budget, split).average_precision)
@@ -226,6 +243,7 @@ def longtail(cells: Cells, splits: int, chosen: Mapping[str, Strategy], mix: Mix
         told.figure(f"share_of_all_labels_ap{suffix}", ratio_of_means(ours.tolist(), found[RANDOM, 1.0]))
         told.figure(f"defects_found_over_random{suffix}", ratio_of_means(defects[QUEUE], defects[RANDOM]))
         differences(found, BUDGET, suffix, told)
+        rate_errors(off, suffix, told)
 
 
 def noise(cells: Cells, splits: int, peers: ActiveLearning | None, mix: Mix, told: Told) -> None:
@@ -241,7 +259,7 @@ def noise(cells: Cells, splits: int, peers: ActiveLearning | None, mix: Mix, tol
             flipped = np.random.default_rng([split, 4]).random(len(cells.labels)) < rate
             said = np.where(flipped, 1 - cells.labels, cells.labels)
             learner = Learner(cells, parts, split, labels=said)
-            story = tell_queue(learner, BUDGET, queue_scores(mix), split)
+            story = tell_queue(learner, BUDGET, queue_scores(mix), split, chosen_share=CHOSEN)
             kept = np.concatenate([c.rows for c in story.captured])
             note("andon: AP with wrong labels", story.average_precision)
             note("random: AP with wrong labels", tell_random(learner, BUDGET, split, captured=kept).average_precision)
@@ -319,7 +337,8 @@ def fresh(place: Path, cache: Path, splits: int, peers: ActiveLearning | None, m
         told.say(f"fresh class: {name}", "labels of the fresh class", mine["labels"])
     base = np.array(found[RANDOM]["AP"])
     for name in sorted(set(found) - {RANDOM, "everything"}):
-        told.figure(f"{name.replace(' ', '_')}_minus_random_ap_fresh", mean_of(np.array(found[name]["AP"]) - base))
+        plain = name.replace(", ", "_").replace(" ", "_")
+        told.figure(f"{plain}_minus_random_ap_fresh", mean_of(np.array(found[name]["AP"]) - base))
     told.figure("fresh_labels_found_over_random", ratio_of_means(found[QUEUE]["labels"], found[RANDOM]["labels"]))
 
 
@@ -327,7 +346,9 @@ def main() -> int:
     """Tell the stories and print what came of them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cache", type=Path, metavar="DIR", help="keeps embeddings and the peers' environment")
-    parser.add_argument("--splits", type=int, default=5, help="independent splits, at least 5 for figures to be quoted")
+    parser.add_argument(
+        "--splits", type=int, default=10, help="independent splits, 5 or more to be quoted"
+    )
     parser.add_argument(
         "--parts",
         nargs="+",

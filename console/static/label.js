@@ -117,7 +117,7 @@ function show(given) {
 }
 
 // Why the draw took it, beside why the device kept it.
-const CHOSEN = { captured: "the device wanted it", uncertain: "the model was unsure", novel: "far from everything labelled", rare: "it may be of a rare class", disagree: "labelled frames like it say otherwise", cover: "few frames look like it", audit: "by chance, to keep the estimates honest" };
+const CHOSEN = { captured: "the device wanted it", uncertain: "the model was unsure", novel: "far from everything labelled", rare: "it may be of a rare class", disagree: "labelled frames like it say otherwise", cover: "few frames look like it", teaches: "its label teaches most about the frames that come", audit: "by chance, to keep the estimates honest" };
 const THUMBS = 8; // near-duplicates shown small
 
 function alike(item) {
