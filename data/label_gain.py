@@ -1,7 +1,8 @@
 """What a label would teach: how much surer the model would be of the line's frames (expected variance reduction).
 
-1. The model's answer is taken to be off by a linear function of the embedding, of which nothing is known but its size:
-   a Gaussian prior over heads, centred embeddings, mean squared length 1. Two frames that look alike are off alike.
+1. The model's answer is taken to be off by a linear function of the embedding and a constant, of which nothing is known
+   but their size: a Gaussian prior over heads, centred embeddings, mean squared length 1. Frames that look alike are
+   off alike.
 2. A label of a frame with answer p is worth p(1 - p) of information: a clear answer is hardly moved by being confirmed.
    What is labelled already, and what people were asked for, has been learnt in this sense.
 3. A label's gain is the variance it takes away, summed over the captured frames: each counts by the frames it stands
@@ -12,7 +13,7 @@
    Whatever they turn out to be: the variance does not depend on the answer, so a batch can be chosen before any comes.
 
 Nothing here is random, so nothing chosen here has a probability: such labels are for training (`data.draws`, rule 5).
-Cost: one product of m embeddings with each other, and m² for each label chosen; m is bounded by who calls.
+Cost: one product of m embeddings with each other, and one of that with a vector for each label; who calls bounds m.
 """
 
 from __future__ import annotations
@@ -82,29 +83,36 @@ def choose_by_gain(
     """
     covariance = _prior(embeddings)
     prior = np.maximum(np.diag(covariance).copy(), 1e-12)
-    told = np.flatnonzero(known)
-    if len(told):
-        noise = 1.0 / np.maximum(doubts[told], _LEAST_LEARNT)
-        across = covariance[:, told]
-        covariance -= across @ np.linalg.solve(covariance[np.ix_(told, told)] + np.diag(noise), across.T)
-    unknown = np.clip(np.diag(covariance) / prior, 0.0, 1.0)
+    learnt = np.flatnonzero(known)
+    if len(learnt):
+        across = covariance[:, learnt]
+        least = np.diag(1.0 / np.maximum(doubts[learnt], _LEAST_LEARNT))
+        covariance -= across @ np.linalg.solve(across[learnt] + least, across.T)
+    own = np.maximum(np.diag(covariance), 0.0)
+    unknown = np.clip(own / prior, 0.0, 1.0)
     matters = frames * doubts
     noise = 1.0 / np.maximum(doubts, _LEAST_DOUBT)
+    # What a label takes away is Σ matters · covariance² / (noise + own). A choice subtracts one outer product from the
+    # covariance; only the sums are brought up to date, and the products kept: told @ told.T.
+    sums = np.square(covariance) @ matters
+    told = np.zeros((len(embeddings), max(n, 0)))
     left = choosable & ~known
     chosen: list[int] = []
     gains: list[float] = []
     while len(chosen) < n and left.any():
-        rows = np.flatnonzero(left)
-        own = np.maximum(np.diag(covariance)[rows], 0.0)
-        gain = (np.square(covariance[rows]) @ matters) / (noise[rows] + own)
-        best = int(gain.argmax())
-        i = int(rows[best])
-        total = float(np.maximum(np.diag(covariance), 0.0) @ matters)
-        chosen.append(i)
-        gains.append(float(gain[best]) / total if total > 0 else 0.0)
+        gain = np.where(left, np.maximum(sums, 0.0) / (noise + own), -1.0)
+        i = int(gain.argmax())
+        total = float(own @ matters)
+        gains.append(float(gain[i]) / total if total > 0 else 0.0)
+        column = covariance[:, i] - told @ told[i]
+        size = float(noise[i] + own[i])
+        heavy = matters * column
+        moved = covariance @ heavy - told @ (told.T @ heavy)
+        sums += column * (column * float(column @ heavy) / size - 2.0 * moved) / size
+        own = np.maximum(own - np.square(column) / size, 0.0)
+        told[:, len(chosen)] = column / np.sqrt(size)
         left[i] = False
-        column = covariance[:, i].copy()
-        covariance -= np.outer(column, column / (noise[i] + max(float(column[i]), 0.0)))
+        chosen.append(i)
     rows = np.array(chosen, dtype=np.int64)
     return Gained(chosen=rows, gain=np.array(gains), unknown=unknown[rows])
 
@@ -113,4 +121,4 @@ def _prior(embeddings: Vectors) -> Floats:
     centred = embeddings - embeddings.mean(axis=0)
     size = float(np.square(centred).sum(axis=1).mean())
     product = (centred @ centred.T).astype(np.float64)
-    return np.asarray(product * (PRIOR_VARIANCE / max(size, 1e-12)), dtype=np.float64)
+    return np.asarray(PRIOR_VARIANCE * (1.0 + product / max(size, 1e-12)), dtype=np.float64)

@@ -21,8 +21,9 @@ def looks(seed: int, m: int, width: int = 12) -> np.ndarray:
 def variance_left(vectors: np.ndarray, doubts: np.ndarray, matters: np.ndarray, told: list[int]) -> float:
     """The textbook's way: the posterior of a linear head, given labels of these precisions."""
     centred = (vectors - vectors.mean(axis=0)).astype(np.float64)
-    prior = PRIOR_VARIANCE / np.square(centred).sum(axis=1).mean()
-    precision = np.eye(centred.shape[1]) / prior
+    centred /= np.sqrt(np.square(centred).sum(axis=1).mean())
+    centred = np.hstack([centred, np.ones((len(centred), 1))])
+    precision = np.eye(centred.shape[1]) / PRIOR_VARIANCE
     for i in told:
         precision += doubts[i] * np.outer(centred[i], centred[i])
     spread = np.linalg.inv(precision)
@@ -72,12 +73,12 @@ def test_what_is_known_is_not_asked_again_nor_what_may_not_be_chosen() -> None:
     assert 0 < gained.unknown[0] < 0.7
 
 
-def test_frames_that_all_look_the_same_teach_nothing_and_are_no_error() -> None:
+def test_frames_that_all_look_the_same_are_told_of_by_one_label() -> None:
     vectors = np.ones((5, 3), dtype=np.float32)
     none = np.zeros(5, dtype=bool)
     gained = choose_by_gain(vectors, np.full(5, 0.2), np.ones(5), known=none, choosable=~none, n=2)
-    assert len(gained.chosen) == 2
-    assert gained.gain.tolist() == [0.0, 0.0]
+    assert gained.gain[0] == pytest.approx(20 / (20 + 5))  # variance 20, noise 1 / 0.2
+    assert gained.gain[1] == pytest.approx(4 / (4 + 5))
     assert not len(choose_by_gain(vectors, np.full(5, 0.2), np.ones(5), known=none, choosable=none, n=2).chosen)
 
 
