@@ -104,13 +104,18 @@ class Learner:
         rest = np.concatenate([parts.stream, parts.holdout])
         self._anomaly[parts.factory] = scored.scores
         self._anomaly[rest] = scored.bank.score(images.patches[rest])
+        self._first: Learnt | None = None
 
     def request(self, labelled: Rows, p: Floats, captured: Rows) -> FitRequest:
         """The request of a fit."""
         return self.images.request(self.parts.factory, labelled, p, captured, self.seed, labels=self.labels)
 
     def learn(self, labelled: Rows, p: Floats, captured: Rows) -> Learnt:
-        """What is learnt from some labels."""
+        """What is learnt from some labels; before the first one it is the same in every story."""
+        if not len(labelled) and not len(captured):
+            if self._first is None:
+                self._first = learn(self.request(labelled, p, captured), self._anomaly[self.parts.factory])
+            return self._first
         rows = np.concatenate([self.parts.factory, labelled])
         return learn(self.request(labelled, p, captured), self._anomaly[rows])
 

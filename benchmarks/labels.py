@@ -10,7 +10,7 @@ labels are chosen; every strategy has the same learner, features, split and capt
     fresh       (--tiles) a class of defect that comes in the middle of the stream, each class in turn, 10 % labelled
 
 Peers: margin (with two classes entropy is the same), coreset, and BADGE, TypiClust, ProbCover, Falcun and CLUE of
-scikit-activeml in an environment of its own; cleanlab for label errors. About half an hour on one core; `--parts` and
+scikit-activeml in an environment of its own; cleanlab for label errors. About an hour on one core; `--parts` and
 `--splits` take less.
 
     python -m benchmarks.labels --cache .andon/cache/benchmarks --tiles magnetic-tile.tar --json
@@ -63,7 +63,7 @@ SHARES = (0.05, 0.01)
 NOISE = (0.05, 0.2)
 ROUNDS = 5
 #: Peers that are followed over all budgets; the others are compared at one.
-FOLLOWED = ("margin", "typiclust")
+FOLLOWED = ("margin", "badge", "typiclust")
 WITHOUT_ENGINE = ("coreset", "typiclust", "probcover")
 QUEUE, DRAWN, RANDOM = "andon", "andon, all drawn", "random"
 CHOSEN = DrawPolicy().chosen_share
@@ -200,7 +200,7 @@ def rate_errors(off: Mapping[str, Sequence[float]], suffix: str, told: Told) -> 
         plain = name.replace(", ", "_").replace(" ", "_")
         told.say(f"{name}, {BUDGET:.0%} labelled{suffix}: defect rate less the true one", "share", errors)
         told.figure(f"{plain}_rate_error{suffix}", mean_of(errors))
-        told.figure(f"{plain}_squared_rate_error{suffix}", mean_of(np.square(errors)))
+        told.figure(f"{plain}_squared_rate_error{suffix}", mean_of(np.square(errors).tolist()))
 
 
 def differences(found: Mapping[tuple[str, float], Sequence[float]], budget: float, suffix: str, told: Told) -> None:
@@ -214,7 +214,7 @@ def differences(found: Mapping[tuple[str, float], Sequence[float]], budget: floa
 
 def longtail(cells: Cells, splits: int, chosen: Mapping[str, Strategy], mix: Mix, told: Told) -> None:
     """The stream with few defects."""
-    some = {name: chosen[name] for name in (*FOLLOWED, "badge") if name in chosen}
+    some = {name: chosen[name] for name in FOLLOWED if name in chosen}
     for share in SHARES:
         found: dict[tuple[str, float], list[float]] = {}
         defects: dict[str, list[float]] = {}
@@ -346,9 +346,7 @@ def main() -> int:
     """Tell the stories and print what came of them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cache", type=Path, metavar="DIR", help="keeps embeddings and the peers' environment")
-    parser.add_argument(
-        "--splits", type=int, default=10, help="independent splits, 5 or more to be quoted"
-    )
+    parser.add_argument("--splits", type=int, default=10, help="independent splits, 5 or more to be quoted")
     parser.add_argument(
         "--parts",
         nargs="+",

@@ -15,7 +15,7 @@ OK, CRACK, VOID = (
 
 def looks(seed: int, m: int, width: int = 12) -> np.ndarray:
     found = np.random.default_rng(seed).normal(size=(m, width)).astype(np.float32)
-    return found / np.linalg.norm(found, axis=1, keepdims=True)
+    return np.asarray(found / np.linalg.norm(found, axis=1, keepdims=True))
 
 
 def variance_left(vectors: np.ndarray, doubts: np.ndarray, matters: np.ndarray, told: list[int]) -> float:
