@@ -1,10 +1,10 @@
 """Which captured samples are labelled for what they teach, beside those that are drawn (:mod:`data.label_gain`).
 
-1. Chosen are leftovers: captured, offered to a draw before (or never to be offered: flags, campaigns, spare), neither
+1. Chosen are leftovers: captured, offered to a draw before (or never to be offered: campaigns, spare), neither
    drawn nor settled. So every sample's chance in its draw is over before it can be chosen, and estimates stay exact.
 2. Of the training side of the split alone: without a probability a held-out sample is neither trained on nor evidence.
-3. Looked at are the newest `MOST` captured samples of the newest one's embedding width. What waits for its label is
-   known already: whatever will be said, it will have been said.
+3. Looked at are the newest `MOST` captured samples of the newest one's embedding width. What waits for its label or was
+   flagged is known already: whatever will be said, it will have been said.
 4. A group of near-duplicates is one unit, as in a draw: the first of it that was captured is shown.
 """
 
@@ -24,7 +24,7 @@ from data.inspections import Inspection
 from data.label_gain import choose_by_gain, doubt
 from data.near_duplicates import group_near_duplicates
 from data.opinions import anomalies_of, block_of, probabilities_of
-from data.sample_conditions import drawn, settled
+from data.sample_conditions import drawn, flagged, settled
 from data.split import Split
 
 MOST = 1_500  # captured samples that are looked at: a second of work for fifty choices
@@ -34,7 +34,7 @@ Vector = NDArray[np.float32]
 
 def captured(session: Session, inspection: str) -> list[tuple[SampleRow, bool, bool]]:
     """The newest captured samples in order of capture, each with whether it is known (rule 3) and may be chosen."""
-    known: ColumnElement[bool] = or_(drawn(), settled())
+    known: ColumnElement[bool] = or_(drawn(), settled(), flagged())
     offered = exists().where(DrawItemRow.sample_id == SampleRow.sample_id)
     may_be = or_(SampleRow.counted.is_(False), offered)
     query = (

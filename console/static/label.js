@@ -150,7 +150,7 @@ function describe(item) {
     if (item.why === "flag") rows.push(["captured", `flagged by the operator${item.reason ? `: ${item.reason}` : ""}`]);
     else if (main.length) rows.push(["captured", main.join("; ")]);
     const parts = Object.entries(item.chosen?.parts ?? {}).sort((a, b) => b[1] - a[1]).filter(([, part]) => part >= 0.2);
-    if (parts.length) rows.push(["drawn", parts.map(([what, part]) => `${CHOSEN[what] ?? what} (${percent(part)})`).join("; ")]);
+    if (parts.length) rows.push([item.why === "extra" ? "chosen" : "drawn", parts.map(([what, part]) => `${CHOSEN[what] ?? what} (${percent(part)})`).join("; ")]);
     if (item.why === "second") rows.push(["asked for", "a second opinion"]);
     if (item.why === "review") rows.push(["please look again", item.reason]);
     if (item.anomaly !== null) rows.push(["anomaly", `${item.anomaly.toFixed(2)} (alarm at 1.00)`]);
