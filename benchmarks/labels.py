@@ -223,6 +223,8 @@ def differences(found: Mapping[tuple[str, float], Sequence[float]], budget: floa
         if at == budget and name != RANDOM:
             plain = name.replace(", ", "_").replace(" ", "_")
             told.figure(f"{plain}_minus_random_ap{suffix}", mean_of(np.array(found[name, at]) - base))
+    gain = np.array(found[QUEUE, budget]) - np.array(found[DRAWN, budget])
+    told.figure(f"andon_minus_andon_all_drawn_ap{suffix}", mean_of(gain))
 
 
 def longtail(
