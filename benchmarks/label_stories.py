@@ -3,8 +3,10 @@
 1. In each round the device keeps three tenths of what streams, by its own weigher and the engine that the queue's own
    labels gave so far. That captured stream is recorded; every peer chooses from the same one, by the engine that *its*
    labels gave. Random labels are drawn from the whole stream: nobody has to capture for them.
-2. The queue is offered each round's captured frames once, as in the product, and logs p₂. Peers keep the rest of what
-   was captured as their pool, which can only help them.
+2. The queue draws from each round's captured frames once, as in the product, and logs p₂; of the labels `chosen_share`
+   are chosen for what they teach, from all that was captured, by what engines said at the time. A fifth of the frames
+   is of the split's held-out side, where nothing is chosen. Peers choose from all that was captured, by the engine of
+   now, which can only help them.
 3. The learner is the everyday fit (`training.fit.learn`) for all, with anomaly scores from the factory's bank alone: a
    new bank for each of a thousand fits would take two thirds of the time, and move all strategies alike.
 4. A story is told by (set, parts, strategy, budget, seed): the same every time.
@@ -23,6 +25,7 @@ from benchmarks.embedded_set import EmbeddedSet, Floats, Rows
 from benchmarks.strategies import Pool, Strategy
 from data.draw_plan import Candidates, Labelled, signals_of
 from data.inspections import Inspection
+from data.label_gain import choose_by_gain, doubt
 from data.label_scores import Mix, mix_scores
 from data.priority_sampling import priority_sample
 from edge_client.contract.engine_metadata import EngineMetadata
@@ -31,6 +34,7 @@ from training.fit import FitRequest, Learnt, learn, score_examples
 
 AUDIT = 0.3
 CAPTURED = 0.3  # share of the streamed frames that is kept; labels are drawn from these
+HELD_OUT = 0.2  # of the frames, on the other side of the split
 NONE: Rows = np.empty(0, dtype=np.int64)
 
 
@@ -66,12 +70,14 @@ class Story:
         p: Their inclusion probabilities, nan where there is none.
         by_class: Average precision on the holdout of each class [K], at the end.
         captured: Each round, for the queue's own story.
+        rate_error: By how far the stream's defect rate, estimated from labels that have a probability, is off.
     """
 
     labelled: Rows = field(default_factory=lambda: NONE)
     p: Floats = field(default_factory=lambda: np.empty(0))
     by_class: Floats = field(default_factory=lambda: np.empty(0))
     captured: list[Captured] = field(default_factory=list)
+    rate_error: float = float("nan")
 
     @property
     def average_precision(self) -> float:
@@ -98,13 +104,18 @@ class Learner:
         rest = np.concatenate([parts.stream, parts.holdout])
         self._anomaly[parts.factory] = scored.scores
         self._anomaly[rest] = scored.bank.score(images.patches[rest])
+        self._first: Learnt | None = None
 
     def request(self, labelled: Rows, p: Floats, captured: Rows) -> FitRequest:
         """The request of a fit."""
         return self.images.request(self.parts.factory, labelled, p, captured, self.seed, labels=self.labels)
 
     def learn(self, labelled: Rows, p: Floats, captured: Rows) -> Learnt:
-        """What is learnt from some labels."""
+        """What is learnt from some labels; before the first one it is the same in every story."""
+        if not len(labelled) and not len(captured):
+            if self._first is None:
+                self._first = learn(self.request(labelled, p, captured), self._anomaly[self.parts.factory])
+            return self._first
         rows = np.concatenate([self.parts.factory, labelled])
         return learn(self.request(labelled, p, captured), self._anomaly[rows])
 
@@ -142,18 +153,15 @@ def queue_scores(mix: Mix) -> Scores:
     return scores
 
 
-def device_scores(candidates: Candidates, labelled: Labelled, info: Inspection, seed: int) -> Floats:
-    """What the device wanted, and nothing else: the draw's default."""
-    return np.maximum(candidates.weights / candidates.p1, 1e-12)
-
-
-def tell_queue(learner: Learner, budget: float, scores: Scores, seed: int) -> Story:
-    """The product's own story: capture, then a draw with logged probabilities (rules 1 and 2)."""
+def tell_queue(learner: Learner, budget: float, scores: Scores, seed: int, *, chosen_share: float) -> Story:
+    """The product's own story: capture, a draw with logged probabilities, and what is chosen (rules 1 and 2)."""
     images, parts = learner.images, learner.parts
     random = np.random.default_rng([seed, 1])
     weigher = Weigher(audit_share=AUDIT, random=random)
     info = Inspection(name="benchmark", classes=images.classes)
+    trains = random.random(len(images.labels)) >= HELD_OUT
     story, kept, streamed = Story(), NONE, 0
+    doubts, frames = np.empty(0), np.empty(0)
     for part in parts.rounds:
         learnt = learner.learn(story.labelled, story.p, kept)
         weights = _weigh(learner, learnt, part, weigher)
@@ -179,14 +187,32 @@ def tell_queue(learner: Learner, budget: float, scores: Scores, seed: int) -> St
             counts=counts,
         )
         score = scores(candidates, labelled, info, seed)
-        second = priority_sample(score.tolist(), _u(random, len(score)), n)
-        drawn = second.order[:n]
+        choices = min(int(chosen_share * n + random.random()), n - 1)
+        second = priority_sample(score.tolist(), _u(random, len(score)), n - choices)
+        drawn = second.order[: n - choices]
         story.labelled = np.concatenate([story.labelled, captured.rows[drawn]])
         story.p = np.concatenate([story.p, captured.p1[drawn] * second.p[drawn]])
         story.captured.append(captured)
         kept = np.concatenate([kept, captured.rows])
+        doubts = np.concatenate([doubts, doubt(candidates.probabilities, candidates.anomaly, images.classes)])
+        frames = np.concatenate([frames, 1.0 / captured.p1])
+        known = np.isin(kept, story.labelled)
+        gained = choose_by_gain(
+            images.embeddings(kept), doubts, frames, known=known, choosable=trains[kept] & ~known, n=choices
+        )
+        story.labelled = np.concatenate([story.labelled, kept[gained.chosen]])
+        story.p = np.concatenate([story.p, np.full(len(gained.chosen), np.nan)])
     story.by_class = learner.measure(story.labelled, story.p, kept)
+    story.rate_error = rate_error(learner, story)
     return story
+
+
+def rate_error(learner: Learner, story: Story) -> float:
+    """Horvitz–Thompson's estimate of the stream's share of defects, less the share."""
+    told = np.isfinite(story.p)
+    stream = learner.parts.stream
+    found = float(((learner.images.labels[story.labelled[told]] > 0) / story.p[told]).sum())
+    return found / len(stream) - float((learner.images.labels[stream] > 0).mean())
 
 
 def tell_peer(
@@ -226,6 +252,7 @@ def tell_random(learner: Learner, budget: float, seed: int, *, captured: Rows = 
     story = Story(labelled=rows, p=np.full(n, n / len(stream)))
     seen = captured if len(captured) else stream[: round(CAPTURED * len(stream))]
     story.by_class = learner.measure(rows, story.p, np.union1d(seen, rows))
+    story.rate_error = rate_error(learner, story)
     return story
 
 

@@ -10,8 +10,9 @@ labels are chosen; every strategy has the same learner, features, split and capt
     fresh       (--tiles) a class of defect that comes in the middle of the stream, each class in turn, 10 % labelled
 
 Peers: margin (with two classes entropy is the same), coreset, and BADGE, TypiClust, ProbCover, Falcun and CLUE of
-scikit-activeml in an environment of its own; cleanlab for label errors. About half an hour on one core; `--parts` and
-`--splits` take less.
+scikit-activeml in an environment of its own; cleanlab for label errors. Random labels are the mean of four draws. The
+learner is `benchmarks.quick_learner`, for `noise`, which looks at out-of-fold answers, the everyday fit. Half an hour
+on one core; `--parts` and `--splits` take less.
 
     python -m benchmarks.labels --cache .andon/cache/benchmarks --tiles magnetic-tile.tar --json
 """
@@ -39,7 +40,6 @@ from benchmarks.label_stories import (
     Learner,
     Parts,
     Story,
-    device_scores,
     queue_scores,
     tell_peer,
     tell_queue,
@@ -48,9 +48,11 @@ from benchmarks.label_stories import (
 from benchmarks.learning import Cells
 from benchmarks.peers.active_learning import STRATEGIES as OF_ACTIVEML
 from benchmarks.peers.active_learning import ActiveLearning
+from benchmarks.quick_learner import QuickLearner
 from benchmarks.result import Row, ratio_of_means, tell
 from benchmarks.strategies import OWN, Strategy
 from data.label_scores import Mix
+from data.policy import DrawPolicy
 from training.evaluate import Measure
 from training.label_errors import suspect_labels
 from training.plans import DEFAULT
@@ -62,10 +64,12 @@ BUDGET = 0.1
 SHARES = (0.05, 0.01)
 NOISE = (0.05, 0.2)
 ROUNDS = 5
+RANDOM_DRAWS = 4
 #: Peers that are followed over all budgets; the others are compared at one.
-FOLLOWED = ("margin", "typiclust")
+FOLLOWED = ("margin", "badge", "typiclust")
 WITHOUT_ENGINE = ("coreset", "typiclust", "probcover")
-QUEUE, DEVICE, RANDOM = "andon", "device weights alone", "random"
+QUEUE, DRAWN, RANDOM = "andon", "andon, all drawn", "random"
+CHOSEN = DrawPolicy().chosen_share
 
 
 @dataclass(slots=True)
@@ -152,13 +156,13 @@ def strategies(peers: ActiveLearning | None, wanted: Sequence[str]) -> dict[str,
 
 
 def compare(
-    learner: Learner, budget: float, seed: int, chosen: Mapping[str, Strategy], mix: Mix, *, device: bool = True
+    learner: Learner, budget: float, seed: int, chosen: Mapping[str, Strategy], mix: Mix, *, drawn: bool = True
 ) -> dict[str, Story]:
-    """One split at one budget: the queue, what it replaces, random labels, and peers on the queue's captured stream."""
-    ours = tell_queue(learner, budget, queue_scores(mix), seed)
+    """One split at one budget: the queue, its draw alone, random labels, and peers on the queue's captured stream."""
+    ours = tell_queue(learner, budget, queue_scores(mix), seed, chosen_share=CHOSEN)
     told = {QUEUE: ours}
-    if device:
-        told[DEVICE] = tell_queue(learner, budget, device_scores, seed)
+    if drawn:
+        told[DRAWN] = tell_queue(learner, budget, queue_scores(mix), seed, chosen_share=0.0)
     kept = np.concatenate([c.rows for c in ours.captured])
     told[RANDOM] = tell_random(learner, budget, seed, captured=kept)
     for name, how in chosen.items():
@@ -167,17 +171,30 @@ def compare(
     return told
 
 
-def stream(cells: Cells, splits: int, chosen: Mapping[str, Strategy], mix: Mix, told: Told) -> None:
+def random_ap(learner: Learner, budget: float, seed: int, first: Story | None = None) -> float:
+    """Average precision with random labels, mean of some draws; of all labels there is only one."""
+    draws = [first or tell_random(learner, budget, seed)]
+    draws += [tell_random(learner, budget, seed + 1000 * k) for k in range(1, RANDOM_DRAWS) if budget < 1]
+    return float(np.mean([story.average_precision for story in draws]))
+
+
+def stream(
+    cells: Cells, splits: int, chosen: Mapping[str, Strategy], mix: Mix, told: Told, kind: type[Learner]
+) -> None:
     """Average precision against the share labelled."""
     found: dict[tuple[str, float], list[float]] = {}
+    off: dict[str, list[float]] = {}
     for split in range(splits):
-        learner = Learner(cells, cells_parts(cells, split), split)
+        learner = kind(cells, cells_parts(cells, split), split)
         for budget in BUDGETS:
             some = chosen if budget == BUDGET else {name: chosen[name] for name in FOLLOWED if name in chosen}
-            for name, story in compare(learner, budget, split, some, mix, device=budget == BUDGET).items():
-                found.setdefault((name, budget), []).append(story.average_precision)
+            for name, story in compare(learner, budget, split, some, mix, drawn=budget == BUDGET).items():
+                ap = random_ap(learner, budget, split, story) if name == RANDOM else story.average_precision
+                found.setdefault((name, budget), []).append(ap)
+                if budget == BUDGET and np.isfinite(story.rate_error):
+                    off.setdefault(name, []).append(story.rate_error)
         for budget in set(RANDOM_BUDGETS) - set(BUDGETS):
-            found.setdefault((RANDOM, budget), []).append(tell_random(learner, budget, split).average_precision)
+            found.setdefault((RANDOM, budget), []).append(random_ap(learner, budget, split))
         print(f"stream: split {split + 1} of {splits}", file=sys.stderr, flush=True)
     for (name, budget), values in sorted(found.items(), key=lambda item: (item[0][1], item[0][0])):
         told.say(f"{name}, {budget:.0%} labelled" if budget < 1 else "everything labelled", "AP", values)
@@ -187,6 +204,16 @@ def stream(cells: Cells, splits: int, chosen: Mapping[str, Strategy], mix: Mix, 
     curve = np.array([found[RANDOM, budget] for budget in RANDOM_BUDGETS]).T
     told.figure("label_saving_over_random", label_saving(ours, curve, RANDOM_BUDGETS, BUDGET))
     differences(found, BUDGET, "", told)
+    rate_errors(off, "", told)
+
+
+def rate_errors(off: Mapping[str, Sequence[float]], suffix: str, told: Told) -> None:
+    """By how far the stream's defect rate is off when it is estimated from the labels that have a probability."""
+    for name, errors in off.items():
+        plain = name.replace(", ", "_").replace(" ", "_")
+        told.say(f"{name}, {BUDGET:.0%} labelled{suffix}: defect rate less the true one", "share", errors)
+        told.figure(f"{plain}_rate_error{suffix}", mean_of(errors))
+        told.figure(f"{plain}_squared_rate_error{suffix}", mean_of(np.square(errors).tolist()))
 
 
 def differences(found: Mapping[tuple[str, float], Sequence[float]], budget: float, suffix: str, told: Told) -> None:
@@ -194,25 +221,33 @@ def differences(found: Mapping[tuple[str, float], Sequence[float]], budget: floa
     base = np.array(found[RANDOM, budget])
     for name, at in sorted(found):
         if at == budget and name != RANDOM:
-            plain = name.replace(" ", "_")
+            plain = name.replace(", ", "_").replace(" ", "_")
             told.figure(f"{plain}_minus_random_ap{suffix}", mean_of(np.array(found[name, at]) - base))
+    gain = np.array(found[QUEUE, budget]) - np.array(found[DRAWN, budget])
+    told.figure(f"andon_minus_andon_all_drawn_ap{suffix}", mean_of(gain))
 
 
-def longtail(cells: Cells, splits: int, chosen: Mapping[str, Strategy], mix: Mix, told: Told) -> None:
+def longtail(
+    cells: Cells, splits: int, chosen: Mapping[str, Strategy], mix: Mix, told: Told, kind: type[Learner]
+) -> None:
     """The stream with few defects."""
-    some = {name: chosen[name] for name in (*FOLLOWED, "badge") if name in chosen}
+    some = {name: chosen[name] for name in FOLLOWED if name in chosen}
     for share in SHARES:
         found: dict[tuple[str, float], list[float]] = {}
         defects: dict[str, list[float]] = {}
+        off: dict[str, list[float]] = {}
         budgets = (0.05, 0.1, 0.2, 0.3, 0.5, 1.0)
         for split in range(splits):
-            learner = Learner(cells, cells_parts(cells, split, share), split)
+            learner = kind(cells, cells_parts(cells, split, share), split)
             for name, story in compare(learner, BUDGET, split, some, mix).items():
-                found.setdefault((name, BUDGET), []).append(story.average_precision)
+                ap = random_ap(learner, BUDGET, split, story) if name == RANDOM else story.average_precision
+                found.setdefault((name, BUDGET), []).append(ap)
                 defects.setdefault(name, []).append(float(cells.defect[story.labelled].sum()))
+                if np.isfinite(story.rate_error):
+                    off.setdefault(name, []).append(story.rate_error)
             for budget in budgets:
                 if budget != BUDGET:
-                    found.setdefault((RANDOM, budget), []).append(tell_random(learner, budget, split).average_precision)
+                    found.setdefault((RANDOM, budget), []).append(random_ap(learner, budget, split))
             print(f"longtail {share:.0%}: split {split + 1} of {splits}", file=sys.stderr, flush=True)
         for (name, budget), values in sorted(found.items(), key=lambda item: (item[0][1], item[0][0])):
             case = f"{name}, {budget:.0%} labelled" if budget < 1 else "everything labelled"
@@ -226,6 +261,7 @@ def longtail(cells: Cells, splits: int, chosen: Mapping[str, Strategy], mix: Mix
         told.figure(f"share_of_all_labels_ap{suffix}", ratio_of_means(ours.tolist(), found[RANDOM, 1.0]))
         told.figure(f"defects_found_over_random{suffix}", ratio_of_means(defects[QUEUE], defects[RANDOM]))
         differences(found, BUDGET, suffix, told)
+        rate_errors(off, suffix, told)
 
 
 def noise(cells: Cells, splits: int, peers: ActiveLearning | None, mix: Mix, told: Told) -> None:
@@ -241,7 +277,7 @@ def noise(cells: Cells, splits: int, peers: ActiveLearning | None, mix: Mix, tol
             flipped = np.random.default_rng([split, 4]).random(len(cells.labels)) < rate
             said = np.where(flipped, 1 - cells.labels, cells.labels)
             learner = Learner(cells, parts, split, labels=said)
-            story = tell_queue(learner, BUDGET, queue_scores(mix), split)
+            story = tell_queue(learner, BUDGET, queue_scores(mix), split, chosen_share=CHOSEN)
             kept = np.concatenate([c.rows for c in story.captured])
             note("andon: AP with wrong labels", story.average_precision)
             note("random: AP with wrong labels", tell_random(learner, BUDGET, split, captured=kept).average_precision)
@@ -284,7 +320,15 @@ def fresh_parts(tiles: EmbeddedSet, new: int, split: int) -> Parts:
     return Parts(factory, (*rounds[:2], *mixed), holdout)
 
 
-def fresh(place: Path, cache: Path, splits: int, peers: ActiveLearning | None, mix: Mix, told: Told) -> None:
+def fresh(
+    place: Path,
+    cache: Path,
+    splits: int,
+    peers: ActiveLearning | None,
+    mix: Mix,
+    told: Told,
+    kind: type[Learner],
+) -> None:
     """Each class of defect in turn is one that nobody has seen before the third round."""
     frames = labelled_images(place)
     tiles = EmbeddedSet(
@@ -303,7 +347,7 @@ def fresh(place: Path, cache: Path, splits: int, peers: ActiveLearning | None, m
     found: dict[str, dict[str, list[float]]] = {}
     for split in range(splits):
         for new in range(1, len(tiles.classes)):
-            learner = Learner(tiles, fresh_parts(tiles, new, split), split)
+            learner = kind(tiles, fresh_parts(tiles, new, split), split)
             stories = compare(learner, BUDGET, split, chosen, mix)
             stories["everything"] = tell_random(learner, 1.0, split)
             for name, story in stories.items():
@@ -319,7 +363,8 @@ def fresh(place: Path, cache: Path, splits: int, peers: ActiveLearning | None, m
         told.say(f"fresh class: {name}", "labels of the fresh class", mine["labels"])
     base = np.array(found[RANDOM]["AP"])
     for name in sorted(set(found) - {RANDOM, "everything"}):
-        told.figure(f"{name.replace(' ', '_')}_minus_random_ap_fresh", mean_of(np.array(found[name]["AP"]) - base))
+        plain = name.replace(", ", "_").replace(" ", "_")
+        told.figure(f"{plain}_minus_random_ap_fresh", mean_of(np.array(found[name]["AP"]) - base))
     told.figure("fresh_labels_found_over_random", ratio_of_means(found[QUEUE]["labels"], found[RANDOM]["labels"]))
 
 
@@ -327,7 +372,7 @@ def main() -> int:
     """Tell the stories and print what came of them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cache", type=Path, metavar="DIR", help="keeps embeddings and the peers' environment")
-    parser.add_argument("--splits", type=int, default=5, help="independent splits, at least 5 for figures to be quoted")
+    parser.add_argument("--splits", type=int, default=10, help="independent splits, 5 or more to be quoted")
     parser.add_argument(
         "--parts",
         nargs="+",
@@ -343,12 +388,14 @@ def main() -> int:
         help="which to compare with on the cells (falcun and clue take as long as badge)",
     )
     parser.add_argument("--no-peers", action="store_true", help="leave scikit-activeml and cleanlab out")
+    parser.add_argument("--everyday", action="store_true", help="the everyday fit for all parts: slow")
     parser.add_argument("--json", action="store_true", help="print JSON")
     for name, weight in Mix().weights.items():
         parser.add_argument(f"--{name}", type=float, default=weight, help=f"weight of the signal (default {weight})")
     args = parser.parse_args()
     if args.splits < 2:
         parser.error(f"--splits {args.splits}: expected at least 2, else nothing can be said about the spread")
+    kind = Learner if args.everyday else QuickLearner
     mix = Mix(**{name: getattr(args, name) for name in Mix().weights})
     began = time.perf_counter()
     told = Told()
@@ -359,13 +406,13 @@ def main() -> int:
         cells = Cells(cache, "int8", [DEFAULT])
         chosen = strategies(peers, args.peers)
         if "stream" in args.parts:
-            stream(cells, args.splits, chosen, mix, told)
+            stream(cells, args.splits, chosen, mix, told, kind)
         if "longtail" in args.parts:
-            longtail(cells, args.splits, chosen, mix, told)
+            longtail(cells, args.splits, chosen, mix, told, kind)
         if "noise" in args.parts:
-            noise(cells, args.splits, peers, mix, told)
+            noise(cells, max(2, args.splits // 2), peers, mix, told)
         if "fresh" in args.parts and args.tiles:
-            fresh(args.tiles, cache, max(1, args.splits // 3), peers, mix, told)
+            fresh(args.tiles, cache, max(1, args.splits // 3), peers, mix, told, kind)
     print(f"{time.perf_counter() - began:.0f} s", file=sys.stderr)
     tell("labels", told.rows, told.figures, as_json=args.json)
     return 0

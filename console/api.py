@@ -19,6 +19,7 @@ from console.live import LiveStatus
 from console.overlay import draw_overlay
 from console.samples import Pictures
 from data.draw_plan import Planner
+from data.draws import Draw
 from data.golden_items import answer_golden, golden_due, undo_golden
 from data.inspections import get_inspection, list_inspections
 from data.labels import record_cannot_tell, record_label, record_skip, undo_label
@@ -96,7 +97,11 @@ def make_api(
         get_inspection(catalog, inspection)
         whole = workspace.policy()
         policy, drawing = whole.labelling, whole.draw
-        top_up(catalog, inspection, policy, random=random, at=clock(), plan=lambda: planner.plan(inspection, drawing))
+
+        def ask(n: int) -> Draw:
+            return planner.ask(inspection, n, drawing, random=random, at=clock()).drawn
+
+        top_up(catalog, inspection, policy, random=random, at=clock(), ask=ask)
         items = next_to_label(
             catalog,
             inspection,

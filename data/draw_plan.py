@@ -1,5 +1,7 @@
 """The plan of a draw: what each captured sample that waits is worth to label, why, and which are near-duplicates.
 
+What people are asked is drawn in one part and chosen in the other (:meth:`Planner.ask`).
+
 1. A plan is made before the draw, without a lock: reading embeddings from the lake takes a second or two. What arrives
    meanwhile waits for the next draw (`data.draws`).
 2. Probabilities are in the inspection's order of classes; a class that the engine did not know has 0.
@@ -7,8 +9,12 @@
    which signals begin with its first labels; probabilities stay exact. A sample without an embedding, or whose space
    says nothing yet, takes each signal's mean.
 4. Without the lake (the bucket is away) the plan has the signals that need no embedding: people go on labelling.
+5. The draw comes first, and what is chosen is chosen in view of it: a label that will be known teaches nothing twice.
+   Of n labels, ``chosen_share`` are chosen, a fraction of a label by chance; less where less can be chosen, none
+   without the lake.
 
-The rules are in :mod:`data.label_scores`, :mod:`data.embedding_space` and :mod:`data.near_duplicates`.
+The rules are in :mod:`data.label_scores`, :mod:`data.embedding_space`, :mod:`data.near_duplicates` and
+:mod:`data.label_choice`.
 """
 
 from __future__ import annotations
@@ -18,16 +24,17 @@ import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from datetime import datetime
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import select
 
-from data import embedding_space
+from data import embedding_space, label_choice
 from data.catalog import Catalog
 from data.catalog.models import SampleRow
-from data.draws import Plan, not_offered
+from data.draws import Draw, Plan, Uniform, draw, draw_chosen, not_offered
 from data.inspections import Inspection, get_inspection
 from data.label_scores import (
     Floats,
@@ -40,7 +47,9 @@ from data.label_scores import (
 )
 from data.labels import current_labels
 from data.near_duplicates import group_near_duplicates
+from data.opinions import anomalies_of, block_of, probabilities_of
 from data.policy import DrawPolicy
+from data.split import Split
 from edge_client.contract.errors import AndonError
 
 _log = logging.getLogger("andon.draws")
@@ -145,6 +154,19 @@ def _of_space(
     return [i for i, _ in found], vectors
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What people were asked: a draw with probabilities, and labels chosen for what they teach."""
+
+    drawn: Draw
+    chosen: Draw | None = None
+
+    @property
+    def labels(self) -> int:
+        """How many labels that are."""
+        return self.drawn.asked + (0 if self.chosen is None else self.chosen.asked)
+
+
 class Planner:
     """Makes plans for one installation. Safe to share between threads.
 
@@ -157,6 +179,41 @@ class Planner:
         self._catalog, self._lake = catalog, lake
         self._lock = threading.Lock()
         self._memory: OrderedDict[tuple[str, int], NDArray[np.float16] | None] = OrderedDict()
+
+    def ask(self, inspection: str, n: int, policy: DrawPolicy, *, random: Uniform, at: datetime) -> Asked:
+        """Draw and choose n labels together (rule 5); the draw is recorded first.
+
+        Raises:
+            InspectionError: unknown inspection.
+        """
+        plan = self.plan(inspection, policy)
+        wanted = min(int(policy.chosen_share * n + float(random.random())), n - 1)
+        share = min(wanted, max(0, self._choosable(inspection) - (n - wanted))) if plan.embedded else 0
+        drawn = draw(self._catalog, inspection, n - share, random=random, at=at, plan=plan)
+        if share < 1:
+            return Asked(drawn=drawn)
+        info = get_inspection(self._catalog, inspection)
+        with self._catalog.reading() as session:
+            found = label_choice.captured(session, inspection)
+        try:
+            choices = label_choice.choose(
+                found,
+                self._embeddings,
+                info,
+                share,
+                near_duplicate=policy.near_duplicate,
+                space_of=lambda row: self._lake.space_of(inspection, row.engine_id),
+            )
+        except AndonError as error:  # rule 4
+            _log.warning("%s: nothing is chosen for what it teaches, the lake cannot be read: %s", inspection, error)
+            return Asked(drawn=drawn)
+        return Asked(drawn=drawn, chosen=draw_chosen(self._catalog, inspection, choices, at=at))
+
+    def _choosable(self, inspection: str) -> int:
+        """How many of the newest captured samples may be chosen once the draw has been offered all of them."""
+        with self._catalog.reading() as session:
+            found = label_choice.captured(session, inspection)
+        return sum(1 for row, known, _ in found if not known and row.split == Split.TRAIN.value)
 
     def plan(self, inspection: str, policy: DrawPolicy) -> Plan:
         """Plan a draw of everything that no draw was offered.
@@ -179,6 +236,7 @@ class Planner:
         except AndonError as error:  # rule 4
             _log.warning("%s: drawing without embeddings, the lake cannot be read: %s", inspection, error)
             vectors, spaces = [None] * (len(rows) + len(labelled_rows)), [""] * (len(rows) + len(labelled_rows))
+        embedded = any(v is not None for v in vectors[: len(rows)])
         candidates = replace(candidates_of(rows, vectors[: len(rows)], info), spaces=spaces[: len(rows)])
         labelled = Labelled(
             labels=np.array(labels, dtype=np.int64),
@@ -194,6 +252,7 @@ class Planner:
             scores=dict(zip(ids, scored.scores.tolist(), strict=True)),
             why={sample_id: scored.why(i) for i, sample_id in enumerate(ids)},
             groups={ids[i]: ids[leader] for i, leader in enumerate(leaders.tolist())},
+            embedded=embedded,
         )
 
     def _labelled(self, info: Inspection) -> tuple[list[SampleRow], list[int], Floats]:
@@ -237,19 +296,13 @@ def candidates_of(
     rows: Sequence[SampleRow], vectors: Sequence[NDArray[np.float32] | None], info: Inspection
 ) -> Candidates:
     """Samples of the catalog as the rules take them."""
-    names = info.class_names
-    probabilities = np.zeros((len(rows), len(names)))
-    for i, row in enumerate(rows):
-        for name, p in zip(row.classes, row.probabilities, strict=False):
-            if name in names:
-                probabilities[i, names.index(name)] = float(p)
     return Candidates(
-        probabilities=np.clip(probabilities, 0.0, 1.0),
-        anomaly=np.array([np.nan if row.anomaly is None else row.anomaly for row in rows], dtype=np.float64),
+        probabilities=probabilities_of(rows, info),
+        anomaly=anomalies_of(rows),
         weights=np.array([row.weight or 0.0 for row in rows], dtype=np.float64),
         p1=np.array([row.p1 or 1.0 for row in rows], dtype=np.float64),
         embeddings=vectors,
-        blocks=[(row.device, row.epoch, row.window, row.engine_id, row.group) for row in rows],
+        blocks=[block_of(row) for row in rows],
     )
 
 

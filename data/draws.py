@@ -11,6 +11,8 @@
    group of near-duplicates is one unit: the highest score of its members, one u, one p₂ for all of them. n counts
    units: one label is asked for and serves all. Estimates take such a group as the cluster that it is
    (:mod:`data.cluster_sampling`).
+5. Leftovers can also be chosen by name, for what they teach (:func:`draw_chosen`). Of such a draw only what was chosen
+   is logged: nothing was left to chance.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ from data.sample_conditions import settled
 from edge_client.contract.errors import AndonError
 
 _LEAST_SCORE = 1e-12  # a weight of 0 must stay drawable
+_BATCH = 500  # SQLite's limit on parameters of one statement is 999 in old builds
 
 
 class DrawError(AndonError):
@@ -73,11 +76,28 @@ class Plan:
         scores: Sample id → positive score.
         why: Sample id → what made it.
         groups: Sample id → the sample that leads its near-duplicates; those alone may be missing.
+        embedded: Whether any embedding was there to look at.
     """
 
     scores: Mapping[str, float]
     why: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     groups: Mapping[str, str] = field(default_factory=dict)
+    embedded: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """A group of leftovers that is to be labelled for what it teaches.
+
+    Attributes:
+        sample_ids: Near-duplicates that one label serves; the first is shown.
+        gain: What its label takes away of the variance left, in [0, 1].
+        why: What made it, for its page.
+    """
+
+    sample_ids: tuple[str, ...]
+    gain: float
+    why: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,6 +221,78 @@ def draw_extra(
         )
 
 
+def draw_chosen(catalog: Catalog, inspection: str, choices: Sequence[Choice], *, at: datetime) -> Draw:
+    """Record what was chosen, best first, as a draw without probabilities (rule 5).
+
+    What was drawn or settled since it was chosen, or was never offered, is left out.
+    """
+    with catalog.session() as session:
+        _lock(session, inspection)
+        taken = exists().where(DrawItemRow.sample_id == SampleRow.sample_id, DrawItemRow.drawn)
+        seen = exists().where(DrawItemRow.sample_id == SampleRow.sample_id)
+        wanted = [sample_id for choice in choices for sample_id in choice.sample_ids]
+        free: set[str] = set()
+        for start in range(0, len(wanted), _BATCH):
+            free |= set(
+                session.scalars(
+                    select(SampleRow.sample_id)
+                    .where(SampleRow.sample_id.in_(wanted[start : start + _BATCH]), SampleRow.origin == "field")
+                    .where(SampleRow.inspection == inspection, ~taken, ~settled())
+                    .where(or_(SampleRow.counted.is_(False), seen))
+                )
+            )
+        units = [([s for s in choice.sample_ids if s in free], choice) for choice in choices]
+        units = [(members, choice) for members, choice in units if members]
+        if not units:
+            return Draw(id=None, inspection=inspection, at=at, extra=True, offered=0, threshold=0.0, items=())
+        draw_id = _next_id(session, inspection)
+        offered = sum(len(members) for members, _ in units)
+        session.add(
+            DrawRow(
+                id=draw_id,
+                inspection=inspection,
+                at=at,
+                extra=True,
+                requested=len(choices),
+                offered=offered,
+                drawn=len(units),
+                threshold=0.0,
+                frames=0,
+                windows=0,
+            )
+        )
+        session.flush()
+        rows = [
+            DrawItemRow(
+                draw_id=draw_id,
+                sample_id=sample_id,
+                extra=True,
+                score=max(choice.gain, _LEAST_SCORE),
+                u=1.0,
+                p2=None,
+                drawn=True,
+                rank=0,
+                cluster=members[0] if len(members) > 1 else None,
+                why=dict(choice.why),
+            )
+            for members, choice in units
+            for sample_id in members
+        ]
+        for rank, row in enumerate(rows):
+            row.rank = rank
+        session.add_all(rows)
+        session.flush()
+        return Draw(
+            id=draw_id,
+            inspection=inspection,
+            at=at,
+            extra=True,
+            offered=offered,
+            threshold=0.0,
+            items=tuple(_draw_item(row) for row in rows),
+        )
+
+
 def budget_left(catalog: Catalog, inspection: str, share: float) -> int:
     """How many more samples may be drawn while at most ``share`` of all frames seen are."""
     with catalog.reading() as session:
@@ -248,8 +340,7 @@ def _record_draw(
     u = [1.0 - float(random.random()) for _ in units]  # (0, 1]
     best = [max(scores[i] for i in unit) for unit in units]
     sample = priority_sample(best, u, n)
-    number = session.scalar(select(func.count()).where(DrawRow.inspection == inspection)) or 0
-    draw_id = f"{inspection}-{number + 1:06d}"
+    draw_id = _next_id(session, inspection)
     session.add(
         DrawRow(
             id=draw_id,
@@ -292,6 +383,11 @@ def _record_draw(
         threshold=sample.threshold,
         items=tuple(_draw_item(row) for row in rows if row.drawn),
     )
+
+
+def _next_id(session: Session, inspection: str) -> str:
+    number = session.scalar(select(func.count()).where(DrawRow.inspection == inspection)) or 0
+    return f"{inspection}-{number + 1:06d}"
 
 
 def _units(offered: Sequence[str], scores: Sequence[float], groups: Mapping[str, str]) -> list[list[int]]:

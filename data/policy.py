@@ -52,6 +52,9 @@ class DrawPolicy:
     disagree: float = _value(0.5, "labelled neighbours say something else than the model", least=0.0)
     cover: float = _value(0.5, "few frames look like it", least=0.0)
     audit_share: float = _value(0.3, "part that every frame gets alike: what estimates rest on", least=0.05, most=0.95)
+    chosen_share: float = _value(
+        0.5, "of the labels asked for, those chosen for what they teach: no estimate rests on them", least=0.0, most=0.9
+    )
     near_duplicate: float = _value(
         0.005, "cosine distance up to which one label serves a run; 0: each for itself", least=0.0, most=0.2
     )

@@ -24,7 +24,7 @@ from sqlalchemy.orm import Session, aliased
 
 from data.catalog import Catalog
 from data.catalog.models import DrawItemRow, DrawRow, EventRow, LabelEventRow, LeaseRow, SampleRow
-from data.draws import Draw, DrawItem, Plan, Uniform, budget_left, draw, draw_extra, draw_items, not_offered
+from data.draws import Draw, DrawItem, Uniform, budget_left, draw, draw_extra, draw_items, not_offered
 from data.inspections import inspection_in
 from data.label_reviews import reviews_in
 from data.labels import LabelKind
@@ -100,7 +100,7 @@ def top_up(
     *,
     random: Uniform,
     at: datetime,
-    plan: Callable[[], Plan] | None = None,
+    ask: Callable[[int], Draw] | None = None,
 ) -> Draw | None:
     """Draw as policy says if fewer than half a draw waits and there is something new; else None.
 
@@ -110,7 +110,8 @@ def top_up(
         policy: How many.
         random: Source of u.
         at: Now.
-        plan: Makes the draw's plan, if there is to be a draw (:class:`data.draw_plan.Planner`).
+        ask: Draws, and perhaps chooses, so many labels, and returns the draw (:meth:`data.draw_plan.Planner.ask`);
+            default: by what the device wanted.
     """
     size = queue_size(catalog, inspection)
     if size.not_offered == 0 or size.waiting * 2 > policy.draw_size:
@@ -118,7 +119,7 @@ def top_up(
     n = min(policy.draw_size, budget_left(catalog, inspection, policy.budget_share))
     if n <= 0:
         return None
-    return draw(catalog, inspection, n, random=random, at=at, plan=plan() if plan else None)
+    return draw(catalog, inspection, n, random=random, at=at) if ask is None else ask(n)
 
 
 def queue_size(catalog: Catalog, inspection: str) -> QueueSize:

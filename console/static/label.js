@@ -117,7 +117,7 @@ function show(given) {
 }
 
 // Why the draw took it, beside why the device kept it.
-const CHOSEN = { captured: "the device wanted it", uncertain: "the model was unsure", novel: "far from everything labelled", rare: "it may be of a rare class", disagree: "labelled frames like it say otherwise", cover: "few frames look like it", audit: "by chance, to keep the estimates honest" };
+const CHOSEN = { captured: "the device wanted it", uncertain: "the model was unsure", novel: "far from everything labelled", rare: "it may be of a rare class", disagree: "labelled frames like it say otherwise", cover: "few frames look like it", teaches: "its label teaches most about the frames that come", audit: "by chance, to keep the estimates honest" };
 const THUMBS = 8; // near-duplicates shown small
 
 function alike(item) {
@@ -150,7 +150,7 @@ function describe(item) {
     if (item.why === "flag") rows.push(["captured", `flagged by the operator${item.reason ? `: ${item.reason}` : ""}`]);
     else if (main.length) rows.push(["captured", main.join("; ")]);
     const parts = Object.entries(item.chosen?.parts ?? {}).sort((a, b) => b[1] - a[1]).filter(([, part]) => part >= 0.2);
-    if (parts.length) rows.push(["drawn", parts.map(([what, part]) => `${CHOSEN[what] ?? what} (${percent(part)})`).join("; ")]);
+    if (parts.length) rows.push([item.why === "extra" ? "chosen" : "drawn", parts.map(([what, part]) => `${CHOSEN[what] ?? what} (${percent(part)})`).join("; ")]);
     if (item.why === "second") rows.push(["asked for", "a second opinion"]);
     if (item.why === "review") rows.push(["please look again", item.reason]);
     if (item.anomaly !== null) rows.push(["anomaly", `${item.anomaly.toFixed(2)} (alarm at 1.00)`]);

@@ -13,9 +13,10 @@ from datetime import datetime
 from uuid import UUID, uuid5
 
 from data.catalog import Catalog
-from data.draws import Plan
+from data.draw_plan import Planner
 from data.labels import record_label
-from data.queue import draw, draw_extra, next_to_label
+from data.policy import DrawPolicy
+from data.queue import draw_extra, next_to_label
 
 WHO = "rehearsal"
 _EVENTS = UUID("6f0d2f6e-6c8b-4f0e-9a2c-0d4f4d3c3b11")  # a name space: the same sample always gets the same event id
@@ -36,26 +37,28 @@ def label_round(
     answers: Mapping[str, str],
     budget: int,
     *,
-    plan: Plan,
+    planner: Planner,
+    policy: DrawPolicy,
     rng: random.Random,
     at: datetime,
 ) -> Labelled:
-    """Draw up to `budget` captured samples and label them.
+    """Draw and choose up to `budget` captured samples and label them.
 
     Args:
         catalog: The catalog.
         inspection: Its name.
         answers: Part id → class, the archive's own labels.
         budget: Most labels to spend.
-        plan: Of the draw.
+        planner: Draws and chooses.
+        policy: How it does.
         rng: Of the draw.
         at: Now.
     """
     if budget < 1:
         return Labelled(labels=0, draw_id=None)
-    drawn = draw(catalog, inspection, budget, random=rng, at=at, plan=plan)
-    if len(drawn.sample_ids) < budget:  # fewer captured than may be labelled: leftovers still teach
-        draw_extra(catalog, inspection, budget - len(drawn.sample_ids), random=rng, at=at)
+    asked = planner.ask(inspection, budget, policy, random=rng, at=at)
+    if asked.labels < budget:  # fewer captured than may be labelled: leftovers still teach
+        draw_extra(catalog, inspection, budget - asked.labels, random=rng, at=at)
     labelled = 0
     while page := next_to_label(catalog, inspection, WHO, min(_PAGE, budget - labelled), at=at):
         for item in page:
@@ -71,4 +74,4 @@ def label_round(
             labelled += 1
         if labelled >= budget:
             break
-    return Labelled(labels=labelled, draw_id=drawn.id)
+    return Labelled(labels=labelled, draw_id=asked.drawn.id)

@@ -146,7 +146,8 @@ class Rehearsal:
             self.inspection,
             answers,
             budget,
-            plan=Planner(catalog, self.workspace.lake()).plan(self.inspection, policy),
+            planner=Planner(catalog, self.workspace.lake()),
+            policy=policy,
             rng=random.Random(f"{self.seed} {number}"),
             at=datetime.now(UTC),
         )

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,11 @@ import pytest
 from data.catalog import Catalog
 from data.catalog.models import SampleRow
 from data.draw_plan import Candidates, Labelled, Planner, signals_of
-from data.draws import Draw, Plan, budget_left, draw, draw_items
+from data.draws import Choice, Draw, Plan, budget_left, draw, draw_chosen, draw_items
 from data.estimates import defect_rate, field_sample
 from data.inspections import Inspection
+from data.label_choice import captured
+from data.label_scores import Mix
 from data.labels import (
     LabelError,
     NewLabel,
@@ -30,6 +33,17 @@ from tests.unit.data.captured_line import INSPECTION, T0, Line, new_catalog, sql
 from tests.unit.data.near_duplicates import Embeddings, standing_belt
 
 POLICY = DrawPolicy()
+DRAWN = replace(POLICY, chosen_share=0.0)
+
+
+def on_train_side(catalog: Catalog) -> None:
+    with catalog.session() as session:
+        for row in session.query(SampleRow):
+            row.split = "train"
+
+
+def choice(*ids: str) -> Choice:
+    return Choice(sample_ids=ids, gain=0.1, why={"parts": {"teaches": 1.0}})
 
 
 def planned(catalog: Catalog, store: Embeddings, n: int, seed: int = 1, policy: DrawPolicy = POLICY) -> Draw:
@@ -229,9 +243,12 @@ def test_the_console_draws_by_the_plan(catalog: Catalog, line: Line, store: Embe
     standing_belt(catalog, line, store, [("ok", 5)] * 4)
     planner = Planner(catalog, store)
     policy = LabellingPolicy(draw_size=3)
-    result = top_up(
-        catalog, INSPECTION, policy, random=random.Random(1), at=T0, plan=lambda: planner.plan(INSPECTION, POLICY)
-    )
+    rng = random.Random(1)
+
+    def ask(n: int) -> Draw:
+        return planner.ask(INSPECTION, n, DRAWN, random=rng, at=T0).drawn
+
+    result = top_up(catalog, INSPECTION, policy, random=rng, at=T0, ask=ask)
     assert result is not None
     assert (result.asked, len(result.items)) == (3, 15)
 
@@ -251,3 +268,116 @@ def test_embeddings_of_another_space_say_nothing_about_each_other() -> None:
         signals = signals_of(candidates, labelled, info, seed=0)
         assert ("novel" in signals) == alike
         assert ("disagree" in signals) == alike
+
+
+def test_half_is_drawn_and_half_is_chosen_from_what_is_left(catalog: Catalog, line: Line, store: Embeddings) -> None:
+    standing_belt(catalog, line, store, [("ok", 3)] * 10 + [("crack", 1)] * 10)
+    on_train_side(catalog)
+    asked = Planner(catalog, store).ask(INSPECTION, 8, POLICY, random=random.Random(1), at=T0)
+    assert asked.chosen is not None
+    assert (asked.drawn.asked, asked.chosen.asked, asked.labels) == (4, 4, 8)
+    assert (asked.drawn.extra, asked.chosen.extra, asked.drawn.offered) == (False, True, 40)
+    assert not set(asked.drawn.sample_ids) & set(asked.chosen.sample_ids)
+    for item in asked.chosen.items:
+        assert (item.p2, item.drawn) == (None, True)
+        assert (item.why or {})["parts"] == {"teaches": 1.0}
+        assert {"uncertain", "unknown", "teaches"} == set((item.why or {})["signals"])
+    assert all(0 < item.score < 1 for item in asked.chosen.items)
+    assert budget_left(catalog, INSPECTION, 1.0) == 40 - 8
+    assert queue_size(catalog, INSPECTION).waiting == 8
+    answer_all(line)
+    assert queue_size(catalog, INSPECTION).waiting == 0
+    assert field_sample(catalog, INSPECTION).waiting == 0
+
+
+def test_a_run_that_is_chosen_is_shown_as_one(catalog: Catalog, line: Line, store: Embeddings) -> None:
+    standing_belt(catalog, line, store, [("ok", 4)] * 8)
+    on_train_side(catalog)
+    asked = Planner(catalog, store).ask(INSPECTION, 4, POLICY, random=random.Random(1), at=T0)
+    assert asked.chosen is not None
+    assert (asked.chosen.asked, len(asked.chosen.items)) == (2, 8)
+    shown = {item.sample_id: item for item in next_to_label(catalog, INSPECTION, "ann", 10, at=T0)}
+    assert len(shown) == 4
+    for item in asked.chosen.items:
+        assert item.cluster in shown
+        assert len(shown[item.cluster].like) == 3
+
+
+def test_the_draw_is_over_before_anything_can_be_chosen(catalog: Catalog, line: Line, store: Embeddings) -> None:
+    """So a sample's chance to be drawn never depends on what was chosen; late comers wait for their own draw."""
+    standing_belt(catalog, line, store, [("ok", 1)] * 20)
+    on_train_side(catalog)
+    planner = Planner(catalog, store)
+    first = planner.ask(INSPECTION, 4, POLICY, random=random.Random(1), at=T0)
+    late = set(standing_belt(catalog, line, store, [("crack", 1)] * 6))
+    on_train_side(catalog)
+    with catalog.reading() as session:
+        found = captured(session, INSPECTION)
+    free = {row.sample_id for row, _, free in found if free}
+    assert not free & late
+    assert not free & {*first.drawn.sample_ids, *(first.chosen.sample_ids if first.chosen else ())}
+    assert len(free) == 16
+    assert draw_chosen(catalog, INSPECTION, [choice(*late)], at=T0).items == ()
+    second = planner.ask(INSPECTION, 6, POLICY, random=random.Random(2), at=T0)
+    assert second.drawn.offered == 6
+
+
+def test_held_out_samples_are_never_chosen(catalog: Catalog, line: Line, store: Embeddings) -> None:
+    ids = standing_belt(catalog, line, store, [("ok", 1)] * 20)
+    on_train_side(catalog)
+    held = set(ids[::2])
+    with catalog.session() as session:
+        for row in session.query(SampleRow).where(SampleRow.sample_id.in_(held)):
+            row.split = "holdout"
+    asked = Planner(catalog, store).ask(INSPECTION, 12, POLICY, random=random.Random(1), at=T0)
+    assert asked.chosen is not None
+    assert not set(asked.chosen.sample_ids) & held
+    assert asked.labels == 12  # where little can be chosen, more is drawn
+
+
+def test_what_was_settled_or_drawn_meanwhile_is_not_chosen_again(catalog: Catalog, line: Line) -> None:
+    one, two, three = line.stream(["ok"] * 3, np.ones(3), keep=3)
+    draw(catalog, INSPECTION, 1, random=random.Random(1), at=T0, plan=Plan(scores={one: 1e9, two: 1.0, three: 1.0}))
+    line.label(two)
+    result = draw_chosen(catalog, INSPECTION, [choice(one, two), choice(three)], at=T0)
+    assert result.sample_ids == (three,)
+    assert draw_chosen(catalog, INSPECTION, [choice(three)], at=T0).id is None
+
+
+def test_without_the_lake_all_is_drawn(catalog: Catalog, line: Line, store: Embeddings) -> None:
+    standing_belt(catalog, line, store, [("ok", 1)] * 20)
+    on_train_side(catalog)
+    store.away = True
+    asked = Planner(catalog, store).ask(INSPECTION, 8, POLICY, random=random.Random(1), at=T0)
+    assert (asked.drawn.asked, asked.chosen) == (8, None)
+
+
+def test_the_rate_is_unbiased_though_half_of_the_labels_were_chosen(tmp_path: Path) -> None:
+    """Chosen are mostly defects here; an estimate that took them for drawn would be far off."""
+    catalog, store = new_catalog(sqlite_url(tmp_path)), Embeddings()
+    line, rng, errors, repeats = Line(catalog, np.random.default_rng(7)), np.random.default_rng(8), [], 10
+    alike = dict.fromkeys(Mix().weights, 0.0)
+    planner, policy = Planner(catalog, store), replace(POLICY, near_duplicate=0.0, **alike)
+    chosen_defects, drawn_defects = 0, 0
+    for window in range(repeats):
+        labels = ["crack" if bad else "ok" for bad in rng.random(40) < 0.2]
+        standing_belt(catalog, line, store, [(label, 1) for label in labels], keep=30)
+        on_train_side(catalog)
+        with catalog.session() as session:  # the model is sure of ok parts and unsure of the others
+            for row in session.query(SampleRow).where(SampleRow.window == window):
+                p = 0.4 if line.truth[row.sample_id] == "crack" else 0.01
+                row.classes, row.probabilities = ["ok", "crack"], [1 - p, p]
+        asked = planner.ask(INSPECTION, 20, policy, random=random.Random(window), at=T0)
+        assert asked.chosen is not None
+        for draw_, ids in ((True, asked.drawn.sample_ids), (False, asked.chosen.sample_ids)):
+            found = sum(line.truth[s] == "crack" for s in ids)
+            drawn_defects += found if draw_ else 0
+            chosen_defects += 0 if draw_ else found
+            said = [NewLabel(sample_id=s, classes=[line.truth[s]], event_id=s) for s in ids]
+            record_labels(catalog, said, who="ann", at=T0, source="console")
+        rate = defect_rate(catalog, INSPECTION, windows=[("line-1", 1, window)])
+        errors.append(rate.value - labels.count("crack") / 40)
+        assert rate.n == 10
+    assert chosen_defects > 1.5 * drawn_defects
+    assert abs(np.mean(errors)) < 4 * np.std(errors) / repeats**0.5
+    catalog.close()
