@@ -17,7 +17,7 @@ from onnx import TensorProto, helper
 from edge_client.contract.errors import ConfigError
 from training.backbone import Backbone
 from training.backbone_check import check_export, check_network
-from training.backbones import BadBackbone
+from training.backbones import BUILT_IN, BadBackbone
 from training.graph_part import GraphPart
 from training.input_choice import InputChoice
 from training.region import region_part
@@ -100,6 +100,8 @@ def _network_of(backbone: Backbone) -> onnx.ModelProto:
 
 def _composed(model: onnx.ModelProto, backbone: Backbone, choice: InputChoice, weights: str) -> bytes:
     """Put what a choice asks for round a network; the model is changed."""
+    if choice.backbone not in BUILT_IN:
+        _set_apart(model.graph)
     layout = Layout.of(choice, backbone.grid)
     for part in reversed(_preparation(backbone, choice, layout)):
         part.before(model.graph)
@@ -118,6 +120,16 @@ def _composed(model: onnx.ModelProto, backbone: Backbone, choice: InputChoice, w
         **({"weights": weights} if weights else {}),
     }
     return stamp(model, facts)
+
+
+def _set_apart(graph: onnx.GraphProto) -> None:
+    """Rename all that a user's network has inside: its `embedding` must not be taken for the engine's."""
+    seams = {NETWORK_INPUT, "features", "patches", ""}
+    inside = {constant.name for constant in graph.initializer} | {name for node in graph.node for name in node.output}
+    names = {name: f"network.{name}" for name in inside - seams}
+    rename(graph, names)
+    for tensor in (*graph.initializer, *graph.value_info):
+        tensor.name = names.get(tensor.name, tensor.name)
 
 
 def _preparation(backbone: Backbone, choice: InputChoice, layout: Layout) -> list[GraphPart]:

@@ -336,6 +336,27 @@ def test_what_devices_could_not_load_is_refused_after_the_export(made: Any, mess
     assert message in str(refused.value)
 
 
+class Positions(Right):
+    """Has weights that are called as an output of every engine is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Parameter(torch.randn(1, 8, 8, 6))
+
+    def forward(self, image: Tensor) -> Any:
+        x = self.patches(image).permute(0, 2, 3, 1) + self.embedding
+        return x.mean((1, 2)), x
+
+
+def test_a_network_may_call_its_tensors_as_it_likes() -> None:
+    data = export_checked(Positions().eval(), InputChoice(backbone="right", side=32))
+    model = onnx.load_model_from_string(data)
+    onnx.checker.check_model(model, full_check=True)
+    made = {name for node in model.graph.node for name in node.output}
+    assert "embedding" not in made | {constant.name for constant in model.graph.initializer}
+    assert Trunk.load(data).run([np.zeros((9, 9, 3), dtype=np.uint8)]).features.shape == (1, 6)
+
+
 class Mixed(nn.Module):
     """What int8 takes beside what it leaves in float: sums behind ReLU, a pool, groups, a gate."""
 
