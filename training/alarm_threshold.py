@@ -8,7 +8,8 @@
    what it promises instead and how many frames the rate needs.
 4. Frames of one group (a part, a lot) are alike, and n of them tell less than n strangers. Everything above counts
    n / (1 + (m - 1) * icc) of them: m frames in the group of a frame, icc the intraclass correlation of the ranks. A
-   group unlike the others, when it comes, passes as a whole. What one group alone has in common cannot be seen in it: its frames count in full.
+   group unlike the others, when it comes, passes as a whole. What one group alone has in common cannot be seen in it:
+   its frames count in full.
 5. The scores are by banks that have seen fewer frames than the bank that ships. It knows more ok frames, so that what
    passes is rather less than told.
 
