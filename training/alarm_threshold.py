@@ -6,9 +6,10 @@
    Beta(n + 1 - r, r), again whatever the distribution. The interval holds the middle 95 % of it.
 3. Fewer than 1/rate - 1 frames cannot promise the rate. The threshold is then the highest score, and the sentence says
    what it promises instead and how many frames the rate needs.
-4. Frames of one group (a part, a lot) are alike, and n of them tell less than n strangers. The interval counts
-   n / (1 + (m - 1) * icc) of them: m frames in the group of a frame, icc the intraclass correlation of the ranks.
-   What one group alone has in common cannot be seen in it: its frames count in full.
+4. Frames of one group (a part, a lot) are alike, and n of them tell less than n strangers. Everything above counts
+   n / (1 + (m - 1) * icc) of them: m frames in the group of a frame, icc the intraclass correlation of the ranks. A
+   group unlike the others, when it comes, passes as a whole. What one group alone has in common cannot be seen in it:
+   its frames count in full.
 5. The scores are by banks that have seen fewer frames than the bank that ships. It knows more ok frames, so that what
    passes is rather less than told.
 
@@ -56,7 +57,7 @@ class AlarmRate:
     @property
     def kept(self) -> bool:
         """Whether the share asked for is promised."""
-        return self.n >= self.frames_needed
+        return self.effective_n >= self.frames_needed - 0.5
 
     def __str__(self) -> str:
         """In a sentence."""
@@ -68,7 +69,8 @@ class AlarmRate:
             told += f", which tell as much as {self.effective_n:.0f} unrelated ones"
         if self.kept:
             return told
-        return f"{told}: so few cannot promise {_percent(self.asked)} %, which takes {self.frames_needed} ok frames"
+        what = "unrelated ok frames" if self.effective_n < self.n - 0.5 else "ok frames"
+        return f"{told}: so few cannot promise {_percent(self.asked)} %, which takes {self.frames_needed} {what}"
 
 
 def alarm_threshold(scores: NDArray[np.float32], groups: NDArray[np.str_], rate: float) -> tuple[float, AlarmRate]:
@@ -89,9 +91,9 @@ def alarm_threshold(scores: NDArray[np.float32], groups: NDArray[np.str_], rate:
     '1.0 is passed by 3.2 % of ok frames [0.084, 12], n = 30: so few cannot promise 1 %, which takes 99 ok frames'
     """
     n = len(scores)
-    rank = min(n, math.ceil((n + 1) * (1.0 - rate) - 1e-9))
     told = effective_frames(scores, groups)
-    value = (n + 1 - rank) / (n + 1)
+    rank = min(n, math.ceil(n * (told + 1) * (1.0 - rate) / told - 1e-9))
+    value = (told + 1 - told * rank / n) / (told + 1)
     ends = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
     low, high = (float(special.betaincinv((told + 1) * value, (told + 1) * (1 - value), end)) for end in ends)
     return float(np.sort(scores)[rank - 1]), AlarmRate(

@@ -14,7 +14,7 @@ def names(n: int) -> np.ndarray:
 def test_the_interval_holds_the_true_share_in_95_of_100_plants(n: int, rate: float) -> None:
     """Rules 1 and 2: scores are uniform, so the share above a threshold t is 1 - t; any distribution maps to that."""
     random = np.random.default_rng(n + 1)
-    plants = 2_000
+    plants = 1_000
     held, shares = 0, []
     for scores in random.random((plants, n)):
         threshold, passing = alarm_threshold(scores, names(n), rate)
@@ -50,7 +50,7 @@ def test_with_few_frames_the_highest_score_is_the_threshold() -> None:
 def test_frames_of_one_part_count_for_less_and_the_interval_holds_all_the_same() -> None:
     """Rule 4: 60 parts of 5 frames, most of the spread between parts; a share of fresh parts' frames passes."""
     random = np.random.default_rng(1)
-    groups, rate, plants = np.repeat(names(60), 5), 0.05, 400
+    groups, rate, plants = np.repeat(names(60), 5), 0.05, 300
     held_naive = held = 0
     for _ in range(plants):
         part = np.repeat(random.normal(0, 0.9, 60), 5)
@@ -83,3 +83,15 @@ def _normal(x: float) -> float:
     from scipy import stats
 
     return float(stats.norm.cdf(x))
+
+
+def test_many_frames_of_few_lots_do_not_promise_what_they_cannot() -> None:
+    """Rules 3 and 4: 400 frames of 20 lots that are alike within are hardly more than 20 frames."""
+    random = np.random.default_rng(3)
+    scores = (np.repeat(random.normal(0, 1, 20), 20) + random.normal(0, 0.05, 400)).astype(np.float32)
+    threshold, passing = alarm_threshold(scores, np.repeat(names(20), 20), RATE)
+    assert passing.effective_n == pytest.approx(20, abs=1)
+    assert threshold == scores.max()
+    assert passing.value == pytest.approx(1 / 21, abs=0.003)
+    assert not passing.kept
+    assert str(passing).endswith("so few cannot promise 1 %, which takes 99 unrelated ok frames")
