@@ -18,12 +18,26 @@ from pathlib import Path
 from benchmarks.page import page
 
 DEVICE = ("client_overhead", "encoding", "engine", "serving", "sampler", "spool", "offline", "survival")
-LEARNING = ("labels", "rebalancing", "pasted", "fewshot", "calibration", "retrain", "gate", "field", "drift", "causes")
+LEARNING = (
+    *("labels", "rebalancing", "pasted", "fewshot", "oneclass", "finetune", "inputs"),
+    *("calibration", "retrain", "gate", "field", "drift", "causes"),
+)
 BENCHMARKS = (*DEVICE, *LEARNING)
 PLAIN = ("learning",)  # prints a table of stories, no figures
 #: They take images of one's own; `fewshot` needs several classes of defects, `pasted` marks: left out without.
 NEED_TILES = ("fewshot", "pasted")
-WITH_TILES = ("encoding", "engine", "labels", "rebalancing", "pasted", "fewshot", "calibration", "retrain")
+WITH_TILES = (
+    "encoding",
+    "engine",
+    "labels",
+    "rebalancing",
+    "pasted",
+    "fewshot",
+    "oneclass",
+    "inputs",
+    "calibration",
+    "retrain",
+)
 
 
 def main() -> int:
