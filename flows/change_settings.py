@@ -19,8 +19,9 @@ from data.inspections import Inspection, edit_settings
 from data.policy import Policy
 from edge_client.contract.errors import ConfigError
 from flows.input_settings import input_of
-from flows.known_settings import EACH_DEFECT, SETTINGS, names_for, parts_of, stated
+from flows.known_settings import EACH_DEFECT, SETTINGS, names_for
 from flows.retrain_settings import gate_of, general_learning, goal_of
+from flows.setting import parts_of, stated
 from training.gate_policy import GatePolicy
 
 

@@ -11,7 +11,7 @@ from data.inspections import Inspection
 from data.lake import Lake
 from data.policy import Policy
 from edge_client.contract.errors import ConfigError
-from flows.known_settings import AUTO_PROMOTE, AUTO_RETRAIN, PASTED_DEFECTS
+from flows.setting import AUTO_PROMOTE, AUTO_RETRAIN, PASTED_DEFECTS
 from training.goal import THRESHOLD_KEYS, Goal
 from training.pasted_defects import KEY as PASTED
 from training.pasted_defects import wanted_of

@@ -13,8 +13,9 @@ from data.inspections import change_settings, create_inspection, get_inspection
 from data.policy import Policy
 from edge_client.contract.errors import ConfigError
 from flows.change_settings import ShownSetting, change, settings_of
-from flows.known_settings import SETTINGS, VARIANT, number
+from flows.known_settings import SETTINGS
 from flows.retrain_settings import gate_of, goal_of, may_start_by_itself, promotes_by_itself
+from flows.setting import VARIANT, number
 from tests.unit.data.captured_line import sqlite_url
 from training.gate_policy import GatePolicy
 from training.goal import MEANINGS, Goal
