@@ -247,22 +247,20 @@ def draw_chosen(catalog: Catalog, inspection: str, choices: Sequence[Choice], *,
             return Draw(id=None, inspection=inspection, at=at, extra=True, offered=0, threshold=0.0, items=())
         draw_id = _next_id(session, inspection)
         offered = sum(len(members) for members, _ in units)
-        session.add(
-            DrawRow(
-                id=draw_id,
-                inspection=inspection,
-                at=at,
-                extra=True,
-                requested=len(choices),
-                offered=offered,
-                drawn=len(units),
-                threshold=0.0,
-                frames=0,
-                windows=0,
-            )
+        row = DrawRow(
+            id=draw_id,
+            inspection=inspection,
+            at=at,
+            extra=True,
+            requested=len(choices),
+            offered=offered,
+            drawn=len(units),
+            threshold=0.0,
+            frames=0,
+            windows=0,
         )
-        session.flush()
-        rows = [
+        in_order = [(members, sample_id, choice) for members, choice in units for sample_id in members]
+        items = [
             DrawItemRow(
                 draw_id=draw_id,
                 sample_id=sample_id,
@@ -271,26 +269,13 @@ def draw_chosen(catalog: Catalog, inspection: str, choices: Sequence[Choice], *,
                 u=1.0,
                 p2=None,
                 drawn=True,
-                rank=0,
+                rank=rank,
                 cluster=members[0] if len(members) > 1 else None,
                 why=dict(choice.why),
             )
-            for members, choice in units
-            for sample_id in members
+            for rank, (members, sample_id, choice) in enumerate(in_order)
         ]
-        for rank, row in enumerate(rows):
-            row.rank = rank
-        session.add_all(rows)
-        session.flush()
-        return Draw(
-            id=draw_id,
-            inspection=inspection,
-            at=at,
-            extra=True,
-            offered=offered,
-            threshold=0.0,
-            items=tuple(_draw_item(row) for row in rows),
-        )
+        return _recorded(session, row, items)
 
 
 def budget_left(catalog: Catalog, inspection: str, share: float) -> int:
@@ -341,23 +326,20 @@ def _record_draw(
     best = [max(scores[i] for i in unit) for unit in units]
     sample = priority_sample(best, u, n)
     draw_id = _next_id(session, inspection)
-    session.add(
-        DrawRow(
-            id=draw_id,
-            inspection=inspection,
-            at=at,
-            extra=extra,
-            requested=n,
-            offered=len(offered),
-            drawn=int(sample.drawn.sum()),
-            threshold=sample.threshold,
-            frames=frames,
-            windows=windows,
-        )
+    row = DrawRow(
+        id=draw_id,
+        inspection=inspection,
+        at=at,
+        extra=extra,
+        requested=n,
+        offered=len(offered),
+        drawn=int(sample.drawn.sum()),
+        threshold=sample.threshold,
+        frames=frames,
+        windows=windows,
     )
-    session.flush()
     in_order = [(k, i) for k in sample.order.tolist() for i in units[k]]
-    rows = [
+    items = [
         DrawItemRow(
             draw_id=draw_id,
             sample_id=offered[i],
@@ -372,16 +354,23 @@ def _record_draw(
         )
         for rank, (k, i) in enumerate(in_order)
     ]
-    session.add_all(rows)
+    return _recorded(session, row, items)
+
+
+def _recorded(session: Session, row: DrawRow, items: Sequence[DrawItemRow]) -> Draw:
+    """Store a draw and what it looked at; the draw as it is told, with what was drawn."""
+    session.add(row)
+    session.flush()
+    session.add_all(items)
     session.flush()
     return Draw(
-        id=draw_id,
-        inspection=inspection,
-        at=at,
-        extra=extra,
-        offered=len(offered),
-        threshold=sample.threshold,
-        items=tuple(_draw_item(row) for row in rows if row.drawn),
+        id=row.id,
+        inspection=row.inspection,
+        at=row.at,
+        extra=row.extra,
+        offered=row.offered,
+        threshold=row.threshold,
+        items=tuple(_draw_item(item) for item in items if item.drawn),
     )
 
 

@@ -21,7 +21,7 @@ from flows.evidence import latencies_ms
 from flows.input_settings import input_of
 from flows.retrain_settings import gate_of, goal_of
 from flows.training_set import Rows, examples_of, rows_of
-from flows.trunks import calibration_frames, keeps_embeddings, smaller
+from flows.trunks import calibration_frames, shipped
 from training.embeddings import EmbeddingCache
 from training.fit import FitRequest, fit
 from training.gate_policy import GatePolicy
@@ -33,7 +33,6 @@ _log = logging.getLogger("andon.inputs")
 #: Enough to tell a point or two of average precision apart; embedding them takes seconds a choice.
 FRAMES = 600
 _TIMED_FRAMES = 12
-_PARITY_FRAMES = 32
 
 
 class NothingToCompare(AndonError):
@@ -100,25 +99,14 @@ def compare_inputs(
         seed=seed,
     )
     gate = GatePolicy.from_dict(gate_of(info, workspace.policy()))
-    return replace(comparison, latency_limit_ms=latency_limit(took[0], gate))
-
-
-def latency_limit(today_ms: float, gate: GatePolicy) -> float:
-    """Return how slow an engine may be that follows today's, as the gate will judge it."""
-    return min(gate.max_latency_ms, max(today_ms * gate.max_latency_ratio, gate.free_latency_ms))
+    return replace(comparison, latency_limit_ms=gate.latency_limit(took[0]))
 
 
 def _trunk(folder: Path, choice: InputChoice, calibration: Sequence[bytes], variant: str | None) -> Trunk:
     """Return the trunk that a retrain by a choice would ship; the float one without calibration frames."""
     folder.mkdir(parents=True, exist_ok=True)
     plain = float_trunk(folder, choice)
-    if variant == "fp32" or not calibration:
-        return plain
-    small = smaller(plain, calibration, folder, required=variant == "int8")
-    if small is None:
-        return plain
-    kept = variant == "int8" or keeps_embeddings(plain, small, calibration[:_PARITY_FRAMES])
-    return small if kept else plain
+    return shipped(plain, calibration, folder, variant) if calibration else plain
 
 
 def _request(

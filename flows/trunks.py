@@ -77,8 +77,14 @@ def shipped_of(workspace: Workspace, snapshot: Snapshot, plain: Trunk) -> Trunk:
         raise ConfigError(f"inspection {snapshot.inspection}: its setting variant is {wanted!r}; expected int8 or fp32")
     if wanted == "fp32":
         return plain
-    frames = calibration_frames(workspace, snapshot)
-    small = smaller(plain, frames, workspace.cache / "trunks", required=wanted == "int8")
+    return shipped(plain, calibration_frames(workspace, snapshot), workspace.cache / "trunks", wanted)
+
+
+def shipped(plain: Trunk, frames: Sequence[bytes], folder: Path, wanted: str | None) -> Trunk:
+    """Return what ships of a float trunk, given frames that set the ranges of int8, and the variant that is wanted."""
+    if wanted == "fp32":
+        return plain
+    small = smaller(plain, frames, folder, required=wanted == "int8")
     if small is not None and (wanted == "int8" or keeps_embeddings(plain, small, frames[:_PARITY_FRAMES])):
         return small
     return plain

@@ -17,9 +17,7 @@ def budget_checks(evidence: Evidence, policy: GatePolicy) -> list[Check]:
         checks.append(_budget("size", _megabytes(before), _megabytes(size), size <= most, most, _megabytes(most)))
     was, latency = evidence.latency_ms
     if latency is not None:
-        limit = policy.max_latency_ms
-        if was is not None:
-            limit = min(limit, max(was * policy.max_latency_ratio, policy.free_latency_ms))
+        limit = policy.latency_limit(was)
         checks.append(_budget("latency of one frame", _ms(was), _ms(latency), latency <= limit, limit, _ms(limit)))
     if evidence.parity is not None:
         checks.append(_parity(evidence.parity, policy))

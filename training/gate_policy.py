@@ -105,6 +105,12 @@ class GatePolicy:
             lines.append(f"# {item.name} = {value}  # {item.metadata['doc']}")
         return "\n".join(lines) + "\n"
 
+    def latency_limit(self, before_ms: float | None) -> float:
+        """Return the milliseconds that an engine may take for a frame; `before_ms` is the champion's, None without."""
+        if before_ms is None:
+            return self.max_latency_ms
+        return min(self.max_latency_ms, max(before_ms * self.max_latency_ratio, self.free_latency_ms))
+
     def error_budget(self, previous_challengers: int, *, spends: bool = True) -> ErrorBudget:
         """Return what the challenger after so many others may spend."""
         return budget_of(

@@ -19,14 +19,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_client.contract.engine_metadata import ClassInfo, Kind
+from edge_client.contract.engine_metadata import ClassInfo
 from training.bootstrap import resampled_counts
 from training.evaluate import Measure
 from training.examples import Examples
 from training.goal import Goal
 from training.input_choice import InputChoice
 from training.plan_measures import WORDS, Answers, plan_measures
-from training.plans import DEFAULT, REGULARISATIONS, Plan
+from training.plans import DEFAULT, REGULARISATIONS, Plan, judged_rows
 from training.prior import population_weight, target_prior
 
 #: Every choice has its own best regularisation: wider features want it stronger.
@@ -35,7 +35,6 @@ PLANS = tuple(
 )
 #: Of a class, as far as it has them: a rare defect must not be left out with the frames that are.
 LEAST_OF_A_CLASS = 30
-_ENOUGH_FIELD = 10  # as `plans`: field examples of each side from which the field alone decides
 _RESAMPLES = 1_000
 _LEVEL = 0.95
 
@@ -171,14 +170,6 @@ def pick_frames(labels: NDArray[np.int64], names: Sequence[str], most: int) -> N
         rows = sorted(np.flatnonzero(labels == label).tolist(), key=lambda i: keys[i])
         picked += rows[: int(quota[label])]
     return np.array(sorted(picked), dtype=np.int64)
-
-
-def judged_rows(examples: Examples, classes: Sequence[ClassInfo]) -> NDArray[np.bool_]:
-    """Return bool [n], the examples that decide, as they do between plans: the field's, once there are enough."""
-    truth = np.array([info.kind is Kind.DEFECT for info in classes])[examples.labels]
-    field = examples.field
-    enough = min((truth & field).sum(), (~truth & field).sum()) >= _ENOUGH_FIELD
-    return field if enough else np.ones(len(examples), dtype=bool)
 
 
 def compare(

@@ -170,6 +170,18 @@ def distinct(classes: int) -> tuple[Rebalance, ...]:
     return tuple(how for how in Rebalance if how not in same)
 
 
+def field_decides(examples: Examples, classes: Sequence[ClassInfo]) -> bool:
+    """Return whether there are enough field examples of each side for the field alone to decide (rule 2)."""
+    truth = np.array([info.kind is Kind.DEFECT for info in classes])[examples.labels]
+    field = examples.field & examples.speaks
+    return bool(min((truth & field).sum(), (~truth & field).sum()) >= _ENOUGH_FIELD)
+
+
+def judged_rows(examples: Examples, classes: Sequence[ClassInfo]) -> NDArray[np.bool_]:
+    """Return bool [n], the examples that decide: the field's, once there are enough, of those that may judge."""
+    return examples.field & examples.speaks if field_decides(examples, classes) else examples.speaks
+
+
 def train_head(examples: Examples, chosen: Chosen, *, classes: int, seed: int) -> LinearHead:
     """Train the chosen plan on all examples; the head is over `chosen.space`."""
     coordinates = chosen.space.project(examples.features, chosen.anomaly)
@@ -273,17 +285,12 @@ class _Trial:
         self._classes = tuple(classes)
         self._seed = seed
         self._goal = goal
-        defect = np.array([c.kind is Kind.DEFECT for c in classes])
         strata = examples.labels * 2 + examples.field
         self._folds = [
             group_folds(examples.groups, strata, folds=FOLDS, seed=seed + repeat) for repeat in range(REPEATS)
         ]
-        truth = defect[examples.labels]
-        self._speaks = examples.speaks
-        in_field = examples.field & self._speaks
-        enough = min((truth & in_field).sum(), (~truth & in_field).sum()) >= _ENOUGH_FIELD
-        self._judged = in_field if enough else self._speaks
-        where = "field" if enough else "all"
+        self._judged = judged_rows(examples, classes)
+        where = "field" if field_decides(examples, classes) else "all"
         self.measure = f"{WORDS[goal.measure]}, out of fold, on {self._judged.sum()} {where} examples"
         self.measured_in_shares = goal.measure is not PlanMeasure.EXPECTED_COST
         self._target = target_prior(examples, len(classes))
@@ -350,7 +357,7 @@ class _Trial:
         return float(np.std(means[0] - means[1], ddof=1))
 
     def _answers(self, plan: Plan, logits: NDArray[np.float64]) -> Answers:
-        rows, speaks = self._judged, self._speaks
+        rows, speaks = self._judged, self._examples.speaks
         labels, shift = self._examples.labels, prior_shift(self._priors[plan], self._target)
         # A rank needs no temperature; what a frame is expected to cost does.
         sure = self._goal.measure is PlanMeasure.EXPECTED_COST

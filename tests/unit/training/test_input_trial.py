@@ -12,11 +12,11 @@ from training.input_trial import (
     LEAST_OF_A_CLASS,
     Tried,
     compare,
-    judged_rows,
     pick_frames,
     region_candidates,
     usual_candidates,
 )
+from training.plans import judged_rows
 
 CLASSES = (ClassInfo(name="ok", kind=Kind.OK), ClassInfo(name="crack", kind=Kind.DEFECT))
 TODAY = InputChoice()
