@@ -83,7 +83,7 @@ function refused(value) {
 function analysis(value) {
   const of = (verdict) => value.associations.filter((a) => a.verdict === verdict);
   const near = value.associations.filter((a) => a.verdict !== "nothing" || a.effect);
-  const nothing = value.tests ? "Nothing stands out at this n." : "Nothing could be tested yet.";
+  const nothing = value.tests ? "Nothing stands out at this n." : "Nothing could be tested yet: give the client what is known of a part (context and part id at predict), and label parts or take over outcomes (andon outcomes).";
   return [
     node("p", { class: "soft" }, value.method),
     value.populations.length ? node("ul", { class: "soft" }, value.populations.map((text) => node("li", {}, text))) : node("p", {}, "No labelled sample and no outcome yet."),

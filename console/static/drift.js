@@ -130,6 +130,7 @@ function section(name) {
       if (!answer.ok) throw new Error(value.error);
       status.textContent = value.open ? `${plural(value.open, "open alarm")}` : "no open alarm";
       status.className = value.open ? "bad status" : "soft status";
+      if (value.open) document.getElementById("closing-as").hidden = false;
       const off = value.watch ? null : node("p", { class: "warn" }, "Drift is not watched: policy.toml says watch = false in [drift].");
       const isOpen = value.alarms.filter((a) => a.closed_at === null);
       const closed = value.alarms.filter((a) => a.closed_at !== null);
