@@ -82,9 +82,8 @@ def judge_challenger(
     figures: Mapping[str, float] | None = None,
 ) -> Judged:
     """Collect evidence, ask the gate, write its report."""
-    policy = GatePolicy.from_dict(
-        gate_of(get_inspection(workspace.catalog(), ready.snapshot.inspection), workspace.policy())
-    )
+    stated = workspace.policy()
+    policy = GatePolicy.from_dict(gate_of(get_inspection(workspace.catalog(), ready.snapshot.inspection), stated))
     evidence = gather(
         ready,
         challenger,
@@ -92,7 +91,12 @@ def judge_challenger(
         plain=float_of(workspace, ready.snapshot.inspection, ready.trunk),
         parity_frames=policy.parity_frames,
     )
-    decision = judge(evidence, policy, previous_challengers=previous_challengers)
+    decision = judge(
+        evidence,
+        policy,
+        previous_challengers=previous_challengers,
+        drawn_share=1 - stated.draw.chosen_share,
+    )
     return Judged(
         ready=ready,
         challenger=challenger,

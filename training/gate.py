@@ -29,6 +29,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -57,7 +58,14 @@ __all__ = [
 ]
 
 
-def judge(evidence: Evidence, policy: GatePolicy, *, previous_challengers: int = 0, seed: int = 0) -> Decision:
+def judge(
+    evidence: Evidence,
+    policy: GatePolicy,
+    *,
+    previous_challengers: int = 0,
+    seed: int = 0,
+    drawn_share: float = 1.0,
+) -> Decision:
     """Decide about a challenger.
 
     Args:
@@ -65,6 +73,7 @@ def judge(evidence: Evidence, policy: GatePolicy, *, previous_challengers: int =
         policy: Margins and budgets.
         previous_challengers: How many spent of the error budget against this champion before (rule 9).
         seed: Of the bootstrap.
+        drawn_share: Of the labels that people are asked for, those drawn by known chances: only they count here.
     """
     budgets = budget_checks(evidence, policy)
     if not evidence.has_champion:
@@ -75,7 +84,8 @@ def judge(evidence: Evidence, policy: GatePolicy, *, previous_challengers: int =
     golden = golden_checks(evidence, policy, budget, seed)
     rows, short = evidence.field, shortage(evidence, policy, budget)
     if rows is None or rows.champion is None or short:
-        decided = conclude((too_few(evidence, policy, budget, short), *golden, *budgets), policy)
+        few = (too_few(evidence, policy, budget, short), *golden, *budgets)
+        decided = conclude(few, policy, drawn_share=drawn_share)
         return replace(decided, error_budget=policy.error_budget(previous_challengers, spends=False))
     checks = (
         *field_checks(evidence, rows, policy, budget, seed),
@@ -85,11 +95,19 @@ def judge(evidence: Evidence, policy: GatePolicy, *, previous_challengers: int =
     )
     following = policy.error_budget(previous_challengers + 1)
     tally, scarce = counts(evidence, rows), scarce_classes(evidence, rows)
-    decided = conclude(checks, policy, lambda: plan_labels(checks, policy, following, tally, scarce))
+    decided = conclude(
+        checks, policy, lambda: plan_labels(checks, policy, following, tally, scarce), drawn_share=drawn_share
+    )
     return replace(decided, error_budget=budget)
 
 
-def conclude(checks: Sequence[Check], policy: GatePolicy, plan_of: Callable[[], LabelPlan] = LabelPlan) -> Decision:
+def conclude(
+    checks: Sequence[Check],
+    policy: GatePolicy,
+    plan_of: Callable[[], LabelPlan] = LabelPlan,
+    *,
+    drawn_share: float = 1.0,
+) -> Decision:
     """Rules 1 to 3, over checks that are made; `plan_of` is asked where they cannot tell."""
     failed = [c for c in checks if c.finding is Finding.FAILS and c.role in (Role.PROVE, Role.GUARD, Role.BUDGET)]
     better = [c for c in checks if c.role is Role.BETTER]
@@ -109,7 +127,7 @@ def conclude(checks: Sequence[Check], policy: GatePolicy, plan_of: Callable[[], 
     return Decision(
         answer=Answer.NOT_ENOUGH,
         checks=tuple(checks),
-        reasons=(*_ask(label_more, plan), *dict.fromkeys(c.sentence for c in wanting)),
+        reasons=(*_ask(label_more, plan, drawn_share), *dict.fromkeys(c.sentence for c in wanting)),
         label_more=label_more,
     )
 
@@ -124,10 +142,14 @@ def _nothing_to_rank(evidence: Evidence, budgets: Sequence[Check]) -> Decision:
     return Decision(answer=answer, checks=tuple(budgets), reasons=broken or (said,))
 
 
-def _ask(label_more: dict[str, int], plan: LabelPlan) -> tuple[str, ...]:
+def _ask(label_more: dict[str, int], plan: LabelPlan, drawn_share: float) -> tuple[str, ...]:
     if not label_more:
         return ()
     wanted = " and ".join(f"{count} more of {name}" for name, count in label_more.items())
+    draws = (
+        "" if drawn_share >= 1 else f"the queue draws {drawn_share:.0%} of what it asks for, and only those count here"
+    )
     if not plan.more:
-        return (f"label {wanted}",)
-    return (f"label {wanted} (some {plan.in_all} labels in all, as the line is sampled now)",)
+        return (f"label {wanted}" + (f" ({draws})" if draws else ""),)
+    in_all = f"some {math.ceil(plan.in_all / drawn_share)} labels in all, as the line is sampled now"
+    return (f"label {wanted} ({'; '.join(filter(None, (in_all, draws)))})",)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -97,6 +98,17 @@ def test_an_identical_challenger_is_not_promoted() -> None:
     assert field is not None
     same = replace(field, challenger=field.champion)
     assert judge(good_evidence(field=same), POLICY).answer is not Answer.PROMOTE
+
+
+def test_what_is_asked_for_counts_the_labels_that_no_estimate_rests_on() -> None:
+    evidence = good_evidence(field=drawn(np.random.default_rng(2), 40, 1.2, 1.3))
+    all_drawn, half_drawn = judge(evidence, POLICY), judge(evidence, POLICY, drawn_share=0.5)
+    assert half_drawn.label_more == all_drawn.label_more
+    (whole,), (doubled,) = (re.findall(r"some (\d+) labels in all", d.reasons[0]) for d in (all_drawn, half_drawn))
+    assert int(doubled) == 2 * int(whole)
+    assert "the queue draws 50% of what it asks for" in half_drawn.reasons[0]
+    few = judge(good_evidence(field=None), POLICY, drawn_share=0.5)
+    assert few.reasons[0].endswith("(the queue draws 50% of what it asks for, and only those count here)")
 
 
 def test_what_a_challenger_gains_must_be_worth_a_release() -> None:
