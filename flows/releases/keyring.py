@@ -51,7 +51,7 @@ class KeyRing:
         self.person = person
         self._given = dict(uris or {})
         self._passphrase = passphrase
-        self._opened: dict[Path, Signer] = {}
+        self._opened: dict[bytes, Signer] = {}  # by content: a rotation gives a file's name to another key
 
     def signer(self, role: str, keys: Sequence[Key]) -> Signer:
         """Return a signer for one of the role's keys.
@@ -71,7 +71,7 @@ class KeyRing:
         unlike: list[str] = []
         closed: list[str] = []
         for path in self._files(role):
-            if is_encrypted(path) and self._passphrase is None and path not in self._opened:
+            if is_encrypted(path) and self._passphrase is None:
                 closed.append(str(path))
                 continue
             found = self._open(path)
@@ -86,7 +86,7 @@ class KeyRing:
             return True
         wanted = {key.keyid for key in keys}
         for path in self._files(role):
-            if is_encrypted(path) and path not in self._opened:
+            if is_encrypted(path):
                 if self._passphrase is not None:
                     return True
             elif self._open(path).public_key.keyid in wanted:
@@ -105,13 +105,14 @@ class KeyRing:
             yield from sorted(folder.glob(f"{role}-*.pem"))
 
     def _open(self, path: Path) -> Signer:
-        if path not in self._opened:
+        content = path.read_bytes()
+        if content not in self._opened:
             secret = None
             if is_encrypted(path):
                 assert self._passphrase is not None
                 secret = self._passphrase(str(path))
-            self._opened[path] = read_key(path, secret)
-        return self._opened[path]
+            self._opened[content] = read_key(path, secret)
+        return self._opened[content]
 
 
 def _away(role: str, folder: Path, unlike: Sequence[str], closed: Sequence[str]) -> str:
