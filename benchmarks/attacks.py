@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 import tempfile
 import time
@@ -42,7 +43,7 @@ def held(attack: Attack, seen: Seen) -> bool:
 def reason_of(seen: Seen) -> str:
     """A device's reason without the folders of this run."""
     words = [word if "/tmp/" not in word else "…/" + word.rpartition("/")[2] for word in seen.reason.split()]  # noqa: S108
-    text = " ".join(words)
+    text = re.sub(r"[0-9a-f]{64}", lambda found: found[0][:8] + "…", " ".join(words))
     return text if len(text) <= _REASON_CHARACTERS else text[: _REASON_CHARACTERS - 1] + "…"
 
 
