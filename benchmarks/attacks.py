@@ -42,7 +42,7 @@ def held(attack: Attack, seen: Seen) -> bool:
 
 def reason_of(seen: Seen) -> str:
     """A device's reason without the folders of this run."""
-    words = [word if "/tmp/" not in word else "…/" + word.rpartition("/")[2] for word in seen.reason.split()]  # noqa: S108
+    words = [word if "/tmp/" not in word else "…/" + word.rpartition("/")[2] for word in seen.reason.split()]
     text = re.sub(r"[0-9a-f]{64}", lambda found: found[0][:8] + "…", " ".join(words))
     return text if len(text) <= _REASON_CHARACTERS else text[: _REASON_CHARACTERS - 1] + "…"
 
@@ -103,7 +103,8 @@ def main() -> int:
     else:
         tell("attacks", rows, figures, as_json=False)
         for attack, seen, _ in found:
-            print(f"  {'held' if held(attack, seen) else 'FAILED'}  {attack.name}: {seen.check.value}: {reason_of(seen)}")
+            verdict = "held" if held(attack, seen) else "FAILED"
+            print(f"  {verdict}  {attack.name}: {seen.check.value}: {reason_of(seen)}")
     return 0 if refused == n else 1
 
 

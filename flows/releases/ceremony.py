@@ -1,7 +1,7 @@
 """Making new keys and putting them in force: what `andon keys rotate` and `andon keys spare` do.
 
-1. A new key is stored before anything names it, in a file of its own (``ROLE-KEYID.pem``); only when it is in force does
-   it take the place of the old one, which goes to ``retired/``. Cut anywhere, the key ring finds the right file.
+1. A new key is stored before anything names it, in a file of its own (``ROLE-KEYID.pem``); only when it is in force
+   does it take the place of the old one, which goes to ``retired/``. Cut anywhere, the key ring finds the right file.
 2. A person's new keys go where the person says, the online ones beside those there are.
 3. A key that was rotated out signs nothing that devices accept once they have followed. Destroy it then: whoever finds
    an old root key could still mislead a device that was switched off meanwhile.

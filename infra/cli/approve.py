@@ -52,7 +52,8 @@ def run(args: argparse.Namespace) -> int:
         versions = waiting(registry, repository, args.inspection)
         if not versions:
             raise NothingToApprove(
-                f"no version of {args.inspection!r} waits for approval: move an alias in MLflow first, or name a version"
+                f"no version of {args.inspection!r} waits for approval: move an alias in MLflow first, or name a "
+                "version"
             )
         version = versions[0]
     candidate = describe(registry, repository, version)

@@ -121,7 +121,8 @@ def check_keys(home: Home) -> Iterator[Finding]:
             check="keys",
             level=Level.WRONG,
             text=f"the online keys {', '.join(missing)} are missing in {home.keys}: nothing can be released",
-            action=f"restore them from your backup, or replace them: `andon keys rotate {' '.join(missing)} --keys DIR`",
+            action="restore them from your backup, or replace them: "
+            f"`andon keys rotate {' '.join(missing)} --keys DIR`",
         )
     if not (home.keys / "recipient.age").exists():
         yield Finding(

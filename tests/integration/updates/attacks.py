@@ -30,8 +30,8 @@ from flows.releases.ceremony import Places, rotate_keys
 from flows.releases.keys import signer_of
 from flows.releases.metadata import ReleaseMetadata, stored_at, target_file, to_json
 from flows.releases.rotation import Vouches
-from tests.tiny_engine import tiny_engine
 from tests.integration.updates.evil_store import serving
+from tests.tiny_engine import tiny_engine
 from tests.unit.updates.release_world import World, digest, selftest_of, serve
 
 METADATA = "releases/metadata"

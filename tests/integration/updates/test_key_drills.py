@@ -1,7 +1,7 @@
 """The runbook of docs/keys.md, executed as it is written, against a real bucket; a real device follows each command.
 
-Every fenced block that begins with ``sh`` is run by bash with `andon` as the command line; then an engine is approved
-and released with the keys that are in force, and the device takes it.
+Every fenced block that begins with ``sh`` is carried out line by line; after each block an engine is approved and
+released with the keys that are in force, and the device takes it.
 """
 
 from __future__ import annotations
@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
+from string import Template
 
 import pytest
 
@@ -30,6 +31,7 @@ from edge_client.updates.updater import Updater
 from edge_client.updates.updater_config import UpdaterConfig
 from flows.releases.keyring import KeyAway, KeyRing
 from flows.releases.repository import ReleaseRepository
+from infra.cli.main import main
 from infra.stack.foundation import lay
 from tests.integration.capture.weed import Weed, running_weed
 from tests.tiny_engine import tiny_engine
@@ -99,31 +101,21 @@ class Plant:
         )
         return Updater.open(config, S3Bucket.connect(rights(self.weed, name)), random=Random(0), tries=passing)
 
-    def sh(self, script: str) -> str:
-        """Run a block of the document."""
-        environment = {
-            **os.environ,
-            "ANDON_HOME": str(self.home),
+    def sh(self, script: str) -> None:
+        """Carry out a block of the document, line by line: `andon` in this process, all else by a shell."""
+        places = {
             "HOME_DIR": str(self.home),
             "KEYS": str(self.keys),
             "SAFE": str(self.safe),
             "PASS": str(self.folder / "pass"),
             "SAFEPASS": str(self.folder / "safepass"),
-            "PYTHONPATH": str(ROOT),
         }
-        command = f'andon() {{ "{sys.executable}" -m infra.cli.main "$@"; }}\n{script}'
-        done = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", command],
-            env=environment,
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
-        assert done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"
-        return done.stdout
+        for line in script.splitlines():
+            if line.startswith("andon "):
+                words = [Template(word).substitute(places) for word in shlex.split(line)[1:]]
+                assert main([*words, "--home", str(self.home)]) == 0, line
+            else:
+                subprocess.run(["bash", "-euc", line], env={**os.environ, **places}, timeout=60, check=True)
 
     def release(self) -> str:
         """Approve the next engine and name it; return its digest."""
@@ -190,7 +182,7 @@ def test_every_documented_command_works_and_the_device_follows(plant: Plant) -> 
 
     # without the stick nothing is approved, and everything else goes on
     plant.keys.rename(plant.folder / "stick-in-a-pocket")
-    with pytest.raises(KeyAway, match="waits for approval: .* `andon approve solar-cells"):
+    with pytest.raises(KeyAway, match=r"waits for approval: .* `andon approve solar-cells"):
         plant.release()
     plant.repository().refresh_timestamp()
     assert plant.device.check_once().check is Check.UP_TO_DATE
