@@ -182,6 +182,11 @@ class Registry:
         with self._client() as client:
             return dict(client.get_run(version.run_id).data.params)
 
+    def metrics_of(self, version: ModelVersion) -> dict[str, float]:
+        """Return the metrics of the run that made a version."""
+        with self._client() as client:
+            return dict(client.get_run(version.run_id).data.metrics)
+
     def gate_report(self, version: ModelVersion) -> str:
         """Return a version's gate report, HTML."""
         return self._artifact(f"runs:/{version.run_id}/{GATE_REPORT_FILE}").decode()

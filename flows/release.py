@@ -4,6 +4,7 @@
    written again by the next run if this one dies in between.
 2. Engine and self-test are published before a channel names them.
 3. Only versions that :mod:`flows.approval` lets through; a refusal is written where the person looks, at the version.
+   An engine whose `engines` key is a person's waits for `andon approve`, and one that fails its inspection is refused.
 4. Nothing to do is the usual case, and then nothing is written: two runs are one release.
 5. A rollback is an alias on an older version: a newer signed channel that names the older engine.
 """
@@ -28,6 +29,8 @@ from flows.approval import approval_of
 from flows.exclusive import only_one
 from flows.registry import Registry
 from flows.registry_api import ModelVersion, RegisteredModel
+from flows.releases.inspection import FailedInspection
+from flows.releases.keyring import KeyAway
 from flows.releases.repository import ReleaseRepository
 from flows.stack import registry_of, repository_of
 from flows.tags import Tag, channel_tag, channel_time_tag, refused_tag
@@ -140,7 +143,12 @@ def reconcile(
             continue
         _note_approval(registry, version, approval.by, now)
         if current is None or not _carries(current, version):
-            publish(registry, repository, version, channel, now)
+            try:
+                publish(registry, repository, version, channel, now)
+            except (KeyAway, FailedInspection) as error:  # a person has to come, or must not sign
+                _note_refusal(registry, model, channel, version, str(error))
+                yield Refused(**_named(version, channel), reason=str(error))
+                continue
         previous = model.tags.get(channel_tag(channel)) or None
         if _note_channel(registry, model, channel, version, now):
             outcome = Released(

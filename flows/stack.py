@@ -8,6 +8,7 @@ from data.workspace import Workspace
 from edge_client.contract.errors import ConfigError
 from flows import environment
 from flows.registry import Registry
+from flows.releases.keyring import KeyRing
 from flows.releases.repository import ReleaseRepository
 
 
@@ -28,6 +29,8 @@ def registry_of(workspace: Workspace) -> Registry:
     return Registry(workspace.mlflow_url)
 
 
-def repository_of(workspace: Workspace, clock: Callable[[], datetime]) -> ReleaseRepository:
-    """Return the signed release repository of a workspace."""
-    return ReleaseRepository(workspace.bucket(), workspace.keys, _Clock(clock))
+def repository_of(
+    workspace: Workspace, clock: Callable[[], datetime], ring: KeyRing | None = None
+) -> ReleaseRepository:
+    """Return the signed release repository of a workspace; `ring` brings keys that a person keeps elsewhere."""
+    return ReleaseRepository(workspace.bucket(), workspace.keys, _Clock(clock), ring=ring)

@@ -166,7 +166,7 @@ class S3Bucket:
         """
         with self._watchman.request(max_bytes) as watch:
             answer = self._call("get_object", key, watch)
-            length = int(answer["ContentLength"])
+            length = _length_of(answer, key)
             if length > max_bytes:
                 answer["Body"].close()
                 raise BucketError(f"object {key!r} has {length} bytes: at most {max_bytes} are read")
@@ -242,19 +242,29 @@ class S3Bucket:
         from botocore.exceptions import BotoCoreError
         from urllib3.exceptions import HTTPError
 
-        body = answer["Body"]
+        body, length = answer["Body"], _length_of(answer, key)
         try:
             data: bytes = body.read(most)
         except (BotoCoreError, HTTPError, OSError) as error:
             raise Unavailable(f"object {key!r} stopped in the middle: {watch.given_up or error}") from error
         finally:
             body.close()
-        if len(data) < min(most, int(answer["ContentLength"])):
+        if len(data) < min(most, length):
             raise Unavailable(
-                f"object {key!r} stopped in the middle, after {len(data)} of {answer['ContentLength']} bytes"
+                f"object {key!r} stopped in the middle, after {len(data)} of {length} bytes"
                 + (f": {watch.given_up}" if watch.given_up else "")
             )
         return data
+
+
+def _length_of(answer: Any, key: str) -> int:
+    """The length that an answer tells. One that tells none may never end: S3 always tells it."""
+    if "ContentLength" not in answer:
+        answer["Body"].close()
+        raise Unavailable(
+            f"object {key!r} comes without its length: that is no S3 store, or something between changes it"
+        )
+    return int(answer["ContentLength"])
 
 
 def _unreachable(error: Exception, bucket: S3Bucket, key: str, given_up: str) -> Unavailable:

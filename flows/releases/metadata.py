@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
+from securesystemslib.signer import Key
 from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import (  # type: ignore[attr-defined]  # re-exported there without saying so
     DelegatedRole,
@@ -23,9 +23,9 @@ from tuf.api.serialization.json import JSONSerializer
 from edge_client.contract.bucket import Bucket
 from edge_client.contract.errors import BadRelease, NotFound
 from edge_client.contract.releases import METADATA_PREFIX, TARGETS_PREFIX
-from flows.releases.keys import public_key_of
 
 MAX_METADATA_BYTES = 5_000_000  # python-tuf's own bound for targets metadata
+TOP_ROLES = ("root", "targets", "snapshot", "timestamp")  # the root names their keys
 _PATHS = {"engines": ["engines/*/*"], "rollouts": ["channels/*/*", "settings/*"]}
 
 
@@ -35,12 +35,14 @@ class ReleaseMetadata:
     def __init__(
         self,
         *,
+        root: Metadata[Root],
         timestamp: Metadata[Timestamp],
         snapshot: Metadata[Snapshot],
         targets: Metadata[Targets],
         engines: Metadata[Targets],
         rollouts: Metadata[Targets],
     ) -> None:
+        self.root = root
         self.timestamp = timestamp
         self.snapshot = snapshot
         self.targets = targets
@@ -48,17 +50,17 @@ class ReleaseMetadata:
         self.rollouts = rollouts
 
     @staticmethod
-    def empty(keys_dir: Path, now: datetime) -> ReleaseMetadata:
-        """A repository with its delegations and no targets; its first commit makes version 2 of each."""
-        keys = {role: public_key_of(keys_dir, role) for role in _PATHS}
+    def empty(root: Metadata[Root], keys: Mapping[str, Key], now: datetime) -> ReleaseMetadata:
+        """A repository with its delegations to `keys` and no targets; its first commit makes version 2 of each."""
         delegations = Delegations(
             keys={key.keyid: key for key in keys.values()},
             roles={
-                role: DelegatedRole(role, [key.keyid], 1, terminating=True, paths=_PATHS[role])
+                role: DelegatedRole(role, [key.keyid], 1, terminating=True, paths=list(_PATHS[role]))
                 for role, key in keys.items()
             },
         )
         return ReleaseMetadata(
+            root=root,
             timestamp=Metadata(Timestamp(version=1, expires=now)),
             snapshot=Metadata(Snapshot(version=1, expires=now, meta={})),
             targets=Metadata(Targets(version=1, expires=now, delegations=delegations)),
@@ -70,14 +72,41 @@ class ReleaseMetadata:
         """The targets metadata of a role."""
         return {"targets": self.targets, "engines": self.engines, "rollouts": self.rollouts}[role]
 
+    def keys_of(self, role: str) -> Sequence[Key]:
+        """The public keys in force for a role, by the root or by the delegation."""
+        delegator: Root | Targets = self.root.signed if role in TOP_ROLES else self.targets.signed
+        named = delegator.get_delegated_role(role)
+        return [delegator.get_key(keyid) for keyid in named.keyids]
 
-def load_metadata(bucket: Bucket, root_bytes: bytes) -> ReleaseMetadata:
+    def outdated(self) -> Sequence[str]:
+        """Delegated roles whose signed paths are not those of this version of the software."""
+        return [role for role, paths in _PATHS.items() if sorted(self._delegated(role).paths or []) != sorted(paths)]
+
+    def update_paths(self) -> None:
+        """Delegate the paths of this version; `targets` has to sign it."""
+        for role, paths in _PATHS.items():
+            self._delegated(role).paths = list(paths)
+
+    def allows(self, role: str, path: str) -> bool:
+        """Whether a device would take a target of this path from a delegated role."""
+        return self._delegated(role).is_delegated_path(path)
+
+    def _delegated(self, role: str) -> DelegatedRole:
+        delegations = self.targets.signed.delegations
+        if delegations is None or delegations.roles is None or role not in delegations.roles:
+            raise BadRelease(
+                f"the targets metadata in force delegates nothing to {role!r}: it is not one that Andon made; restore "
+                "releases/metadata from your backup"
+            )
+        return delegations.roles[role]
+
+
+def load_metadata(bucket: Bucket, root: Metadata[Root]) -> ReleaseMetadata:
     """Read the metadata in force and verify it down from the root.
 
     Raises:
         BadRelease: Something is missing or not signed by the key it should be.
     """
-    root = Metadata[Root].from_bytes(root_bytes)
     try:
         timestamp = Metadata[Timestamp].from_bytes(_read(bucket, "timestamp"))
         root.signed.verify_delegate("timestamp", timestamp.signed_bytes, timestamp.signatures)
@@ -99,7 +128,9 @@ def load_metadata(bucket: Bucket, root_bytes: bytes) -> ReleaseMetadata:
             "keys are not "
             "those of this installation; nothing is signed on top of it"
         ) from error
-    return ReleaseMetadata(timestamp=timestamp, snapshot=snapshot, targets=targets, engines=engines, rollouts=rollouts)
+    return ReleaseMetadata(
+        root=root, timestamp=timestamp, snapshot=snapshot, targets=targets, engines=engines, rollouts=rollouts
+    )
 
 
 def _load_targets(bucket: Bucket, role: str, snapshot: Snapshot, delegator: Root | Targets) -> Metadata[Targets]:

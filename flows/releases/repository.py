@@ -17,31 +17,35 @@ Rules:
 4. Every call is idempotent: the same content again changes nothing. An engine id names one file for ever.
 5. `rollouts` refuses to name an engine that `engines` has not signed; a device checks the same again.
 6. The timestamp carries ``x-andon-issued-at``, a signed lower bound for the clocks of devices.
+7. An engine is inspected before it is signed: operators on the allow-list, bounded size, and its self-test really run.
+8. A key that is not at hand is no fault (`KeyAway`): everything that needs it waits for its person, the rest goes on.
+9. Keys change as `flows.releases.rotation` says; a change that was interrupted is finished by the next call.
+10. Delegations that are older than this software are renewed as soon as the `targets` key is at hand; until then a path
+   that they do not allow is refused here, since devices would not see it.
 """
 
 from __future__ import annotations
 
 import fcntl
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
+from securesystemslib.signer import Signer
 from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import (  # type: ignore[attr-defined]  # re-exported there without saying so
     Metadata,
-    MetaFile,
     Role,
     Root,
     TargetFile,
 )
 
 from edge_client.contract.bucket import Bucket
-from edge_client.contract.errors import BadEngine, BadRelease, NotFound
-from edge_client.contract.onnx_check import check_onnx
+from edge_client.contract.errors import BadRelease
 from edge_client.contract.releases import (
     METADATA_PREFIX,
     Channel,
@@ -50,22 +54,23 @@ from edge_client.contract.releases import (
     selftest_target,
     settings_target,
 )
-from edge_client.contract.selftest import SelfTest
 from edge_client.contract.settings import DeviceSettings
-from flows.releases.keys import create_keys, public_key_of, signer_of
+from flows.releases.commit import ONLINE_LIFE, ROOT_LIFE, sign_commit, sign_timestamp
+from flows.releases.durable import write_durably
+from flows.releases.inspection import Inspect, inspect_engine
+from flows.releases.journal import Journal
+from flows.releases.keyring import KeyAway, KeyRing
+from flows.releases.keys import create_keys, public_key_of
 from flows.releases.metadata import (
-    MAX_METADATA_BYTES,
+    TOP_ROLES,
     ReleaseMetadata,
     load_metadata,
     stored_at,
     target_file,
     to_json,
 )
-
-ISSUED_AT = "x-andon-issued-at"
-ONLINE_LIFE = timedelta(days=30)  # an outage of the cloud shorter than this does not stop devices
-PERSON_LIFE = timedelta(days=730)  # approving anything renews it; `andon doctor` warns before
-ROOT_LIFE = timedelta(days=3650)
+from flows.releases.roots import Roots, root_key
+from flows.releases.rotation import Vouches, rotate
 
 
 class Clock(Protocol):
@@ -82,25 +87,43 @@ class ReleaseRepository:
         bucket: Where the repository lies, under ``releases/``.
         keys_dir: Folder of the roles' keys, and of ``root.json``, the local trust anchor.
         clock: Gives the time that is signed.
+        ring: Finds the signers; default: the files in `keys_dir`, asking nobody for a passphrase.
+        inspect: Looks at an engine before it is signed (rule 7).
     """
 
-    def __init__(self, bucket: Bucket, keys_dir: Path, clock: Clock) -> None:
+    def __init__(
+        self,
+        bucket: Bucket,
+        keys_dir: Path,
+        clock: Clock,
+        *,
+        ring: KeyRing | None = None,
+        inspect: Inspect = inspect_engine,
+    ) -> None:
         self._bucket = bucket
         self._keys = Path(keys_dir)
         self._clock = clock
+        self._ring = ring or KeyRing(self._keys)
+        self._inspect = inspect
+        self._roots = Roots(self._keys, bucket)
+        self._journal = Journal(self._keys)
 
     def create(self) -> None:
         """Create the keys that are missing and, unless there is one, an empty repository."""
         with self._locked():
             create_keys(self._keys)
             if self._exists():
-                self._load()
+                state = self._load()
+                if state.outdated() and self._ring.has("targets", state.keys_of("targets")):
+                    state.update_paths()
+                    self._commit(state, ["targets"])
                 return
-            anchor = self._keys / "root.json"
+            anchor = self._roots.anchor
             root = anchor.read_bytes() if anchor.exists() else self._make_root()
-            self._bucket.put(f"{METADATA_PREFIX}1.root.json", root)
-            self._remember_root(root)
-            state = ReleaseMetadata.empty(self._keys, self._now())
+            self._bucket.put(root_key(1), root)
+            write_durably(anchor, root)
+            keys = {role: public_key_of(self._keys, role) for role in ("engines", "rollouts")}
+            state = ReleaseMetadata.empty(Metadata[Root].from_bytes(root), keys, self._now())
             self._commit(state, ["targets", "engines", "rollouts"])
 
     def publish_engine(
@@ -124,17 +147,10 @@ class ReleaseRepository:
             The engine's SHA-256.
 
         Raises:
-            BadEngine: The file is no engine, or of another inspection or id.
+            BadEngine: The file is no engine, of another inspection or id, or does not pass its self-test.
             BadRelease: The id names another file already, or the self-test can't be read.
+            KeyAway: It waits for approval: the `engines` key is not at hand.
         """
-        found = check_onnx(engine).metadata
-        if (found.inspection, found.engine_id) != (inspection, engine_id):
-            raise BadEngine(
-                f"engine says it is {found.engine_id!r} for {found.inspection!r}: it can't be published as "
-                f"{engine_id!r} for "
-                f"{inspection!r}"
-            )
-        SelfTest.unpack(selftest)
         paths = {engine_target(inspection, engine_id): engine, selftest_target(inspection, engine_id): selftest}
         digest = hashlib.sha256(engine).hexdigest()
         with self._locked():
@@ -150,11 +166,25 @@ class ReleaseRepository:
                     )
             if all(path in signed for path in files):
                 return digest
+            if not self._ring.has("engines", state.keys_of("engines")):
+                raise KeyAway(
+                    f"engine {engine_id!r} of {inspection!r} waits for approval: the key `engines` is a person's and "
+                    f"not at hand; look at it and sign with `andon approve {inspection} "
+                    f"{(custom or {}).get('version', '')}`"
+                )
+        self._inspect(inspection, engine_id, engine, selftest)  # takes a while: others may commit meanwhile
+        with self._locked():
+            state = self._load()
             for path, data in paths.items():
                 self._put_target(files[path], data)
-                signed[path] = files[path]
-            self._commit(state, ["engines"])
+                state.engines.signed.targets[path] = files[path]
+            self._commit(state, [*self._renewed(state), "engines"])
         return digest
+
+    def approved(self, inspection: str) -> Mapping[str, TargetFile]:
+        """What `engines` has signed for an inspection: target path -> file."""
+        signed = self._load().engines.signed.targets
+        return {path: file for path, file in signed.items() if path.startswith(f"engines/{inspection}/")}
 
     def set_channel(self, channel: Channel) -> None:
         """Name the engine that the devices on a channel should run (signed with `rollouts`).
@@ -209,15 +239,67 @@ class ReleaseRepository:
             if aging or state.snapshot.signed.expires < soon:
                 self._commit(state, aging)
             else:
-                self._commit_timestamp(state)
+                self._bucket.put(*sign_timestamp(state, self._signers(state), self._now()))
+
+    def renew(self) -> Sequence[str]:
+        """Sign anew what a person signs, before it ends, and bring the delegations up to date.
+
+        Returns:
+            The roles that were signed: those whose key is at hand, except the root (a rotation renews that one).
+        """
+        with self._locked():
+            state = self._load()
+            roles = [role for role in ("targets", "engines") if self._ring.has(role, state.keys_of(role))]
+            if "targets" in roles:
+                state.update_paths()
+            if roles:
+                self._commit(state, roles)
+            return roles
+
+    def replace_keys(self, new: Mapping[str, Sequence[Signer]], *, vouches: Vouches | None = None) -> None:
+        """Change the keys of roles (rule 9).
+
+        Args:
+            new: Role -> its new signers; the first signs, others are spare. Their keys are stored safely already.
+            vouches: Which targets of a rotated delegated role stay; None for all.
+
+        Raises:
+            KeyAway: A key that has to sign the change is not at hand.
+        """
+        with self._locked():
+            state = self._load()
+            signer = self._signers(state)
+            puts = rotate(state, new, lambda role: signer(role)[0], self._now(), vouches=vouches)
+            self._journal.write(puts)
+            self._finish()
+
+    def change_under_way(self) -> bool:
+        """Whether a change of keys was written down and is not finished."""
+        return self._journal.pending()
+
+    def signer(self, role: str) -> Signer:
+        """Return the signer of a role in force.
+
+        Raises:
+            KeyAway: It is not at hand.
+        """
+        return self._ring.signer(role, self._load().keys_of(role))
 
     def root_bytes(self) -> bytes:
-        """Return the first root, the trust anchor that goes into a device's bundle.
+        """Return the newest root, the trust anchor that goes into a device's bundle.
 
         Raises:
             BadRelease: There is no repository yet.
         """
-        return self._root()
+        return self._roots.newest()
+
+    def state(self) -> ReleaseMetadata:
+        """Return the metadata in force, verified; for looking at."""
+        return self._load()
+
+    def key_at_hand(self, role: str, state: ReleaseMetadata | None = None) -> bool:
+        """Whether the role could sign now."""
+        return self._ring.has(role, (state or self._load()).keys_of(role))
 
     def versions(self) -> dict[str, int]:
         """Return the metadata versions in force, by role."""
@@ -232,6 +314,7 @@ class ReleaseRepository:
         """Return when each role's metadata ends, by role."""
         state = self._load()
         roles: dict[str, Metadata[Any]] = {"timestamp": state.timestamp, "snapshot": state.snapshot}
+        roles["root"] = state.root
         roles |= {role: state.of(role) for role in ("targets", "engines", "rollouts")}
         return {role: metadata.signed.expires for role, metadata in roles.items()}
 
@@ -240,35 +323,8 @@ class ReleaseRepository:
     def _exists(self) -> bool:
         return self._bucket.head(f"{METADATA_PREFIX}timestamp.json") is not None
 
-    def _root(self) -> bytes:
-        """Return the first root from beside the keys, else from the bucket if the root key signed it (rule 3)."""
-        path = self._keys / "root.json"
-        if path.exists():
-            return path.read_bytes()
-        try:
-            data = self._bucket.get(f"{METADATA_PREFIX}1.root.json", max_bytes=MAX_METADATA_BYTES)
-        except NotFound:
-            raise BadRelease("the bucket holds no release repository yet: create it (`andon up` does)") from None
-        try:
-            root = Metadata[Root].from_bytes(data)
-            public_key_of(self._keys, "root").verify_signature(next(iter(root.signatures.values())), root.signed_bytes)
-        except Exception as error:
-            raise BadRelease(
-                f"1.root.json in the bucket is not signed by the root key in {self._keys} ({error}): the "
-                "bucket belongs to "
-                "another installation or was tampered with; restore keys/root.json from your backup"
-            ) from error
-        self._remember_root(data)
-        return data
-
-    def _remember_root(self, data: bytes) -> None:
-        path = self._keys / "root.json"
-        temporary = self._keys / ".root.json.new"
-        temporary.write_bytes(data)
-        temporary.replace(path)
-
     def _load(self) -> ReleaseMetadata:
-        return load_metadata(self._bucket, self._root())
+        return load_metadata(self._bucket, Metadata[Root].from_bytes(self._roots.newest()))
 
     def _read_target(self, state: ReleaseMetadata, path: str) -> bytes | None:
         file = state.rollouts.signed.targets.get(path)
@@ -284,50 +340,47 @@ class ReleaseRepository:
     # --- writing ---------------------------------------------------------------------------------------------------
 
     def _set_rollout(self, state: ReleaseMetadata, path: str, data: bytes) -> None:
+        renewed = self._renewed(state)
+        if not state.allows("rollouts", path):
+            raise BadRelease(
+                f"target {path!r} is not delegated to `rollouts`: the delegations were signed by an older version, and "
+                "devices would not see it; renew them with the person's key `targets`: `andon keys renew --keys DIR`"
+            )
         file = target_file(path, data, {})
         known = state.rollouts.signed.targets.get(path)
         if known is not None and known.hashes == file.hashes:
             return
         self._put_target(file, data)
         state.rollouts.signed.targets[path] = file
-        self._commit(state, ["rollouts"])
+        self._commit(state, [*renewed, "rollouts"])
+
+    def _renewed(self, state: ReleaseMetadata) -> list[str]:
+        """Rule 10: the roles that have to be signed for it."""
+        if not state.outdated() or not self._ring.has("targets", state.keys_of("targets")):
+            return []
+        state.update_paths()
+        return ["targets"]
 
     def _put_target(self, file: TargetFile, data: bytes) -> None:
         self._bucket.put(stored_at(file), data)
 
     def _commit(self, state: ReleaseMetadata, changed: list[str]) -> None:
         """Sign and store what changed, then the snapshot, then the timestamp (rule 2)."""
-        now = self._now()
-        for role in changed:
-            metadata = state.of(role)
-            metadata.signed.version += 1
-            metadata.signed.expires = now + (ONLINE_LIFE if role == "rollouts" else PERSON_LIFE)
-            data = self._put_metadata(role, metadata)
-            state.snapshot.signed.meta[f"{role}.json"] = MetaFile.from_data(metadata.signed.version, data, ["sha256"])
-        state.snapshot.signed.version += 1
-        state.snapshot.signed.expires = now + ONLINE_LIFE
-        data = self._put_metadata("snapshot", state.snapshot)
-        state.timestamp.signed.snapshot_meta = MetaFile.from_data(state.snapshot.signed.version, data, ["sha256"])
-        self._commit_timestamp(state)
+        for key, data in sign_commit(state, changed, self._signers(state), self._now()):
+            self._bucket.put(key, data)
 
-    def _commit_timestamp(self, state: ReleaseMetadata) -> None:
-        now = self._now()
-        timestamp = state.timestamp
-        timestamp.signed.version += 1
-        timestamp.signed.expires = now + ONLINE_LIFE
-        timestamp.signed.unrecognized_fields[ISSUED_AT] = now.isoformat()
-        timestamp.sign(signer_of(self._keys, "timestamp"))
-        self._bucket.put(f"{METADATA_PREFIX}timestamp.json", to_json(timestamp))
+    def _signers(self, state: ReleaseMetadata) -> Callable[[str], Sequence[Signer]]:
+        return lambda role: [self._ring.signer(role, state.keys_of(role))]
 
-    def _put_metadata(self, role: str, metadata: Metadata[Any]) -> bytes:
-        metadata.sign(signer_of(self._keys, role))
-        data = to_json(metadata)
-        self._bucket.put(f"{METADATA_PREFIX}{metadata.signed.version}.{role}.json", data)
-        return data
+    def _finish(self) -> None:
+        """Rule 9."""
+        for key, data in self._journal.finish(self._bucket):
+            if key.endswith(".root.json"):
+                self._roots.remember(data)
+        self._journal.forget()
 
     def _make_root(self) -> bytes:
-        roles = ("root", "targets", "snapshot", "timestamp")
-        keys = {role: public_key_of(self._keys, role) for role in roles}
+        keys = {role: public_key_of(self._keys, role) for role in TOP_ROLES}
         root = Metadata(
             Root(
                 version=1,
@@ -337,7 +390,7 @@ class ReleaseRepository:
                 consistent_snapshot=True,
             )
         )
-        root.sign(signer_of(self._keys, "root"))
+        root.sign(self._ring.signer("root", [keys["root"]]))
         return to_json(root)
 
     def _now(self) -> datetime:
@@ -349,4 +402,5 @@ class ReleaseRepository:
         self._keys.mkdir(parents=True, exist_ok=True, mode=0o700)
         with open(self._keys / ".lock", "w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
+            self._finish()
             yield

@@ -29,6 +29,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "outcomes": ("infra.cli.outcomes", "take over what was found of parts later, from a file"),
     "retrain": ("infra.cli.loop", "train a challenger and let the gate judge it"),
     "release": ("infra.cli.loop", "bring the signed channels in line with the aliases in MLflow"),
+    "approve": ("infra.cli.approve", "look at an engine that waits for your signature, and sign it"),
+    "keys": ("infra.cli.keys", "the keys that sign releases: show, rotate, spare, renew"),
     "rollback": ("infra.cli.loop", "send devices back to an older version"),
     "watch": ("infra.cli.loop", "read what devices report, write it to MLflow, see what is wanted"),
     "report": ("infra.cli.report", "how the loop of each inspection is doing, with uncertainties"),

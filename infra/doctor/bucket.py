@@ -19,6 +19,7 @@ _MAX_METADATA_BYTES = 5_000_000
 #: Role -> how long before its end somebody should act.
 _NOTICE = {role: timedelta(days=7) for role in ("timestamp", "snapshot", "rollouts")}  # signed anew after 15
 _PERSONS_NOTICE = timedelta(days=60)
+_RENEW = {"root": "`andon keys rotate root --keys DIR`: a new root key signs for ten years"}
 
 
 def check_access(workspace: Workspace) -> Iterator[Finding]:
@@ -105,7 +106,8 @@ def check_releases(
         return
     yield Finding(check="releases", level=Level.OK, text="the first root is readable and ours")
     try:
-        expiry = repository_of(workspace, clock).expiry()
+        repository = repository_of(workspace, clock)
+        expiry, outdated = repository.expiry(), repository.state().outdated()
     except AndonError as error:
         action = "run `andon release`; if that fails too, restore releases/metadata from your backup"
         yield Finding(
@@ -113,6 +115,14 @@ def check_releases(
         )
         return
     yield from _expiry(expiry, clock())
+    if outdated:
+        yield Finding(
+            check="delegations",
+            level=Level.NOTE,
+            text=f"what {', '.join(outdated)} may sign was written by an older version: new kinds of documents are "
+            "not signed until it is renewed",
+            action="`andon keys renew --keys DIR`, with the person's key `targets`",
+        )
 
 
 def _expiry(expiry: dict[str, datetime], now: datetime) -> Iterator[Finding]:
@@ -123,7 +133,7 @@ def _expiry(expiry: dict[str, datetime], now: datetime) -> Iterator[Finding]:
         action = (
             "keep the stack up: it signs anew by itself; `andon up` does so at once"
             if online
-            else f"bring the key {role!r} and publish an engine, which signs anew"
+            else _RENEW.get(role, f"bring the key {role!r}: `andon keys renew --keys DIR` signs anew for two years")
         )
         if left <= timedelta(0):
             soon = True

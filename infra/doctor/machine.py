@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
 
+from flows.releases.journal import JOURNAL_FILE
 from flows.releases.keys import ONLINE_ROLES, PERSONAL_ROLES, key_path, loose_permissions
 from infra.doctor.finding import Finding, Level
 from infra.stack.disk import LEAST_FREE_BYTES
@@ -120,7 +121,8 @@ def check_keys(home: Home) -> Iterator[Finding]:
             check="keys",
             level=Level.WRONG,
             text=f"the online keys {', '.join(missing)} are missing in {home.keys}: nothing can be released",
-            action="restore them from your backup",
+            action="restore them from your backup, or replace them: "
+            f"`andon keys rotate {' '.join(missing)} --keys DIR`",
         )
     if not (home.keys / "recipient.age").exists():
         yield Finding(
@@ -135,10 +137,17 @@ def check_keys(home: Home) -> Iterator[Finding]:
             level=Level.NOTE,
             text=f"all keys are on one machine: {', '.join([*personal, *online])}; whoever takes it can approve "
             "engines",
-            action=f"for production keep {', '.join(personal)} elsewhere (and a backup of all), and bring them "
-            "to approve",
+            action=f"for production keep yours elsewhere (and a backup of all), and bring them to approve: "
+            f"`andon keys rotate {' '.join(personal)} --into DIR`",
         )
-    elif online and not missing:
+    if (home.keys / JOURNAL_FILE).exists():
+        yield Finding(
+            check="keys",
+            level=Level.NOTE,
+            text="a change of keys was interrupted: some devices may find metadata that does not verify",
+            action="any command that signs finishes it, such as `andon refresh-releases`",
+        )
+    if online and not missing and not personal:
         yield Finding(check="keys", level=Level.OK, text="online keys are here, the person's keys are elsewhere")
 
 

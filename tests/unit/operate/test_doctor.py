@@ -345,7 +345,7 @@ def test_a_root_that_may_not_be_read_is_a_silent_freeze_and_is_told(device: Devi
 
 def new_root(device: Device, keys: Path, *, version: int = 2, signers: list[Path]) -> bytes:
     """The next root, with the root key of `keys`, signed by the root keys in `signers`."""
-    root = Metadata[Root].from_bytes(device.repository.root_bytes())
+    root = Metadata[Root].from_bytes(device.bucket.get(f"{METADATA_PREFIX}1.root.json", max_bytes=1 << 20))
     root.signed.version = version
     key = public_key_of(keys, "root")
     root.signed.keys[key.keyid] = key

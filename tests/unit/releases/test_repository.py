@@ -80,11 +80,23 @@ def test_an_engine_id_names_one_file_for_ever(world: World) -> None:
 
 
 def test_what_is_no_engine_for_this_inspection_is_not_approved(world: World) -> None:
+    repository = ReleaseRepository(world.bucket, world.folder / "keys", world.cloud_clock)
     for engine in (b"no engine", tiny_engine(inspection="welds", engine_id="e1"), tiny_engine(engine_id="e2")):
         with pytest.raises(BadEngine):
-            world.repository.publish_engine(INSPECTION, "e1", engine, selftest_of(tiny_engine()))
+            repository.publish_engine(INSPECTION, "e1", engine, selftest_of(tiny_engine()))
     with pytest.raises(BadRelease, match="self-test"):
-        world.repository.publish_engine(INSPECTION, "e1", tiny_engine(), b"no self-test")
+        repository.publish_engine(INSPECTION, "e1", tiny_engine(engine_id="e1"), b"no self-test")
+
+
+def test_an_engine_is_signed_only_after_its_self_test_really_passed(world: World) -> None:
+    repository = ReleaseRepository(world.bucket, world.folder / "keys", world.cloud_clock)
+    engine = tiny_engine(engine_id="e1")
+    before = repository.versions()
+    with pytest.raises(BadEngine, match=r"self-test did not pass: self-test answers differ by"):
+        repository.publish_engine(INSPECTION, "e1", engine, selftest_of(tiny_engine(engine_id="e1", bias=2.0)))
+    assert repository.versions() == before
+    repository.publish_engine(INSPECTION, "e1", engine, selftest_of(engine))
+    assert repository.versions()["engines"] == before["engines"] + 1
 
 
 def test_a_channel_can_name_only_what_was_approved(world: World) -> None:
@@ -106,7 +118,7 @@ def test_rollouts_work_without_the_persons_keys(world: World) -> None:
         (world.folder / "keys" / f"{role}.pem").unlink()
     world.repository.set_channel(channel)
     world.repository.refresh_timestamp()
-    with pytest.raises(ConfigError, match="bring the key to approve"):
+    with pytest.raises(ConfigError, match="waits for approval"):
         world.publish(tiny_engine(engine_id="e2"), "e2")
 
 
