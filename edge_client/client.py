@@ -40,11 +40,13 @@ from edge_client.events import flag_event, outcome_event
 from edge_client.heartbeat_writer import HeartbeatWriter
 from edge_client.images import check_frames, decode_image
 from edge_client.inputs import Context, check_context, check_parts
+from edge_client.judging import Judging
 from edge_client.loop import CaptureLoop
 from edge_client.metrics import metrics_text
 from edge_client.metrics_endpoint import MetricsEndpoint
 from edge_client.prediction import Prediction, predictions_from
 from edge_client.runtime import read_tuning, resolve, usable_cores
+from edge_client.settings_in_force import EffectiveSettings, SettingsInForce
 from edge_client.unchanged import Unchanged
 from edge_client.updates.outcome import UpdateStatus
 from edge_client.updates.updater import Updater
@@ -96,6 +98,7 @@ class Client:
         self._sections: dict[str, Callable[[], Any]] = {}
         limit = config.inspection.skip_unchanged
         self._unchanged: Unchanged[tuple[Prediction, Engine]] | None = Unchanged(limit) if limit > 0 else None
+        self._judging = Judging()
         self._slot = self._open_engine()
         self._consumption = ConsumptionMeter(clock=self._clock)
         try:
@@ -181,8 +184,9 @@ class Client:
     @property
     def advisory(self) -> bool:
         """Whether the application is told not to act."""
-        settings = self._updater.settings() if self._updater is not None else None
-        return self.config.mode.advisory or (settings is not None and settings.advisory)
+        if self._updater is None:
+            return self.config.mode.advisory
+        return self.config.mode.advisory or self._updater.settings().advisory
 
     @property
     def engine_metadata(self) -> EngineMetadata:
@@ -228,6 +232,7 @@ class Client:
             "requests": asdict(counts),
             "engine": self._update_status().to_json(),
             "capture": self._loop.status() if self._loop is not None else None,
+            "settings": self._settings_status(),
             "clock_behind_bucket_seconds": bucket_clock_offset(self._bucket),
             "process": self._consumption.read(sum(counts.latency_counts) + counts.skipped).to_json(),
             **{name: read() for name, read in self._sections.items()},
@@ -296,7 +301,7 @@ class Client:
                 UpdaterConfig.from_config(config, self.runtime),
                 self._bucket,
                 clock=self._clock,
-                on_settings=self._take_settings,
+                settings=partial(SettingsInForce.of_device, config),
             )
             return self._updater.slot
         except (OSError, sqlite3.Error) as error:
@@ -332,6 +337,8 @@ class Client:
                 self._problems["capture"] = f"capture is off: {error}"
                 log.warning("%s", self._problems["capture"])
         if self._updater is not None:
+            self._judging.change(self._updater.settings().thresholds)
+            self._updater.signed.listen(self._take_settings)
             self._updater.start()
         if self._bucket is not None:
             try:
@@ -377,13 +384,14 @@ class Client:
         """Answer a batch; one frame that did not change as the frame before it, if the configuration says so."""
         if self._unchanged is None or len(batch) > 1:
             return self._inspect(batch, parts)
-        look = self._unchanged.look(batch[0], part_id=parts[0], engine_sha256=self._slot.engine.sha256)
+        rule = self._judging.mark
+        look = self._unchanged.look(batch[0], part_id=parts[0], engine_sha256=self._slot.engine.sha256 + rule)
         if look.answer is not None:
             before, engine = look.answer
             told = replace(before, sample_id=_new_id(), latency_ms=0.0, repeated=True, advisory=self.advisory)
             return [told], engine
         predictions, engine = self._inspect(batch, parts)
-        self._unchanged.remember(look, (predictions[0], engine), engine_sha256=engine.sha256)
+        self._unchanged.remember(look, (predictions[0], engine), engine_sha256=engine.sha256 + rule)
         return predictions, engine
 
     def _inspect(self, batch: NDArray[np.uint8], parts: Sequence[str | None]) -> tuple[list[Prediction], Engine]:
@@ -395,6 +403,7 @@ class Client:
             latency_ms=latency_ms,
             part_ids=parts,
             advisory=self.advisory,
+            judge=self._judging.of(engine),
         )
         return predictions, engine
 
@@ -451,7 +460,8 @@ class Client:
             self._problems["capture"] = f"capture: {error!r}"
             return False
 
-    def _take_settings(self, settings: Any) -> None:
+    def _take_settings(self, settings: EffectiveSettings) -> None:
+        self._judging.change(settings.thresholds)
         if self._loop is not None:
             self._loop.take_settings(settings)
 
@@ -469,6 +479,8 @@ class Client:
 
     def _all_problems(self) -> list[str]:
         found = [*self._problems.values(), *self._update_status().problems]
+        if self._updater is not None and self._updater.signed.problem:
+            found.append(self._updater.signed.problem)
         if self._loop is not None:
             found += self._loop.problems()
         if self._heartbeat is not None and self._heartbeat.problem:
@@ -487,7 +499,29 @@ class Client:
             update=self._update_status(),
             figures=self._loop.figures() if self._loop is not None else None,
             problems=self._all_problems(),
+            settings=self._settings(),
+            campaigns=self._campaigns(),
         )
+
+    def _settings(self) -> EffectiveSettings | None:
+        return self._updater.settings() if self._updater is not None else None
+
+    def _settings_status(self) -> dict[str, Any]:
+        settings = self._settings() or EffectiveSettings()
+        return {
+            "versions": dict(settings.versions),
+            "values": dict(settings.values),
+            "local_only": list(self.config.settings.local_only),
+            "campaigns": self._campaigns(),
+        }
+
+    def _campaigns(self) -> list[str]:
+        """Return the ids of the campaigns that are followed."""
+        settings = self._settings()
+        if settings is None or self._loop is None:
+            return []
+        resting = self._loop.capture.intake.resting_campaigns(self._slot.engine.metadata)
+        return [campaign.id for campaign in settings.campaigns if campaign.id not in resting]
 
     def _executor(self) -> ThreadPoolExecutor:
         if self._pool is None:

@@ -71,6 +71,8 @@ class Heartbeat:
     rollout: Rollout = field(default_factory=Rollout)
     metadata_versions: Mapping[str, int] = field(default_factory=dict)
     quarantined: tuple[Quarantined, ...] = ()
+    settings_versions: Mapping[str, int] = field(default_factory=dict)  # signed documents in force → version
+    campaigns: tuple[str, ...] = ()  # ids of those that are followed
 
     def to_payload(self) -> dict[str, Any]:
         """Return the heartbeat as plain JSON values."""
@@ -129,6 +131,8 @@ class Heartbeat:
             rollout=_rollout(Fields(fields.raw("rollout"), "heartbeat: rollout", BadRecord)),
             metadata_versions=fields.counts("metadata_versions"),
             quarantined=tuple(_quarantined(f) for f in fields.objects("quarantined", most=100)),
+            settings_versions=fields.counts("settings_versions") if fields.has("settings_versions") else {},
+            campaigns=fields.names("campaigns", "campaign", most=100) if fields.has("campaigns") else (),
         )
 
 

@@ -32,8 +32,10 @@ from edge_client.clock import Clock
 from edge_client.contract.bucket import Bucket
 from edge_client.contract.build_date import BUILT_AT
 from edge_client.contract.errors import AndonError, BadRelease, BucketError, NotFound, Refused, Unavailable
-from edge_client.contract.releases import METADATA_PREFIX, TARGETS_PREFIX, Channel, channel_target, settings_target
-from edge_client.contract.settings import DeviceSettings
+from edge_client.contract.help import HelpRequest
+from edge_client.contract.releases import METADATA_PREFIX, TARGETS_PREFIX, Channel, channel_target
+from edge_client.settings_in_force import SignedDocuments
+from edge_client.updates.signed_documents import fetch_documents, fetch_help
 from edge_client.updates.slots import open_plain_folder, sync_tree
 from edge_client.updates.store import UpdateStore
 
@@ -74,14 +76,16 @@ class Trusted:
 
     Attributes:
         release: What the channel names; None when the channel does not exist yet.
-        settings: Signed settings for this device, or for all; None when there are none.
+        documents: Settings and campaigns; what was refused is as it was before.
+        help: Requests for help to this device, answered ones too.
         versions: Accepted metadata versions by role.
         problems: What was refused without touching the rest.
         release_refused: Why the channel's release can't be accepted, or "".
     """
 
     release: Release | None
-    settings: DeviceSettings | None
+    documents: SignedDocuments
+    help: Sequence[HelpRequest] = ()
     versions: Mapping[str, int] = field(default_factory=dict)
     problems: Sequence[str] = ()
     release_refused: str = ""
@@ -106,9 +110,19 @@ class TrustedMetadata:
         self._store = store
         self._clock = clock
         self._built_at = built_at
+        self._fetched: dict[str, tuple[str, bytes]] = {}  # path → digest and content of settings that were read
 
-    def refresh(self, bucket: Bucket, *, inspection: str, channel: str, device: str) -> Trusted:
+    def refresh(
+        self, bucket: Bucket, *, inspection: str, channel: str, device: str, known: SignedDocuments
+    ) -> Trusted:
         """Fetch and verify.
+
+        Args:
+            bucket: Where the repository lies.
+            inspection: What this device inspects.
+            channel: The channel it follows.
+            device: Its name.
+            known: Settings and campaigns that were accepted before.
 
         Raises:
             Unavailable: The bucket can't be reached or holds no releases yet.
@@ -123,7 +137,7 @@ class TrustedMetadata:
             updater = self._begin(bucket)
             updater.refresh()
             self._check_floors(updater)
-            return self._read(updater, bucket, inspection, channel, device)
+            return self._read(updater, bucket, inspection, channel, device, known)
         except tuf_errors.ExpiredMetadataError as error:
             raise BadRelease(self._expired(error)) from error
         except (tuf_errors.BadVersionNumberError, tuf_errors.EqualVersionNumberError) as error:
@@ -187,7 +201,9 @@ class TrustedMetadata:
                 # never beyond its own expiry: a signed time can't outlive what it dates
                 self._store.raise_signed_time(_fingerprint(top["timestamp"]), min(at, trusted.timestamp.expires))
 
-    def _read(self, updater: Updater, bucket: Bucket, inspection: str, channel: str, device: str) -> Trusted:
+    def _read(
+        self, updater: Updater, bucket: Bucket, inspection: str, channel: str, device: str, known: SignedDocuments
+    ) -> Trusted:
         problems: list[str] = []
         release, refused = None, ""
         document = updater.get_targetinfo(channel_target(inspection, channel))
@@ -199,13 +215,24 @@ class TrustedMetadata:
                 raise
             except AndonError as error:
                 refused = str(error)
-        settings = self._settings(updater, bucket, device, problems)
+        def fetch(path: str) -> bytes | None:
+            return self._content(updater, bucket, path)
+
+        signed = fetch_documents(
+            lambda path: updater.get_targetinfo(path) is not None, fetch, device, known, problems
+        )
+        asked = fetch_help(fetch, device, problems)
         self._check_floors(updater)
         trusted = updater._trusted_set
         roles = ("root", "timestamp", "snapshot", "targets", *_DELEGATED)
         versions = {role: int(trusted[role].version) for role in roles if trusted.get(role) is not None}
         return Trusted(
-            release=release, settings=settings, versions=versions, problems=tuple(problems), release_refused=refused
+            release=release,
+            documents=signed,
+            help=asked,
+            versions=versions,
+            problems=tuple(problems),
+            release_refused=refused,
         )
 
     def _release(
@@ -237,19 +264,17 @@ class TrustedMetadata:
             )
         return Release(channel=named, engine=engine, selftest=files[named.selftest_path])
 
-    def _settings(self, updater: Updater, bucket: Bucket, device: str, problems: list[str]) -> DeviceSettings | None:
-        for name in (device, "default"):
-            target = updater.get_targetinfo(settings_target(name))
-            if target is None:
-                continue
-            try:
-                return DeviceSettings.from_json(_fetch(bucket, _signed_file(target), _MAX_DOCUMENT_BYTES))
-            except BucketError:
-                raise
-            except AndonError as error:
-                problems.append(f"settings {name!r} are not taken over: {error}")
-                return None
-        return None
+    def _content(self, updater: Updater, bucket: Bucket, path: str) -> bytes | None:
+        """Return a signed document; fetched when it is another than at the last check."""
+        target = updater.get_targetinfo(path)
+        if target is None:
+            return None
+        file = _signed_file(target)
+        digest, data = self._fetched.get(path, ("", b""))
+        if digest != file.sha256:
+            data = _fetch(bucket, file, _MAX_DOCUMENT_BYTES)
+            self._fetched[path] = (file.sha256, data)
+        return data
 
     def _expired(self, error: Exception) -> str:
         now = self._clock.now()

@@ -200,6 +200,30 @@ class ReleaseRepository:
         data = self._read_target(self._load(), settings_target(name))
         return None if data is None else DeviceSettings.from_json(data)
 
+    def publish_documents(self, documents: Mapping[str, bytes]) -> None:
+        """Sign documents of the role `rollouts` at once: TUF target path → content. Devices see all of them or none.
+
+        Raises:
+            BadRelease: A path is not below ``settings/``.
+        """
+        for path in documents:
+            if not path.startswith("settings/"):
+                raise BadRelease(f"{path!r} is not below settings/: it cannot be published as a document")
+        with self._locked():
+            state = self._load()
+            signed = state.rollouts.signed.targets
+            files = {path: target_file(path, data, {}) for path, data in documents.items()}
+            changed = [path for path, file in files.items() if path not in signed or signed[path].hashes != file.hashes]
+            for path in changed:
+                self._put_target(files[path], documents[path])
+                signed[path] = files[path]
+            if changed:
+                self._commit(state, ["rollouts"])
+
+    def read_document(self, path: str) -> bytes | None:
+        """Return a document of the role `rollouts` as it is signed now, or None."""
+        return self._read_target(self._load(), path)
+
     def refresh_timestamp(self) -> None:
         """Prolong the online metadata: a new timestamp, and what lives less than half its life longer."""
         with self._locked():
