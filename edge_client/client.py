@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from edge_client.clock import Clock, SystemClock
 from edge_client.clock_problem import bucket_clock_offset, clock_problem
+from edge_client.cloud_control import CloudControl
 from edge_client.config import Config
 from edge_client.consumption import ConsumptionMeter
 from edge_client.contract.bucket import Bucket
@@ -40,13 +41,12 @@ from edge_client.events import flag_event, outcome_event
 from edge_client.heartbeat_writer import HeartbeatWriter
 from edge_client.images import check_frames, decode_image
 from edge_client.inputs import Context, check_context, check_parts
-from edge_client.judging import Judging
 from edge_client.loop import CaptureLoop
 from edge_client.metrics import metrics_text
 from edge_client.metrics_endpoint import MetricsEndpoint
 from edge_client.prediction import Prediction, predictions_from
 from edge_client.runtime import read_tuning, resolve, usable_cores
-from edge_client.settings_in_force import EffectiveSettings, SettingsInForce
+from edge_client.settings_in_force import SettingsInForce
 from edge_client.unchanged import Unchanged
 from edge_client.updates.outcome import UpdateStatus
 from edge_client.updates.updater import Updater
@@ -98,8 +98,8 @@ class Client:
         self._sections: dict[str, Callable[[], Any]] = {}
         limit = config.inspection.skip_unchanged
         self._unchanged: Unchanged[tuple[Prediction, Engine]] | None = Unchanged(limit) if limit > 0 else None
-        self._judging = Judging()
         self._slot = self._open_engine()
+        self._control = CloudControl(config, self._updater)
         self._consumption = ConsumptionMeter(clock=self._clock)
         try:
             self._start()
@@ -184,9 +184,7 @@ class Client:
     @property
     def advisory(self) -> bool:
         """Whether the application is told not to act."""
-        if self._updater is None:
-            return self.config.mode.advisory
-        return self.config.mode.advisory or self._updater.settings().advisory
+        return self._control.advisory
 
     @property
     def engine_metadata(self) -> EngineMetadata:
@@ -232,7 +230,7 @@ class Client:
             "requests": asdict(counts),
             "engine": self._update_status().to_json(),
             "capture": self._loop.status() if self._loop is not None else None,
-            "settings": self._settings_status(),
+            "settings": self._control.status(self._slot.engine),
             "clock_behind_bucket_seconds": bucket_clock_offset(self._bucket),
             "process": self._consumption.read(sum(counts.latency_counts) + counts.skipped).to_json(),
             **{name: read() for name, read in self._sections.items()},
@@ -242,6 +240,15 @@ class Client:
         """Say that the link in use now is metered: windows stay in the spool until it no longer is."""
         if self._loop is not None:
             self._loop.uplink.set_metered(metered)
+
+    def on_restart(self, restart: Callable[[], None]) -> None:
+        """Offer that a signed request for help may restart this application.
+
+        Args:
+            restart: Asks the application to finish its work, close this client and begin anew. Called on a thread of
+                the client's, at most once in ten minutes; it returns at once, and leaves frames under way alone.
+        """
+        self._control.on_restart(restart)
 
     def add_section(self, name: str, read: Callable[[], Any]) -> None:
         """Let `status` tell of something of the application's own, such as its source of frames.
@@ -269,6 +276,7 @@ class Client:
             self._endpoint.stop()
         if self._pool is not None:
             self._pool.shutdown(wait=True)
+        self._control.stop()
         if self._loop is not None:
             self._loop.stop(flush_seconds=flush_seconds)
         if self._heartbeat is not None:
@@ -327,7 +335,7 @@ class Client:
                 self._loop = CaptureLoop(
                     config,
                     self._bucket,
-                    settings=self._updater.settings() if self._updater is not None else None,
+                    settings=self._control.settings,
                     clock=self._clock,
                 )
                 self._loop.start()
@@ -336,9 +344,8 @@ class Client:
                     raise
                 self._problems["capture"] = f"capture is off: {error}"
                 log.warning("%s", self._problems["capture"])
+        self._control.start(self._loop, self._bucket, self._clock, self.status)
         if self._updater is not None:
-            self._judging.change(self._updater.settings().thresholds)
-            self._updater.signed.listen(self._take_settings)
             self._updater.start()
         if self._bucket is not None:
             try:
@@ -384,7 +391,7 @@ class Client:
         """Answer a batch; one frame that did not change as the frame before it, if the configuration says so."""
         if self._unchanged is None or len(batch) > 1:
             return self._inspect(batch, parts)
-        rule = self._judging.mark
+        rule = self._control.rule  # under another one the same frame may be judged otherwise
         look = self._unchanged.look(batch[0], part_id=parts[0], engine_sha256=self._slot.engine.sha256 + rule)
         if look.answer is not None:
             before, engine = look.answer
@@ -403,7 +410,7 @@ class Client:
             latency_ms=latency_ms,
             part_ids=parts,
             advisory=self.advisory,
-            judge=self._judging.of(engine),
+            judge=self._control.judge_of(engine),
         )
         return predictions, engine
 
@@ -460,11 +467,6 @@ class Client:
             self._problems["capture"] = f"capture: {error!r}"
             return False
 
-    def _take_settings(self, settings: EffectiveSettings) -> None:
-        self._judging.change(settings.thresholds)
-        if self._loop is not None:
-            self._loop.take_settings(settings)
-
     def _update_status(self) -> UpdateStatus:
         if self._updater is not None:
             return self._updater.status()
@@ -478,9 +480,7 @@ class Client:
         )
 
     def _all_problems(self) -> list[str]:
-        found = [*self._problems.values(), *self._update_status().problems]
-        if self._updater is not None and self._updater.signed.problem:
-            found.append(self._updater.signed.problem)
+        found = [*self._problems.values(), *self._update_status().problems, *self._control.problems()]
         if self._loop is not None:
             found += self._loop.problems()
         if self._heartbeat is not None and self._heartbeat.problem:
@@ -499,29 +499,9 @@ class Client:
             update=self._update_status(),
             figures=self._loop.figures() if self._loop is not None else None,
             problems=self._all_problems(),
-            settings=self._settings(),
-            campaigns=self._campaigns(),
+            settings=self._control.settings,
+            campaigns=self._control.campaigns(self._slot.engine),
         )
-
-    def _settings(self) -> EffectiveSettings | None:
-        return self._updater.settings() if self._updater is not None else None
-
-    def _settings_status(self) -> dict[str, Any]:
-        settings = self._settings() or EffectiveSettings()
-        return {
-            "versions": dict(settings.versions),
-            "values": dict(settings.values),
-            "local_only": list(self.config.settings.local_only),
-            "campaigns": self._campaigns(),
-        }
-
-    def _campaigns(self) -> list[str]:
-        """Return the ids of the campaigns that are followed."""
-        settings = self._settings()
-        if settings is None or self._loop is None:
-            return []
-        resting = self._loop.capture.intake.resting_campaigns(self._slot.engine.metadata)
-        return [campaign.id for campaign in settings.campaigns if campaign.id not in resting]
 
     def _executor(self) -> ThreadPoolExecutor:
         if self._pool is None:

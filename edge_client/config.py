@@ -46,9 +46,9 @@ from edge_client.contract.help import VERBS
 from edge_client.contract.names import check_name
 from edge_client.contract.pace import Pace
 from edge_client.contract.quoting import cut, quoted
+from edge_client.contract.schedule import Schedule
 from edge_client.contract.server_time import ServerTime
 from edge_client.contract.setting_keys import NEVER_LOCAL, SETTING_KEYS
-from edge_client.contract.schedule import Schedule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

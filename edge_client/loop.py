@@ -15,6 +15,7 @@ from edge_client.clock import Clock, SystemClock
 from edge_client.config import Config, UploadConfig
 from edge_client.contract.bucket import Bucket, S3Bucket
 from edge_client.contract.errors import ConfigError
+from edge_client.contract.schedule import Schedule
 from edge_client.contract.sealing import seal
 from edge_client.contract.signing import load_private_key
 from edge_client.figures import SpoolFigures, spool_figures
@@ -23,7 +24,6 @@ from edge_client.outbox import Outbox, Sender
 from edge_client.settings_in_force import EffectiveSettings, zone_of
 from edge_client.spool import Spool
 from edge_client.uplink.permission import UploadRules
-from edge_client.contract.schedule import Schedule
 from edge_client.uplink.shared_link import SharedLink
 from edge_client.uplink.uplink import Uplink
 from edge_client.uploader import Uploader

@@ -149,14 +149,22 @@ class SettingsInForce:
             if found.same_as(self.now):
                 return False
             self.now = found
-            for listener in self._listeners:
-                try:
-                    listener(found)
-                    self.problem = ""
-                except Exception as error:  # a listener's boundary: what it could not follow is told, the rest goes on
-                    self.problem = f"settings: {error}"
-                    log.exception("settings could not be followed")
+            self._tell(found)
             return True
+
+    def tell(self) -> None:
+        """Tell what holds now once more, for a listener that came late."""
+        with self._lock:
+            self._tell(self.now)
+
+    def _tell(self, settings: EffectiveSettings) -> None:
+        self.problem = ""
+        for listener in self._listeners:
+            try:
+                listener(settings)
+            except Exception as error:  # a listener's boundary: what it could not follow is told, the rest goes on
+                self.problem = f"settings: {error}"
+                log.exception("settings could not be followed")
 
     def start(self) -> None:
         """Look every second, on a thread."""

@@ -117,7 +117,9 @@ class HelpReply:
         """
         plain = canonical_json(dict(self.content))
         if len(plain) > MOST_REPLY_BYTES:
-            raise BadRecord(f"the answer to help request {self.id!r} has {len(plain)} bytes: at most {MOST_REPLY_BYTES}")
+            raise BadRecord(
+                f"the answer to help request {self.id!r} has {len(plain)} bytes: at most {MOST_REPLY_BYTES}"
+            )
         payload = {
             "schema": SCHEMA,
             "device": self.device,

@@ -132,7 +132,7 @@ _KEYS = (
         name="cloud.recipient", kind=Kind.RECIPIENT, meaning="the key to which captured frames are sealed from now on"
     ),
     SettingKey(
-        name="engines.deny", kind=Kind.DIGESTS, meaning="engines that must not run; lists of all layers are put together"
+        name="engines.deny", kind=Kind.DIGESTS, meaning="engines that must not run; the lists of all layers add up"
     ),
 )
 

@@ -57,7 +57,8 @@ def fetch_documents(
     own = _layers(signed, fetch, device, problems) if device != DEFAULT else None
     campaigns = _believed(fetch, campaigns_document.TARGET, Campaigns.from_json, "campaigns", problems)
     found = replace(known, default=default, own=own or known.own, campaigns=campaigns or known.campaigns)
-    unknown = [name for document in (*found.layers, found.campaigns) if document is not None for name in document.unknown]
+    documents = (*found.layers, found.campaigns)
+    unknown = [name for document in documents if document is not None for name in document.unknown]
     if unknown:
         problems.append(f"this client does not know {', '.join(unknown)}: update it, or take them out of the settings")
     return found

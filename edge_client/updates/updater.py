@@ -17,7 +17,7 @@ import errno
 import random as random_module
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from edge_client.clock import Clock, SystemClock
 from edge_client.contract.bucket import Bucket, DirectoryBucket, S3Bucket
 from edge_client.contract.errors import BadEngine, BadRelease, BucketError, Refused
 from edge_client.contract.heartbeat import Quarantined, Rollout
+from edge_client.contract.help import HelpRequest
 from edge_client.contract.matching import Place
 from edge_client.engine_slot import EngineSlot
 from edge_client.settings_in_force import EffectiveSettings, SettingsInForce, SignedDocuments
@@ -33,8 +34,8 @@ from edge_client.updates.installation import fetch_release, try_release
 from edge_client.updates.keeper import Keeper
 from edge_client.updates.outcome import Check, UpdateOutcome, UpdateStatus
 from edge_client.updates.requests import answer_request, next_request
-from edge_client.updates.signed_documents import store_documents, stored_documents
 from edge_client.updates.rules import Outcome, Phase, Step, Target
+from edge_client.updates.signed_documents import store_documents, stored_documents
 from edge_client.updates.single import SingleUse
 from edge_client.updates.slots import DamagedSlot, Slots
 from edge_client.updates.store import UpdateStore
@@ -90,6 +91,7 @@ class Updater:
         self._keeper = Keeper(config, store, self._slots, self._denied())
         self.slot: EngineSlot = self._keeper.slot
         self.signed.listen(self._leave_denied)
+        self.on_help: Callable[[Sequence[HelpRequest]], None] = lambda _: None  # told at each check, used ones too
         if store.set_aside is not None:
             self._keeper.note("state", f"the state was damaged: it lies in {store.set_aside}, a new one was begun")
         self._versions: dict[str, int] = dict(store.fact("metadata_versions") or {})
@@ -265,6 +267,7 @@ class Updater:
         )
         self._keeper.problems.pop("check", None)
         self._take_over(found)
+        self.on_help(found.help)
         if found.release_refused:
             return self._tell(Check.REFUSED, found.release_refused)
         if found.release is None:
