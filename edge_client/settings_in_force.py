@@ -198,6 +198,7 @@ def place_of(config: Config) -> Place:
         device=config.device.name,
         site=config.device.site,
         station=config.device.station,
+        hardware=config.device.hardware_name(),
         inspection=config.inspection.name,
     )
 

@@ -51,6 +51,8 @@ def describe(
         rollout=update.rollout,
         metadata_versions=update.metadata_versions,
         quarantined=update.quarantined,
+        hardware=config.device.hardware_name(),
+        variant=update.variant[:32],
         settings_versions=settings.versions if settings is not None else {},
         campaigns=tuple(campaigns),
     )

@@ -10,7 +10,8 @@ python-tuf verifies; this module adds what it leaves to its users:
    the way to old metadata. A clock far ahead makes everything look expired; then nothing changes until it is right.
 4. Metadata is synced to disk after a refresh.
 5. A release counts only if the channel (signed by `rollouts`) and the engine's entry (signed by `engines`) agree on
-   digest and length, and the channel is the one that was asked for.
+   digest and length, and the channel is the one that was asked for. That holds for every file that this device may
+   take: base or staged engine, and each of their variants.
 6. Being offline is normal: `Unavailable` (or `Refused`), and nothing changes.
 """
 
@@ -34,6 +35,7 @@ from edge_client.contract.build_date import BUILT_AT
 from edge_client.contract.errors import AndonError, BadRelease, BucketError, NotFound, Refused, Unavailable
 from edge_client.contract.help import HelpRequest
 from edge_client.contract.releases import METADATA_PREFIX, TARGETS_PREFIX, Channel, channel_target
+from edge_client.contract.staging import DeviceFacts, as_channel, choice_for
 from edge_client.settings_in_force import SignedDocuments
 from edge_client.updates.signed_documents import fetch_documents, fetch_help
 from edge_client.updates.slots import open_plain_folder, sync_tree
@@ -63,7 +65,7 @@ class SignedFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Release:
-    """An engine that both roles name for this device."""
+    """An engine that both roles name for this device; `channel` reads as if it named that engine for all."""
 
     channel: Channel
     engine: SignedFile
@@ -75,7 +77,8 @@ class Trusted:
     """The result of a refresh.
 
     Attributes:
-        release: What the channel names; None when the channel does not exist yet.
+        releases: What the channel names for this device: files of one model, in the order in which it should try
+            them. Empty when the channel does not exist yet.
         documents: Settings and campaigns; what was refused is as it was before.
         help: Requests for help to this device, answered ones too.
         versions: Accepted metadata versions by role.
@@ -83,7 +86,7 @@ class Trusted:
         release_refused: Why the channel's release can't be accepted, or "".
     """
 
-    release: Release | None
+    releases: Sequence[Release]
     documents: SignedDocuments
     help: Sequence[HelpRequest] = ()
     versions: Mapping[str, int] = field(default_factory=dict)
@@ -113,15 +116,15 @@ class TrustedMetadata:
         self._fetched: dict[str, tuple[str, bytes]] = {}  # path → digest and content of settings that were read
 
     def refresh(
-        self, bucket: Bucket, *, inspection: str, channel: str, device: str, known: SignedDocuments
+        self, bucket: Bucket, *, inspection: str, channel: str, facts: DeviceFacts, known: SignedDocuments
     ) -> Trusted:
         """Fetch and verify.
 
         Args:
-            bucket: Where the repository lies.
-            inspection: What this device inspects.
-            channel: The channel it follows.
-            device: Its name.
+            bucket: Where the cloud's files are.
+            inspection: The inspection to look for.
+            channel: The channel that the device follows.
+            facts: What decides which of the channel's engines are for this device, and which settings.
             known: Settings and campaigns that were accepted before.
 
         Raises:
@@ -137,7 +140,7 @@ class TrustedMetadata:
             updater = self._begin(bucket)
             updater.refresh()
             self._check_floors(updater)
-            return self._read(updater, bucket, inspection, channel, device, known)
+            return self._read(updater, bucket, inspection, channel, facts, known)
         except tuf_errors.ExpiredMetadataError as error:
             raise BadRelease(self._expired(error)) from error
         except (tuf_errors.BadVersionNumberError, tuf_errors.EqualVersionNumberError) as error:
@@ -202,32 +205,41 @@ class TrustedMetadata:
                 self._store.raise_signed_time(_fingerprint(top["timestamp"]), min(at, trusted.timestamp.expires))
 
     def _read(
-        self, updater: Updater, bucket: Bucket, inspection: str, channel: str, device: str, known: SignedDocuments
+        self,
+        updater: Updater,
+        bucket: Bucket,
+        inspection: str,
+        channel: str,
+        facts: DeviceFacts,
+        known: SignedDocuments,
     ) -> Trusted:
         problems: list[str] = []
-        release, refused = None, ""
+        releases: tuple[Release, ...] = ()
+        refused = ""
         document = updater.get_targetinfo(channel_target(inspection, channel))
         self._check_floors(updater)
         if document is not None:
             try:
-                release = self._release(updater, bucket, document, inspection, channel)
+                releases = self._releases(updater, bucket, document, inspection, channel, facts)
             except BucketError:
                 raise
             except AndonError as error:
                 refused = str(error)
+
         def fetch(path: str) -> bytes | None:
             return self._content(updater, bucket, path)
 
-        signed = fetch_documents(
-            lambda path: updater.get_targetinfo(path) is not None, fetch, device, known, problems
-        )
-        asked = fetch_help(fetch, device, problems)
+        def is_signed(path: str) -> bool:
+            return updater.get_targetinfo(path) is not None
+
+        signed = fetch_documents(is_signed, fetch, facts.device, known, problems)
+        asked = fetch_help(fetch, facts.device, problems)
         self._check_floors(updater)
         trusted = updater._trusted_set
         roles = ("root", "timestamp", "snapshot", "targets", *_DELEGATED)
         versions = {role: int(trusted[role].version) for role in roles if trusted.get(role) is not None}
         return Trusted(
-            release=release,
+            releases=releases,
             documents=signed,
             help=asked,
             versions=versions,
@@ -235,9 +247,15 @@ class TrustedMetadata:
             release_refused=refused,
         )
 
-    def _release(
-        self, updater: Updater, bucket: Bucket, document: TargetFile, inspection: str, channel: str
-    ) -> Release:
+    def _releases(
+        self,
+        updater: Updater,
+        bucket: Bucket,
+        document: TargetFile,
+        inspection: str,
+        channel: str,
+        facts: DeviceFacts,
+    ) -> tuple[Release, ...]:
         """Rule 5."""
         named = Channel.from_json(_fetch(bucket, _signed_file(document), _MAX_DOCUMENT_BYTES))
         if (named.inspection, named.channel) != (inspection, channel):
@@ -246,7 +264,17 @@ class TrustedMetadata:
                 f"follows {channel!r} of "
                 f"{inspection!r}; refused"
             )
-        files = {}
+        choice = choice_for(named, facts)
+        if not choice.engines:
+            raise BadRelease(
+                f"channel {channel!r} names no engine for the provider {facts.provider!r} that this device runs on: "
+                "release a variant that any provider runs, or change [inspection] provider"
+            )
+        return tuple(self._release(updater, as_channel(named, choice, engine)) for engine in choice.engines)
+
+    def _release(self, updater: Updater, named: Channel) -> Release:
+        """Rule 5, for one file."""
+        channel, files = named.channel, {}
         for path in (named.engine_path, named.selftest_path):
             target = updater.get_targetinfo(path)
             if target is None:

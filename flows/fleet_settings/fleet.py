@@ -1,8 +1,8 @@
 """Settings of the fleet: what is signed, for whom, who has taken it over; change, preview and rollback.
 
 1. `settings/default.layers` is for all devices, by cohort where a layer says so; `settings/DEVICE.layers` for one.
-2. Devices whose client is older than layers read a flat document that says less: what holds for them always, of the keys
-   that it knows. It is signed beside each change.
+2. Devices whose client is older than layers read a flat document that says less: what holds for them always, of the
+   keys that it knows. It is signed beside each change.
 3. A scope for which only a flat document was ever signed begins with that as its first layer.
 """
 
@@ -204,7 +204,7 @@ def flat_of(documents: Sequence[LayeredSettings | None]) -> bytes:
 
 def hardware_of(status: DeviceStatus | None) -> str:
     """What kind of machine a device last said it is; "" where it did not."""
-    return str(getattr(status.heartbeat, "hardware", "")) if status is not None else ""
+    return status.heartbeat.hardware if status is not None else ""
 
 
 def _told(status: DeviceStatus | None, scope: str) -> int | None:

@@ -116,7 +116,8 @@ class Signer:
             with self.catalog.session() as session:
                 last = last_version(session, path)
                 if found is not None and before is not None and before.version > last:  # rule 3
-                    record_version(session, _version(path, before.version, found, By(who="", action="found signed"), at))
+                    lost = By(who="", action="found signed")
+                    record_version(session, _version(path, before.version, found, lost, at))
                     last = before.version
                 document = make(before, last + 1, at)
                 if before is not None and _substance(before) == _substance(document):  # rule 4
