@@ -31,7 +31,7 @@ MOST_CAMPAIGNS = 100
 MOST_SHARE = 0.5
 LEAST_SHARE = 0.01
 _DOCUMENT = "campaigns"
-_KNOWN = {"id", "match", "share", "until", "like", "of_class"}
+_KNOWN = {"id", "match", "share", "until", "like", "of_class", "wanted", "note"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -78,6 +78,8 @@ class Campaign:
 
     Attributes:
         query: What it asks for; None where this client does not know its kind.
+        wanted: The class that people hope to get, for its precision; "" where they did not say.
+        note: For people.
         unknown: What else this client does not know of it; a campaign with any rests.
     """
 
@@ -86,6 +88,8 @@ class Campaign:
     until: datetime
     match: Match = field(default_factory=Match)
     query: Like | OfClass | None = None
+    wanted: str = ""
+    note: str = ""
     unknown: tuple[str, ...] = ()
 
     def holds(self, place: Place, at: datetime) -> bool:
@@ -97,6 +101,7 @@ class Campaign:
         value: dict[str, Any] = {"id": self.id, "share": self.share, "until": self.until.isoformat()}
         if match := self.match.to_payload():
             value["match"] = match
+        value |= {name: text for name, text in (("wanted", self.wanted), ("note", self.note)) if text}
         if isinstance(self.query, Like):
             value["like"] = self.query.to_payload()
         elif self.query is not None:
@@ -171,6 +176,8 @@ def _campaign(fields: Fields) -> Campaign:
         until=fields.time("until"),
         match=match,
         query=query,
+        wanted=fields.class_name("wanted") if fields.has("wanted") else "",
+        note=fields.text("note", most=500) if fields.has("note") else "",
         unknown=tuple(unknown),
     )
 

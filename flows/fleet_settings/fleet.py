@@ -86,14 +86,22 @@ class FleetSettings:
         Raises:
             SettingsError: There is no such version.
         """
-        known = version_of(self.catalog, layers_target(scope), to)
-        if known is None:
-            versions = [version.version for version in versions_of(self.catalog, layers_target(scope), limit=20)]
-            raise SettingsError(f"settings {scope!r} have no version {to}: known are {versions or 'none'}")
-        layers = LayeredSettings.from_json(known.content.encode()).layers
+        layers = self.earlier(scope, to).layers
         return self._sign(
             scope, lambda _, version, at: LayeredSettings(version=version, issued_at=at, layers=layers), by
         )
+
+    def earlier(self, scope: str, version: int) -> LayeredSettings:
+        """Return an earlier version of a document.
+
+        Raises:
+            SettingsError: There is no such version.
+        """
+        known = version_of(self.catalog, layers_target(scope), version)
+        if known is None:
+            versions = [each.version for each in versions_of(self.catalog, layers_target(scope), limit=20)]
+            raise SettingsError(f"settings {scope!r} have no version {version}: known are {versions or 'none'}")
+        return LayeredSettings.from_json(known.content.encode())
 
     def history(self, scope: str = DEFAULT) -> list[SignedVersion]:
         """The versions of a device's settings, or of those of all, newest first."""
@@ -120,10 +128,19 @@ class FleetSettings:
         before = self.document(scope)
         return changed(before, change, before.version if before is not None else 0, self._signer.now())
 
-    def values(self, place: Place, at: datetime) -> dict[str, Any]:
-        """What is signed for a device at a time of its wall."""
-        documents = [self.document(), self.document(place.device)]
-        return resolve([document for document in documents if document is not None], place, at)
+    def holding(self, device: str) -> dict[str, Any]:
+        """What is signed for a device now, all layers together, as if its wall had this machine's local time.
+
+        Raises:
+            DeviceError: No such device.
+        """
+        self._check_scope(device)
+        documents = [document for document in (self.document(), self.document(device)) if document is not None]
+        found: dict[str, Any] = {}
+        for place in self.places():
+            if place.device == device:
+                found |= resolve(documents, place, self._signer.now().astimezone())
+        return found
 
     def places(self) -> list[Place]:
         """Every device that was not revoked, once for each inspection it runs, as far as the cloud knows it."""

@@ -48,6 +48,7 @@ class SettingsError(AndonError):
 
 
 _Document = TypeVar("_Document", bound=Document)
+_Any = TypeVar("_Any")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +80,7 @@ class Signer:
         """The time that documents carry: whole seconds."""
         return self.clock().astimezone(UTC).replace(microsecond=0)
 
-    def signed(self, path: str, read: Callable[[bytes], _Document]) -> _Document | None:
+    def signed(self, path: str, read: Callable[[bytes], _Any]) -> _Any | None:
         """Return a document as it is signed now; None before the first."""
         data = self.repository.read_document(path)
         return None if data is None else read(data)
