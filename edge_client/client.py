@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from edge_client.clock import Clock, SystemClock
 from edge_client.clock_problem import bucket_clock_offset, clock_problem
+from edge_client.cloud_control import CloudControl
 from edge_client.config import Config
 from edge_client.consumption import ConsumptionMeter
 from edge_client.contract.bucket import Bucket
@@ -45,6 +46,7 @@ from edge_client.metrics import metrics_text
 from edge_client.metrics_endpoint import MetricsEndpoint
 from edge_client.prediction import Prediction, predictions_from
 from edge_client.runtime import read_tuning, resolve, usable_cores
+from edge_client.settings_in_force import SettingsInForce
 from edge_client.unchanged import Unchanged
 from edge_client.updates.outcome import UpdateStatus
 from edge_client.updates.updater import Updater
@@ -97,6 +99,7 @@ class Client:
         limit = config.inspection.skip_unchanged
         self._unchanged: Unchanged[tuple[Prediction, Engine]] | None = Unchanged(limit) if limit > 0 else None
         self._slot = self._open_engine()
+        self._control = CloudControl(config, self._updater)
         self._consumption = ConsumptionMeter(clock=self._clock)
         try:
             self._start()
@@ -181,8 +184,7 @@ class Client:
     @property
     def advisory(self) -> bool:
         """Whether the application is told not to act."""
-        settings = self._updater.settings() if self._updater is not None else None
-        return self.config.mode.advisory or (settings is not None and settings.advisory)
+        return self._control.advisory
 
     @property
     def engine_metadata(self) -> EngineMetadata:
@@ -228,6 +230,7 @@ class Client:
             "requests": asdict(counts),
             "engine": self._update_status().to_json(),
             "capture": self._loop.status() if self._loop is not None else None,
+            "settings": self._control.status(self._slot.engine),
             "clock_behind_bucket_seconds": bucket_clock_offset(self._bucket),
             "process": self._consumption.read(sum(counts.latency_counts) + counts.skipped).to_json(),
             **{name: read() for name, read in self._sections.items()},
@@ -237,6 +240,15 @@ class Client:
         """Say that the link in use now is metered: windows stay in the spool until it no longer is."""
         if self._loop is not None:
             self._loop.uplink.set_metered(metered)
+
+    def on_restart(self, restart: Callable[[], None]) -> None:
+        """Offer that a signed request for help may restart this application.
+
+        Args:
+            restart: Asks the application to finish its work, close this client and begin anew. Called on a thread of
+                the client's, at most once in ten minutes; it returns at once, and leaves frames under way alone.
+        """
+        self._control.on_restart(restart)
 
     def add_section(self, name: str, read: Callable[[], Any]) -> None:
         """Let `status` tell of something of the application's own, such as its source of frames.
@@ -264,6 +276,7 @@ class Client:
             self._endpoint.stop()
         if self._pool is not None:
             self._pool.shutdown(wait=True)
+        self._control.stop()
         if self._loop is not None:
             self._loop.stop(flush_seconds=flush_seconds)
         if self._heartbeat is not None:
@@ -296,7 +309,7 @@ class Client:
                 UpdaterConfig.from_config(config, self.runtime),
                 self._bucket,
                 clock=self._clock,
-                on_settings=self._take_settings,
+                settings=partial(SettingsInForce.of_device, config),
             )
             return self._updater.slot
         except (OSError, sqlite3.Error) as error:
@@ -322,7 +335,7 @@ class Client:
                 self._loop = CaptureLoop(
                     config,
                     self._bucket,
-                    settings=self._updater.settings() if self._updater is not None else None,
+                    settings=self._control.settings,
                     clock=self._clock,
                 )
                 self._loop.start()
@@ -331,6 +344,7 @@ class Client:
                     raise
                 self._problems["capture"] = f"capture is off: {error}"
                 log.warning("%s", self._problems["capture"])
+        self._control.start(self._loop, self._bucket, self._clock, self.status)
         if self._updater is not None:
             self._updater.start()
         if self._bucket is not None:
@@ -377,13 +391,14 @@ class Client:
         """Answer a batch; one frame that did not change as the frame before it, if the configuration says so."""
         if self._unchanged is None or len(batch) > 1:
             return self._inspect(batch, parts)
-        look = self._unchanged.look(batch[0], part_id=parts[0], engine_sha256=self._slot.engine.sha256)
+        rule = self._control.rule  # under another one the same frame may be judged otherwise
+        look = self._unchanged.look(batch[0], part_id=parts[0], engine_sha256=self._slot.engine.sha256 + rule)
         if look.answer is not None:
             before, engine = look.answer
             told = replace(before, sample_id=_new_id(), latency_ms=0.0, repeated=True, advisory=self.advisory)
             return [told], engine
         predictions, engine = self._inspect(batch, parts)
-        self._unchanged.remember(look, (predictions[0], engine), engine_sha256=engine.sha256)
+        self._unchanged.remember(look, (predictions[0], engine), engine_sha256=engine.sha256 + rule)
         return predictions, engine
 
     def _inspect(self, batch: NDArray[np.uint8], parts: Sequence[str | None]) -> tuple[list[Prediction], Engine]:
@@ -395,6 +410,7 @@ class Client:
             latency_ms=latency_ms,
             part_ids=parts,
             advisory=self.advisory,
+            judge=self._control.judge_of(engine),
         )
         return predictions, engine
 
@@ -451,10 +467,6 @@ class Client:
             self._problems["capture"] = f"capture: {error!r}"
             return False
 
-    def _take_settings(self, settings: Any) -> None:
-        if self._loop is not None:
-            self._loop.take_settings(settings)
-
     def _update_status(self) -> UpdateStatus:
         if self._updater is not None:
             return self._updater.status()
@@ -468,7 +480,7 @@ class Client:
         )
 
     def _all_problems(self) -> list[str]:
-        found = [*self._problems.values(), *self._update_status().problems]
+        found = [*self._problems.values(), *self._update_status().problems, *self._control.problems()]
         if self._loop is not None:
             found += self._loop.problems()
         if self._heartbeat is not None and self._heartbeat.problem:
@@ -487,6 +499,8 @@ class Client:
             update=self._update_status(),
             figures=self._loop.figures() if self._loop is not None else None,
             problems=self._all_problems(),
+            settings=self._control.settings,
+            campaigns=self._control.campaigns(self._slot.engine),
         )
 
     def _executor(self) -> ThreadPoolExecutor:

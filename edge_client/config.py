@@ -32,25 +32,35 @@ root = "root.json"        # trusted first TUF root; leave the table out for no u
 ```
 """
 
+import platform
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from edge_client.clock import Clock, SystemClock
 from edge_client.contract.bucket import Bucket, DirectoryBucket, S3Bucket, S3Settings
 from edge_client.contract.errors import AndonError, ConfigError
+from edge_client.contract.help import VERBS
 from edge_client.contract.names import check_name
 from edge_client.contract.pace import Pace
 from edge_client.contract.quoting import cut, quoted
+from edge_client.contract.schedule import Schedule
 from edge_client.contract.server_time import ServerTime
-from edge_client.uplink.schedule import Schedule
+from edge_client.contract.setting_keys import NEVER_LOCAL, SETTING_KEYS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceConfig:
-    """Who this device is. `key` signs records and heartbeats; `state` is the folder of all that it keeps."""
+    """Who this device is. `key` signs records and heartbeats; `state` is the folder of all that it keeps.
+
+    Attributes:
+        hardware: What kind of machine it is, in the plant's own words; rollouts may go by it. Default: the architecture
+            of its processor.
+    """
 
     name: str
     site: str
@@ -58,6 +68,11 @@ class DeviceConfig:
     key: Path
     state: Path = field(default=Path("state"))
     heartbeat_seconds: float = 30.0
+    hardware: str = ""
+
+    def hardware_name(self) -> str:
+        """What kind of machine it is: as configured, else ``x86_64``, ``aarch64``, …."""
+        return self.hardware or re.sub(r"[^a-z0-9._-]", "-", platform.machine().lower()).strip("-._") or "unknown"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,6 +209,26 @@ class ModeConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SettingsConfig:
+    """What this device takes over of the cloud's signed settings.
+
+    Attributes:
+        local_only: Keys that hold as this file says, whatever is signed, such as ``["mode.advisory"]``.
+        time_zone: Of the hours in signed settings, such as ``Europe/Berlin``; default: the machine's own.
+    """
+
+    local_only: tuple[str, ...] = ()
+    time_zone: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HelpConfig:
+    """Which signed requests for help this device answers; an empty list: none."""
+
+    allow: tuple[str, ...] = VERBS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MetricsConfig:
     """Prometheus text over HTTP at ``/metrics``. Off while `port` is 0; `host` is loopback unless it is set, since the
     endpoint has no password.
@@ -223,6 +258,8 @@ class Config:
     upload: UploadConfig = field(default_factory=UploadConfig)
     update: UpdateConfig = field(default_factory=UpdateConfig)
     mode: ModeConfig = field(default_factory=ModeConfig)
+    settings: SettingsConfig = field(default_factory=SettingsConfig)
+    help: HelpConfig = field(default_factory=HelpConfig)
     metrics: MetricsConfig = field(default_factory=MetricsConfig)
     telemetry: TelemetryConfig = field(default_factory=TelemetryConfig)
     path: Path | None = None
@@ -300,6 +337,8 @@ _TABLES: dict[str, type[Any]] = {
     "upload": UploadConfig,
     "update": UpdateConfig,
     "mode": ModeConfig,
+    "settings": SettingsConfig,
+    "help": HelpConfig,
     "metrics": MetricsConfig,
     "telemetry": TelemetryConfig,
 }
@@ -431,6 +470,7 @@ def _check(file: Path, config: Config) -> None:
         ("device.name", config.device.name, "device"),
         ("device.site", config.device.site, "site"),
         ("device.station", config.device.station, "station"),
+        ("device.hardware", config.device.hardware_name(), "hardware"),
         ("inspection.name", config.inspection.name, "inspection"),
         ("inspection.channel", config.inspection.channel, "channel"),
     ):
@@ -463,6 +503,7 @@ def _check(file: Path, config: Config) -> None:
         if not path.is_file():
             raise ConfigError(f"{file}: {key} names {path}, which is not a file: put it there or correct the path")
     _check_upload(file, config.upload)
+    _check_remote(file, config)
     if config.capture.enabled and config.cloud is None:
         raise ConfigError(
             f"{file}: cloud.recipient is missing: captured samples are sealed to it; "
@@ -472,6 +513,23 @@ def _check(file: Path, config: Config) -> None:
         raise ConfigError(
             f"{file}: cloud.recipient is {quoted(config.cloud.recipient)}: expected an age recipient 'age1…'"
         )
+
+
+def _check_remote(file: Path, config: Config) -> None:
+    for key, found, known in (
+        ("settings.local_only", config.settings.local_only, set(SETTING_KEYS) - set(NEVER_LOCAL)),
+        ("help.allow", config.help.allow, set(VERBS)),
+    ):
+        if unknown := sorted(set(found) - known):
+            raise ConfigError(f"{file}: {key} names {quoted(unknown[0])}: expected some of {', '.join(sorted(known))}")
+    if config.settings.time_zone:
+        try:
+            ZoneInfo(config.settings.time_zone)
+        except (ValueError, OSError, KeyError):  # ZoneInfoNotFoundError is a KeyError
+            raise ConfigError(
+                f"{file}: settings.time_zone is {quoted(config.settings.time_zone)}, which this machine does not know: "
+                "expected a name such as 'Europe/Berlin' (the package tzdata has them all), or leave it out"
+            ) from None
 
 
 def _check_upload(file: Path, upload: UploadConfig) -> None:

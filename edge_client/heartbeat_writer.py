@@ -129,6 +129,8 @@ def _substance(heartbeat: Heartbeat) -> object:
         heartbeat.rollout,
         heartbeat.quarantined,
         heartbeat.spool_windows > 0,
+        heartbeat.settings_versions,
+        heartbeat.campaigns,
     )
 
 

@@ -18,7 +18,7 @@
 import contextlib
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_client.clock import Clock
+from edge_client.contract.campaigns import Campaign
 from edge_client.contract.engine_metadata import EngineMetadata, Kind
 from edge_client.contract.sample import Event
 from edge_client.prediction import Prediction
@@ -194,6 +195,17 @@ class Intake:
             self._policy = policy
             self._weigher.audit_share = policy.audit_share
 
+    def set_campaigns(self, campaigns: Sequence[Campaign]) -> None:
+        """Follow these campaigns from the next frame on."""
+        with self._lock:
+            self.admit()
+            self._weigher.campaigns.follow(campaigns)
+
+    def resting_campaigns(self, metadata: EngineMetadata) -> list[str]:
+        """Return the campaigns that an engine cannot follow."""
+        with self._lock:
+            return self._weigher.campaigns.resting(metadata)
+
     def offer(self, frame: Frame) -> None:
         """Take one frame (rule 0). `frame.image` must not change any more."""
         self._arrived.append((self._clock.monotonic(), frame))
@@ -237,6 +249,7 @@ class Intake:
             embedding=prediction.embedding,
             metadata=metadata,
             k=place.k,
+            label=prediction.label,
         )
         u = self._draw()
         rejected = weighed.weight / u <= self._threshold

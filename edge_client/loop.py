@@ -5,25 +5,25 @@ A bundle with one life: `start`, `stop`, `close`. The client owns one; so does t
 
 import logging
 import sqlite3
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from edge_client.capture import Capture
 from edge_client.clock import Clock, SystemClock
-from edge_client.config import Config
+from edge_client.config import Config, UploadConfig
 from edge_client.contract.bucket import Bucket, S3Bucket
 from edge_client.contract.errors import ConfigError
+from edge_client.contract.schedule import Schedule
 from edge_client.contract.sealing import seal
-from edge_client.contract.settings import DeviceSettings
 from edge_client.contract.signing import load_private_key
 from edge_client.figures import SpoolFigures, spool_figures
 from edge_client.intake import Policy
 from edge_client.outbox import Outbox, Sender
+from edge_client.settings_in_force import EffectiveSettings, zone_of
 from edge_client.spool import Spool
 from edge_client.uplink.permission import UploadRules
-from edge_client.uplink.schedule import Schedule
 from edge_client.uplink.shared_link import SharedLink
 from edge_client.uplink.uplink import Uplink
 from edge_client.uploader import Uploader
@@ -52,7 +52,7 @@ class CaptureLoop:
         config: Config,
         bucket: Bucket | None,
         *,
-        settings: DeviceSettings | None = None,
+        settings: EffectiveSettings | None = None,
         clock: Clock | None = None,
     ) -> None:
         clock = clock or SystemClock()
@@ -75,11 +75,14 @@ class CaptureLoop:
                 config=config.capture,
                 clock=clock,
             )
-            self.outbox = Outbox(self.spool, sender_of(config), shard_bytes=shard_bytes_of(config))
+            upload = upload_of(config, settings)
+            self.outbox = Outbox(self.spool, sender_of(config), shard_bytes=shard_bytes_of(config, upload))
+            self.capture.intake.set_campaigns(settings.campaigns if settings else ())
         except BaseException:
             self.spool.close()
             raise
-        self.uplink = uplink_of(config, bucket, clock)
+        self._clock, self._bucket, self._upload = clock, bucket, upload
+        self.uplink = uplink_of(config, bucket, clock, upload)
         self.uploader = None if bucket is None else Uploader(self.outbox, bucket, uplink=self.uplink, clock=clock)
         if self.uploader is not None:
             self.capture.on_sealed = self.uploader.ring
@@ -99,7 +102,7 @@ class CaptureLoop:
         if self.uploader is not None:
             self.uploader.start()
 
-    def take_settings(self, settings: DeviceSettings) -> None:
+    def take_settings(self, settings: EffectiveSettings) -> None:
         """Follow new signed settings; ones that cannot be used are refused and the old ones stay.
 
         Raises:
@@ -108,6 +111,14 @@ class CaptureLoop:
         policy = policy_of(self._config, settings)
         seal(b"", policy.recipient)
         self.capture.intake.set_policy(policy)
+        self.capture.intake.set_campaigns(settings.campaigns)
+        upload = upload_of(self._config, settings)
+        if upload != self._upload:
+            self._upload = upload
+            self.outbox.shard_bytes = shard_bytes_of(self._config, upload)
+            self.uplink.follow(*rules_and_link(self._config, upload))
+            if self.uploader is not None:
+                self.uploader.ring()
 
     def flush(self, *, seconds: float) -> bool:
         """Close the window, commit, and send what waits; True when nothing waits any more."""
@@ -179,46 +190,66 @@ class CaptureLoop:
             return {"in_seconds": None, "reason": f"the spool cannot be read: {error}"}
 
 
-def uplink_of(config: Config, bucket: Bucket | None, clock: Clock) -> Uplink:
-    """Return the link as the configuration describes it."""
-    upload = config.upload
+def upload_of(config: Config, settings: EffectiveSettings | None) -> UploadConfig:
+    """Return the uploads that are allowed: the cloud's signed settings before the device's own file."""
+    own = config.upload
+    if settings is None:
+        return own
+    return replace(
+        own,
+        hours=tuple(settings.of("upload.hours", own.hours)),
+        bytes_per_second=settings.of("upload.bytes_per_second", own.bytes_per_second),
+        bytes_per_day=settings.of("upload.bytes_per_day", own.bytes_per_day),
+    )
+
+
+def rules_and_link(config: Config, upload: UploadConfig) -> tuple[UploadRules, SharedLink | None]:
+    """Return when uploads are allowed, and the link where it is limited."""
     link = None
     if upload.bytes_per_second or upload.bytes_per_day:
         folder = upload.share or config.device.state
         link = SharedLink(folder / "uplink", bytes_per_second=upload.bytes_per_second)
+    return UploadRules(schedule=Schedule.read(upload.hours), bytes_per_day=upload.bytes_per_day), link
+
+
+def uplink_of(config: Config, bucket: Bucket | None, clock: Clock, upload: UploadConfig) -> Uplink:
+    """Return the link as configuration and settings describe it."""
+    rules, link = rules_and_link(config, upload)
     return Uplink(
-        UploadRules(schedule=Schedule.read(upload.hours), bytes_per_day=upload.bytes_per_day),
+        rules,
         link=link,
         now=bucket.server_time.now if isinstance(bucket, S3Bucket) else clock.now,
         metered=upload.metered,
+        zone=zone_of(config),
     )
 
 
-def shard_bytes_of(config: Config) -> int:
+def shard_bytes_of(config: Config, upload: UploadConfig) -> int:
     """Return the size of a shard: a slow link, or one with few bytes a day, takes smaller ones."""
     most = config.capture.shard_bytes
-    if config.upload.bytes_per_day:
-        most = min(most, config.upload.bytes_per_day // 4)
-    if config.upload.bytes_per_second:
-        most = min(most, _SHARD_SECONDS * config.upload.bytes_per_second)
+    if upload.bytes_per_day:
+        most = min(most, upload.bytes_per_day // 4)
+    if upload.bytes_per_second:
+        most = min(most, _SHARD_SECONDS * upload.bytes_per_second)
     return most
 
 
-def policy_of(config: Config, settings: DeviceSettings | None) -> Policy:
+def policy_of(config: Config, settings: EffectiveSettings | None) -> Policy:
     """Return the budgets that hold: the cloud's signed settings before the device's own file.
 
     Raises:
         ConfigError: Neither names a recipient.
     """
-    recipient = (settings.recipient if settings else None) or (config.cloud.recipient if config.cloud else None)
+    settings = settings or EffectiveSettings()
+    recipient = settings.of("cloud.recipient", config.cloud.recipient if config.cloud else None)
     if recipient is None:
         raise ConfigError("cloud.recipient is missing: captured samples are sealed to it; add the table [cloud]")
     capture = config.capture
     return Policy(
-        byte_budget=settings.byte_budget if settings else capture.byte_budget,
-        window_seconds=settings.window_seconds if settings else capture.window_seconds,
-        idle_close_seconds=capture.idle_close_seconds,
-        audit_share=settings.audit_share if settings else capture.audit_share,
+        byte_budget=settings.of("capture.byte_budget", capture.byte_budget),
+        window_seconds=settings.of("capture.window_seconds", capture.window_seconds),
+        idle_close_seconds=settings.of("capture.idle_close_seconds", capture.idle_close_seconds),
+        audit_share=settings.of("capture.audit_share", capture.audit_share),
         recipient=recipient,
     )
 

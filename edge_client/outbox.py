@@ -66,7 +66,7 @@ class Outbox:
     def __init__(self, spool: Spool, sender: Sender, *, shard_bytes: int = 8_000_000) -> None:
         self._spool = spool
         self._sender = sender
-        self._shard_bytes = shard_bytes
+        self.shard_bytes = shard_bytes
         self._epoch = spool.epoch
 
     @property
@@ -230,7 +230,7 @@ class Outbox:
             total = 0
             for sample_id, sha256, size in db.execute(_WAITING, (window,)):
                 total += size + _TAR_MEMBER
-                if chosen and (total > self._shard_bytes or len(chosen) >= _MEMBERS):
+                if chosen and (total > self.shard_bytes or len(chosen) >= _MEMBERS):
                     break
                 chosen.append((sample_id, sha256))
         return (n, chosen) if chosen else None

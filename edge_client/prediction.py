@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_client.contract.decision import Judge
 from edge_client.engine import Engine, EngineOutput
 
 
@@ -57,6 +58,7 @@ def predictions_from(
     latency_ms: float,
     part_ids: Sequence[str | None] | None = None,
     advisory: bool = False,
+    judge: Judge | None = None,
 ) -> list[Prediction]:
     """Turn an engine's answers for N frames into N predictions.
 
@@ -67,8 +69,9 @@ def predictions_from(
         latency_ms: Time the engine took.
         part_ids: N part ids, or None.
         advisory: Whether the application is told not to act.
+        judge: The rule to judge by; default the engine's own.
     """
-    judge, names = engine.judge, engine.judge.names
+    judge, names = judge or engine.judge, engine.judge.names
     rows, scores = output.probabilities.tolist(), output.anomaly.tolist()
     engine_id = engine.metadata.engine_id
     predictions = []

@@ -7,6 +7,7 @@ from edge_client.config import Config
 from edge_client.contract.heartbeat import Heartbeat
 from edge_client.counters import Counts
 from edge_client.figures import SpoolFigures
+from edge_client.settings_in_force import EffectiveSettings
 from edge_client.updates.outcome import UpdateStatus
 from edge_client.version import VERSION
 
@@ -19,6 +20,8 @@ def describe(
     update: UpdateStatus,
     figures: SpoolFigures | None,
     problems: Sequence[str],
+    settings: EffectiveSettings | None = None,
+    campaigns: Sequence[str] = (),
 ) -> Heartbeat:
     """Build a heartbeat; the writer sets its sequence. One that could not be sent is no news in the next one."""
     told = [p[:500] for p in problems if not p.startswith("heartbeat:")][:50]
@@ -48,4 +51,8 @@ def describe(
         rollout=update.rollout,
         metadata_versions=update.metadata_versions,
         quarantined=update.quarantined,
+        hardware=config.device.hardware_name(),
+        variant=update.variant[:32],
+        settings_versions=settings.versions if settings is not None else {},
+        campaigns=tuple(campaigns),
     )

@@ -1,7 +1,7 @@
 """What a frame is worth: reasons → the sampling weight w (the FRAME rule).
 
 1. Reasons, each in [0, 1]: *uncertain* (1 - calibrated margin), *anomalous*, *rare* (probability of classes that are
-   rare on this device), *disagree* (a shadow challenger differs), *requested* (a campaign's query matches).
+   rare on this device), *disagree* (a shadow challenger differs).
 2. Each is squared, so that a clear case counts more than many faint ones, and divided by the running mean of its
    squares, so that a reason that many frames share drowns none that few have. The mean counts as at least a
    twentieth: a faint reason that nobody else has is still faint, and none counts more than twenty times.
@@ -9,9 +9,9 @@
    tells no frame from another.
 4. Their sum is multiplied by a novelty factor in [0.5, 2]: the distance to the nearest embedding seen lately against
    the usual one (`novelty`).
-5. w = reasons / k + a, for the k-th near-duplicate of a run.
+5. w = reasons / k + a + c, for the k-th near-duplicate of a run; c is what campaigns add (`campaign_weights`).
 6. a = φ/(1-φ) · running mean of the reasons over frames SEEN: the audit share φ. a > 0 always, so every frame can be
-   drawn.
+   drawn. Neither it nor the means know of c: with no campaign all is as if there never was one.
 
 A frame's weight is plain Python on a handful of numbers: an array of K = 2 costs more to touch than to compute.
 """
@@ -22,10 +22,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_client.campaign_weights import CampaignWeights
 from edge_client.contract.engine_metadata import EngineMetadata, Kind
 from edge_client.novelty import Novelty
 
-REASONS = ("uncertain", "anomalous", "rare", "disagree", "requested")
+REASONS = ("uncertain", "anomalous", "rare", "disagree")
+REQUESTED = "requested:"  # before the id of a campaign
 
 _LEAST_MEAN = 1 / 20  # of a squared reason: the greatest factor by which it is raised is 20
 _LEAST_REASONS = 1e-3  # a stream of frames that all look perfectly normal still has a weight
@@ -44,22 +46,26 @@ class Weighed:
             threshold.
         audit: Part of w that every frame has.
         parts: How the rest of it is divided among `REASONS`; those that are not there have none.
+        requested: What each campaign that the frame matches adds to w.
     """
 
     weight: float
     margin: float
     audit: float
     parts: tuple[float, ...]
+    requested: tuple[tuple[str, float], ...] = ()
 
     @property
     def reasons(self) -> dict[str, float]:
         """What w is made of, for people: reason → its part; sums to w."""
         plain = sum(self.parts)
+        asked = {REQUESTED + name: round(part, 6) for name, part in self.requested}
+        weight = self.weight - sum(part for _, part in self.requested)
         if plain <= 0.0:
-            return {"audit": round(self.weight, 6)}
-        scale = (self.weight - self.audit) / plain
+            return {**asked, "audit": round(weight, 6)}
+        scale = (weight - self.audit) / plain
         told = {name: round(part * scale, 6) for name, part in zip(REASONS, self.parts, strict=False)}
-        return {**{name: part for name, part in told.items() if part > 0.0}, "audit": round(self.audit, 6)}
+        return {**{name: part for name, part in told.items() if part > 0.0}, **asked, "audit": round(self.audit, 6)}
 
 
 class Weigher:
@@ -72,6 +78,7 @@ class Weigher:
 
     def __init__(self, *, audit_share: float, random: np.random.Generator) -> None:
         self.audit_share = audit_share
+        self.campaigns = CampaignWeights()
         self._frames = 0
         self._mean_reasons = 0.0
         self._mean_anomalous = 0.0
@@ -90,7 +97,7 @@ class Weigher:
         metadata: EngineMetadata,
         k: int,
         disagree: float = 0.0,
-        requested: float = 0.0,
+        label: str = "",
     ) -> Weighed:
         """Weigh one frame.
 
@@ -101,7 +108,7 @@ class Weigher:
             metadata: Of the engine that answered.
             k: The frame is the k-th of its run, from 1.
             disagree: Distance of a shadow challenger's answer, in [0, 1].
-            requested: How well a campaign's query matches, in [0, 1].
+            label: Its decided class, for campaigns.
         """
         if metadata is not self._metadata:
             self._engine = _Engine(metadata, self._engine)
@@ -110,9 +117,9 @@ class Weigher:
         margin = engine.margin(probabilities, anomaly)
         anomalous = _clip((anomaly / engine.anomaly_limit - 0.7) / 0.6)
         found = [1.0 - margin, anomalous, engine.rare(probabilities)]
-        if disagree or requested or self._beyond:  # few devices have a challenger or a campaign
+        if disagree or self._beyond:  # few devices have a challenger
             self._beyond = True
-            found += [_clip(disagree), _clip(requested)]
+            found.append(_clip(disagree))
         self._frames = frames = min(self._frames + 1, _MEAN_FRAMES)
         self._mean_anomalous += (anomalous - self._mean_anomalous) / frames
         means, parts = self._mean_squares, []
@@ -126,7 +133,13 @@ class Weigher:
         self._mean_reasons += (reasons - self._mean_reasons) / frames
         audit = self.audit_share / (1.0 - self.audit_share) * self._mean_reasons
         weight = reasons / k + audit
-        return Weighed(weight=weight, margin=margin, audit=audit, parts=tuple(parts))
+        if not self.campaigns:
+            return Weighed(weight=weight, margin=margin, audit=audit, parts=tuple(parts))
+        asked = self.campaigns.add(
+            weight, k=k, label=label, margin=margin, embedding=embedding, metadata=metadata
+        )
+        weight += sum(part for _, part in asked)
+        return Weighed(weight=weight, margin=margin, audit=audit, parts=tuple(parts), requested=asked)
 
 
 class _Engine:

@@ -135,7 +135,9 @@ function alike(item) {
   );
 }
 
-const WHY = { uncertain: "the model was unsure", anomalous: "it looks unlike the training images", rare: "it may be of a rare class", disagree: "a newer model disagrees", requested: "a campaign asks for such frames", audit: "by chance, to keep the estimates honest" };
+const WHY = { uncertain: "the model was unsure", anomalous: "it looks unlike the training images", rare: "it may be of a rare class", disagree: "a newer model disagrees", audit: "by chance, to keep the estimates honest" };
+
+const why = (what) => (what.startsWith("requested:") ? `the campaign ${what.slice(10)} asks for such frames` : what);
 
 function describe(item) {
   const verdict = $("verdict");
@@ -146,7 +148,7 @@ function describe(item) {
   if (item) {
     const reasons = Object.entries(item.reasons).sort((a, b) => b[1] - a[1]);
     const total = reasons.reduce((sum, [, part]) => sum + part, 0) || 1;
-    const main = reasons.filter(([, part]) => part / total >= 0.2).map(([what]) => WHY[what] ?? what);
+    const main = reasons.filter(([, part]) => part / total >= 0.2).map(([what]) => WHY[what] ?? why(what));
     if (item.why === "flag") rows.push(["captured", `flagged by the operator${item.reason ? `: ${item.reason}` : ""}`]);
     else if (main.length) rows.push(["captured", main.join("; ")]);
     const parts = Object.entries(item.chosen?.parts ?? {}).sort((a, b) => b[1] - a[1]).filter(([, part]) => part >= 0.2);

@@ -429,6 +429,20 @@ class ReleaseRow(Base):
     detail: Mapped[dict[str, Any]]
 
 
+class SignedDocumentRow(Base):
+    """One version of a signed document for devices: settings, campaigns, requests for help."""
+
+    __tablename__ = "signed_documents"
+
+    path: Mapped[str] = mapped_column(String(128), primary_key=True)  # its TUF target path
+    version: Mapped[int] = mapped_column(primary_key=True)
+    content: Mapped[str] = mapped_column(Text)  # as it was signed
+    action: Mapped[str] = mapped_column(String(64))  # "set", "rollback to 3", "campaign", "help", "found signed"
+    who: Mapped[str] = mapped_column(String(128))
+    at: Mapped[datetime]
+    why: Mapped[str] = mapped_column(Text)
+
+
 class DriftWatchRow(Base):
     """How far one device's windows were looked at for drift, and what was learnt from its reference period."""
 

@@ -5,7 +5,6 @@ updates.
 import argparse
 import json
 import signal
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from edge_client.client import Client
 from edge_client.config import Config
 from edge_client.contract.errors import ConfigError
 from edge_client.memory import map_large_blocks
+from edge_client.restart import Ending
 from edge_client.sd_notify import notify
 from edge_client.sources.folder import Folder, reference_frames
 from edge_client.sources.opening import open_source, read_name
@@ -93,9 +93,9 @@ def add_parser(sub: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Inspect until the source ends or a signal comes."""
     map_large_blocks()
-    stop = threading.Event()
+    ending = Ending()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, ending.end)
     name = read_name(args.source)
     _check(args, name.kind)
     size = frame_size(args.frame_size) if args.frame_size else None
@@ -109,6 +109,8 @@ def run(args: argparse.Namespace) -> int:
         export_by_environment()
     client = Client(config)
     told = RunFile(client)
+    if name.kind != "stdin":  # what is read ahead of a stream would be lost
+        client.on_restart(ending.begin_anew)
     notify("READY=1")
     try:
         if folder is not None:
@@ -117,7 +119,7 @@ def run(args: argparse.Namespace) -> int:
                 told,
                 folder,
                 part_of=part_of,
-                stop=stop,
+                stop=ending.stop,
                 reference=reference,
                 fps=args.fps,
                 reference_fps=args.reference_fps,
@@ -133,14 +135,16 @@ def run(args: argparse.Namespace) -> int:
                     queue_frames=args.queue_frames,
                     frame_size=size,
                 ),
-                stop=stop,
+                stop=ending.stop,
                 fps=args.fps,
             ).work(loop=args.loop)
     finally:
-        notify("STOPPING=1")
+        if not ending.anew:
+            notify("STOPPING=1")
         told.tell(done=True)
         client.close(flush_seconds=args.flush_seconds)
         told.tell(done=True)
+    ending.follow()
     summary = told.summary(done=True)
     if args.json:
         print(json.dumps(summary))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from edge_client.contract.errors import ConfigError
 from edge_client.memory import give_back, map_large_blocks
+from edge_client.restart import Ending
 from edge_client.runtime import server_slots
 from edge_client.sd_notify import notify, watchdog_seconds
 
@@ -105,9 +106,10 @@ def run(args: argparse.Namespace) -> int:
     from edge_client.serving.http_reader import HttpLimits
     from edge_client.serving.server import Server, ServeSettings
 
-    stop = threading.Event()
+    ending = Ending()
+    stop = ending.stop
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, ending.end)
     settings = ServeSettings(
         host=args.host,
         port=args.port,
@@ -130,6 +132,8 @@ def run(args: argparse.Namespace) -> int:
         slots=args.slots or max(server_slots(client.runtime) for client in clients),
         max_batch=args.max_batch or max(client.runtime.batch for client in clients),
     )
+    for client in clients:
+        client.on_restart(ending.begin_anew)
     files = [RunFile(client) for client in clients]
     # a thread of its own: a disk that hangs must not keep the watchdog waiting
     teller = threading.Thread(target=_tell, args=(files, stop), name="andon-tell", daemon=True)
@@ -143,7 +147,8 @@ def run(args: argparse.Namespace) -> int:
         notify("READY=1")
         teller.start()
         _watch(server, stop)
-        notify("STOPPING=1")
+        if not ending.anew:
+            notify("STOPPING=1")
         server.stop(seconds=args.stop_seconds)
     finally:
         stop.set()
@@ -152,6 +157,7 @@ def run(args: argparse.Namespace) -> int:
         for client, file in zip(clients, files, strict=True):
             file.tell(done=True)
             client.close(flush_seconds=args.flush_seconds)
+    ending.follow()
     return 0
 
 

@@ -46,6 +46,10 @@ class Fields:
             found = quoted(unknown, most=200)
             raise self._error(f"{self._document} has unknown fields {found}: known are {sorted(allowed)}")
 
+    def unknown(self, known: set[str]) -> list[str]:
+        """Return the names of fields that are not known, for documents whose newer versions stay readable."""
+        return sorted(str(name)[:80] for name in set(self._value) - known)
+
     def raw(self, name: str) -> Any:
         """Return a field of any type."""
         if name not in self._value:
@@ -152,6 +156,10 @@ class Fields:
         return [
             Fields(v, f"{self._document}: {name}[{i}]", self._error) for i, v in enumerate(self.items(name, most=most))
         ]
+
+    def within(self, name: str) -> "Fields":
+        """Return an object, to be read in turn."""
+        return Fields(self.raw(name), f"{self._document}: {name}", self._error)
 
     def mapping(self, name: str, *, most: int = 4096) -> dict[str, Any]:
         """Return an object of at most `most` fields."""

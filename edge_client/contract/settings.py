@@ -1,12 +1,29 @@
-"""Remote settings of a device: a signed target, so that budgets and modes change without a visit."""
+"""The first form of a device's signed settings: flat, one document for a device or for all, unknown fields refused.
 
+Devices whose client is older than layers (`setting_layers.py`) read no other; newer ones read it where no layers are
+signed, as one layer that states all of it.
+"""
+
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from edge_client.contract.errors import BadRelease
 from edge_client.contract.fields import Fields
 from edge_client.contract.foreign_json import read_json
+from edge_client.contract.setting_layers import Layer, LayeredSettings
 from edge_client.contract.signing import canonical_json
+
+_KEYS = {
+    "byte_budget": "capture.byte_budget",
+    "window_seconds": "capture.window_seconds",
+    "audit_share": "capture.audit_share",
+    "advisory": "mode.advisory",
+    "recipient": "cloud.recipient",
+    "deny_engines": "engines.deny",
+}
+_BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)  # a flat document does not say when it was issued
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,3 +70,13 @@ class DeviceSettings:
             recipient=fields.optional_text("recipient"),
             deny_engines=fields.texts("deny_engines", most=10_000, longest=64),
         )
+
+    def as_layers(self) -> LayeredSettings:
+        """Return what it states as layers; version 0."""
+        values = {_KEYS[name]: value for name, value in asdict(self).items() if value not in (None, ())}
+        return LayeredSettings(version=0, issued_at=_BEGINNING, layers=(Layer(name="flat", values=values),))
+
+    @staticmethod
+    def of(values: Mapping[str, Any]) -> "DeviceSettings":
+        """Return what the flat form can say of the values of layers."""
+        return DeviceSettings(**{name: values[key] for name, key in _KEYS.items() if key in values})

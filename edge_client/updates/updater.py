@@ -17,27 +17,31 @@ import errno
 import random as random_module
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 
 from edge_client.clock import Clock, SystemClock
-from edge_client.contract.bucket import Bucket, DirectoryBucket
+from edge_client.contract.bucket import Bucket, DirectoryBucket, S3Bucket
 from edge_client.contract.errors import BadEngine, BadRelease, BucketError, Refused
 from edge_client.contract.heartbeat import Quarantined, Rollout
-from edge_client.contract.settings import DeviceSettings
+from edge_client.contract.help import HelpRequest
+from edge_client.contract.matching import Place
+from edge_client.contract.staging import first_usable
 from edge_client.engine_slot import EngineSlot
+from edge_client.settings_in_force import EffectiveSettings, SettingsInForce, SignedDocuments
 from edge_client.updates import rules
 from edge_client.updates.installation import fetch_release, try_release
 from edge_client.updates.keeper import Keeper
 from edge_client.updates.outcome import Check, UpdateOutcome, UpdateStatus
 from edge_client.updates.requests import answer_request, next_request
 from edge_client.updates.rules import Outcome, Phase, Step, Target
+from edge_client.updates.signed_documents import store_documents, stored_documents
 from edge_client.updates.single import SingleUse
 from edge_client.updates.slots import DamagedSlot, Slots
 from edge_client.updates.store import UpdateStore
 from edge_client.updates.trial import TrialOrder, TrialReport, try_engine
-from edge_client.updates.trusted import Trusted, TrustedMetadata
+from edge_client.updates.trusted import Release, Trusted, TrustedMetadata
 from edge_client.updates.updater_config import UpdaterConfig
 
 __all__ = ["Updater", "UpdaterConfig"]
@@ -60,6 +64,7 @@ class Updater:
 
     Attributes:
         slot: Where requests get their engine.
+        signed: The settings in force.
     """
 
     def __init__(
@@ -71,7 +76,7 @@ class Updater:
         *,
         clock: Clock,
         random: random_module.Random,
-        on_settings: Callable[[DeviceSettings], None] | None,
+        settings: Callable[[SignedDocuments, Callable[[], datetime]], SettingsInForce] | None,
         tries: Callable[[TrialOrder], TrialReport],
     ) -> None:
         self._config = config
@@ -80,12 +85,14 @@ class Updater:
         self._lock = lock
         self._clock = clock
         self._random = random
-        self._on_settings = on_settings
         self._tries = tries
         self._slots = Slots(config.state)
-        self._settings = store.settings()
+        now = bucket.server_time.now if isinstance(bucket, S3Bucket) else clock.now
+        self.signed = (settings or _everywhere(config))(stored_documents(store), now)
         self._keeper = Keeper(config, store, self._slots, self._denied())
         self.slot: EngineSlot = self._keeper.slot
+        self.signed.listen(self._leave_denied)
+        self.on_help: Callable[[Sequence[HelpRequest]], None] = lambda _: None  # told at each check, used ones too
         if store.set_aside is not None:
             self._keeper.note("state", f"the state was damaged: it lies in {store.set_aside}, a new one was begun")
         self._versions: dict[str, int] = dict(store.fact("metadata_versions") or {})
@@ -107,7 +114,7 @@ class Updater:
         clock: Clock | None = None,
         random: random_module.Random | None = None,
         store: Callable[[Path], UpdateStore] = UpdateStore,
-        on_settings: Callable[[DeviceSettings], None] | None = None,
+        settings: Callable[[SignedDocuments, Callable[[], datetime]], SettingsInForce] | None = None,
         tries: Callable[[TrialOrder], TrialReport] = try_engine,
     ) -> Updater:
         """Open the state folder, and choose and load the engine to start with.
@@ -118,7 +125,8 @@ class Updater:
             clock: The device's clock.
             random: For jitter.
             store: Opens the database at a path.
-            on_settings: Called with signed settings when they change (on the updater's thread).
+            settings: Makes of the last accepted documents, and of the time, what keeps the settings in force; default:
+                what is signed for the device's place.
             tries: Runs a trial.
 
         Raises:
@@ -135,7 +143,7 @@ class Updater:
                 lock,
                 clock=clock or SystemClock(),
                 random=random or random_module.Random(),
-                on_settings=on_settings,
+                settings=settings,
                 tries=tries,
             )
         except BaseException:
@@ -145,7 +153,8 @@ class Updater:
     # --- for the client ---------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Start the threads: one that looks for releases, one that stores what the watch finds."""
+        """Start the threads: one that looks for releases, one that stores what the watch finds, one for settings."""
+        self.signed.start()
         for name, target in (("andon-update", self._poll), ("andon-update-watch", self._guard)):
             thread = threading.Thread(target=target, name=name, daemon=True)
             thread.start()
@@ -154,6 +163,7 @@ class Updater:
     def stop(self, timeout_seconds: float = 10.0) -> None:
         """End the threads in order. An update under way is given up and goes on with the next start."""
         self._stopping.set()
+        self.signed.stop()
         self._keeper.end_waiting()
         for thread in self._threads:
             thread.join(timeout_seconds)
@@ -179,9 +189,9 @@ class Updater:
         if self._keeper.observe(ok, latency_ms, engine_sha256) and not self._threads:
             self._keeper.settle()  # no thread to do it: command line and tests
 
-    def settings(self) -> DeviceSettings | None:
-        """The last accepted signed settings; None when the cloud never signed any."""
-        return self._settings
+    def settings(self) -> EffectiveSettings:
+        """The signed settings that hold now."""
+        return self.signed.now
 
     def status(self) -> UpdateStatus:
         """What the heartbeat tells of updates."""
@@ -204,6 +214,7 @@ class Updater:
                 last_check=self._last,
                 last_check_at=self._last_at,
                 swaps=self.slot.swaps,
+                variant=engine.metadata.variant,
             )
 
     def forgive(self, engine_sha256: str) -> bool:
@@ -249,17 +260,35 @@ class Updater:
 
     def _check(self, trusted: TrustedMetadata, bucket: Bucket) -> UpdateOutcome:
         config = self._config
-        found = trusted.refresh(bucket, inspection=config.inspection, channel=config.channel, device=config.device)
+        found = trusted.refresh(
+            bucket,
+            inspection=config.inspection,
+            channel=config.channel,
+            facts=config.facts(),
+            known=self.signed.documents,
+        )
         self._keeper.problems.pop("check", None)
         self._take_over(found)
+        self.on_help(found.help)
         if found.release_refused:
             return self._tell(Check.REFUSED, found.release_refused)
-        if found.release is None:
+        if not found.releases:
             return UpdateOutcome(
                 check=Check.NO_RELEASE,
                 reason=f"channel {config.channel!r} of {config.inspection!r} names no engine yet",
             )
-        release = found.release
+        check, reason = Check.QUARANTINED, ""
+        for _ in found.releases:  # a variant that fails its trial here leaves the next one to try
+            check, reason = self._bring(found.releases, bucket)
+            if check is not Check.QUARANTINED:
+                break
+        return self._outcome(check, reason)
+
+    def _bring(self, releases: Sequence[Release], bucket: Bucket) -> tuple[Check, str]:
+        """Bring the first file that is usable here as far as it gets."""
+        config = self._config
+        unusable = {*dict(self._keeper.state.quarantine), *self._denied()}
+        release = first_usable(releases, lambda each: each.engine.sha256, unusable)
         target = Target(
             engine_sha256=release.engine.sha256, engine_id=release.channel.engine_id, version=release.channel.version
         )
@@ -269,12 +298,12 @@ class Updater:
             )
             state = self._keeper.apply(state)
         if step is Step.NOTHING:
-            return self._outcome(Check.ON_PROBATION if state.phase is Phase.PROBATION else Check.UP_TO_DATE)
+            return Check.ON_PROBATION if state.phase is Phase.PROBATION else Check.UP_TO_DATE, ""
         if step is Step.REFUSE:
             quarantined = state.target.outcome is Outcome.QUARANTINED
-            return self._outcome(Check.QUARANTINED if quarantined else Check.REFUSED)
+            return Check.QUARANTINED if quarantined else Check.REFUSED, ""
         if step is Step.SWITCH:
-            return self._outcome(Check.SWAPPED)
+            return Check.SWAPPED, ""
         if step is Step.DOWNLOAD:
             fetch_release(
                 release,
@@ -285,11 +314,10 @@ class Updater:
                 clock=self._clock,
                 stopped=self._stopping.is_set,
             )
-        check, reason = try_release(keeper=self._keeper, slots=self._slots, config=config, tries=self._tries)
-        return self._outcome(check, reason)
+        return try_release(keeper=self._keeper, slots=self._slots, config=config, tries=self._tries)
 
     def _take_over(self, found: Trusted) -> None:
-        """Remember versions and settings; leave engines that the settings deny."""
+        """Remember versions and settings."""
         versions = dict(found.versions)
         if versions != self._versions:
             self._store.save_fact("metadata_versions", versions)
@@ -297,17 +325,17 @@ class Updater:
         self._keeper.problems.pop("settings", None)
         if found.problems:
             self._keeper.note("settings", "; ".join(found.problems))
-        if found.settings is None or found.settings == self._settings:
-            return
-        self._store.save_settings(found.settings)
-        self._settings = found.settings
+        if found.documents != self.signed.documents:
+            store_documents(self._store, found.documents)
+            self.signed.take(found.documents)
+
+    def _leave_denied(self, _: EffectiveSettings) -> None:
+        """Leave the engine in service if the settings deny it."""
         with self._keeper.deciding() as state:
             self._keeper.apply(rules.active_denied(state, self._denied()))
-        if self._on_settings is not None:
-            self._on_settings(found.settings)
 
     def _denied(self) -> tuple[str, ...]:
-        return self._settings.deny_engines if self._settings is not None else ()
+        return self.signed.now.deny_engines
 
     def _outcome(self, check: Check, reason: str = "") -> UpdateOutcome:
         target = self._keeper.state.target
@@ -358,3 +386,15 @@ class Updater:
                 except (OSError, sqlite3.Error, BadEngine) as error:  # the slot is right already; the record follows
                     self._keeper.note("state", f"the update state cannot be stored: {error}")
                     self._stopping.wait(self._random.uniform(0.5, 1.5))
+
+
+def _everywhere(config: UpdaterConfig) -> Callable[[SignedDocuments, Callable[[], datetime]], SettingsInForce]:
+    """Make settings of what is known without a device's whole configuration."""
+    place = Place(
+        device=config.device,
+        site=config.site,
+        station=config.station,
+        hardware=config.hardware,
+        inspection=config.inspection,
+    )
+    return lambda documents, now: SettingsInForce(documents, place=place, now=now)

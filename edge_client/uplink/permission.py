@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from edge_client.contract.errors import AndonError
-from edge_client.uplink.schedule import Schedule
+from edge_client.contract.schedule import Schedule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

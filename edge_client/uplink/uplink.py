@@ -42,6 +42,10 @@ class Uplink:
         """Say that the link in use now is metered, or no longer."""
         self._metered = metered
 
+    def follow(self, rules: UploadRules, link: SharedLink | None) -> None:
+        """Keep to other rules from the next object on, and to another limit from the next piece on."""
+        self._rules, self._link = rules, link
+
     def permission(self, size: int) -> Permission:
         """Tell whether so many bytes may be sent now."""
         local = self._local()
@@ -49,19 +53,19 @@ class Uplink:
             self._rules,
             metered=self._metered or self._always_metered,
             local=local,
-            used_today=0 if self._link is None else self._link.used_on(local.toordinal()),
+            used_today=0 if (link := self._link) is None else link.used_on(local.toordinal()),
             size=size,
         )
 
     def take(self, count: int) -> None:
         """Count bytes that are about to be sent and rest until it is their turn."""
-        if self._link is not None:
-            self._link.take(count, day=self._local().toordinal())
+        if (link := self._link) is not None:
+            link.take(count, day=self._local().toordinal())
 
     @property
     def problem(self) -> str:
         """What is wrong with the shared file, or ""."""
-        return "" if self._link is None else self._link.problem
+        return "" if (link := self._link) is None else link.problem
 
     def _local(self) -> datetime:
         return self._now().astimezone(self._zone)

@@ -49,6 +49,7 @@ from edge_client.contract.errors import BadRelease
 from edge_client.contract.releases import (
     METADATA_PREFIX,
     Channel,
+    NamedEngine,
     channel_target,
     engine_target,
     selftest_target,
@@ -187,27 +188,15 @@ class ReleaseRepository:
         return {path: file for path, file in signed.items() if path.startswith(f"engines/{inspection}/")}
 
     def set_channel(self, channel: Channel) -> None:
-        """Name the engine that the devices on a channel should run (signed with `rollouts`).
+        """Name the engines that the devices on a channel should run (signed with `rollouts`).
 
         Raises:
-            BadRelease: `engines` has not signed this engine, or signed another digest for its id.
+            BadRelease: `engines` has not signed one of them, or signed another digest for its id.
         """
         with self._locked():
             state = self._load()
-            signed = state.engines.signed.targets.get(channel.engine_path)
-            if signed is None or channel.selftest_path not in state.engines.signed.targets:
-                approved = [p for p in state.engines.signed.targets if p.startswith(f"engines/{channel.inspection}/")]
-                raise BadRelease(
-                    f"channel {channel.channel!r} of {channel.inspection!r} can't name "
-                    f"{channel.engine_path!r}: it is not "
-                    f"approved; approved are {sorted(p for p in approved if p.endswith('.onnx'))}"
-                )
-            if (signed.hashes["sha256"], signed.length) != (channel.engine_sha256, channel.engine_bytes):
-                raise BadRelease(
-                    f"channel {channel.channel!r} of {channel.inspection!r} names digest "
-                    f"{channel.engine_sha256[:16]}… of "
-                    f"{channel.engine_bytes} bytes, approved is {signed.hashes['sha256'][:16]}… of {signed.length}"
-                )
+            for engine in channel.every_engine():
+                _check_approved(state, channel, engine)
             path = channel_target(channel.inspection, channel.channel)
             now = self.read_channel(channel.inspection, channel.channel, _state=state)
             if now is not None and replace(now, issued_at=channel.issued_at) == channel:
@@ -229,6 +218,30 @@ class ReleaseRepository:
         """Return the signed settings of a device (or ``"default"``), or None."""
         data = self._read_target(self._load(), settings_target(name))
         return None if data is None else DeviceSettings.from_json(data)
+
+    def publish_documents(self, documents: Mapping[str, bytes]) -> None:
+        """Sign documents of the role `rollouts` at once: TUF target path → content. Devices see all of them or none.
+
+        Raises:
+            BadRelease: A path is not below ``settings/``.
+        """
+        for path in documents:
+            if not path.startswith("settings/"):
+                raise BadRelease(f"{path!r} is not below settings/: it cannot be published as a document")
+        with self._locked():
+            state = self._load()
+            signed = state.rollouts.signed.targets
+            files = {path: target_file(path, data, {}) for path, data in documents.items()}
+            changed = [path for path, file in files.items() if path not in signed or signed[path].hashes != file.hashes]
+            for path in changed:
+                self._put_target(files[path], documents[path])
+                signed[path] = files[path]
+            if changed:
+                self._commit(state, ["rollouts"])
+
+    def read_document(self, path: str) -> bytes | None:
+        """Return a document of the role `rollouts` as it is signed now, or None."""
+        return self._read_target(self._load(), path)
 
     def refresh_timestamp(self) -> None:
         """Prolong the online metadata: a new timestamp, and what lives less than half its life longer."""
@@ -404,3 +417,18 @@ class ReleaseRepository:
             fcntl.flock(file, fcntl.LOCK_EX)
             self._finish()
             yield
+
+
+def _check_approved(state: ReleaseMetadata, channel: Channel, engine: NamedEngine) -> None:
+    signed = state.engines.signed.targets.get(engine.engine_path)
+    if signed is None or engine.selftest_path not in state.engines.signed.targets:
+        approved = [p for p in state.engines.signed.targets if p.startswith(f"engines/{channel.inspection}/")]
+        raise BadRelease(
+            f"channel {channel.channel!r} of {channel.inspection!r} can't name {engine.engine_path!r}: it is not "
+            f"approved; approved are {sorted(p for p in approved if p.endswith('.onnx'))}"
+        )
+    if (signed.hashes["sha256"], signed.length) != (engine.engine_sha256, engine.engine_bytes):
+        raise BadRelease(
+            f"channel {channel.channel!r} of {channel.inspection!r} names digest {engine.engine_sha256[:16]}… of "
+            f"{engine.engine_bytes} bytes, approved is {signed.hashes['sha256'][:16]}… of {signed.length}"
+        )

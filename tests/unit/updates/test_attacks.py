@@ -289,7 +289,7 @@ def test_settings_with_unknown_keys_are_not_taken_over_and_do_not_stop_releases(
     publish_evil(world, "rollouts", settings_target("line-1"), b'{"byte_budgte": 5}')
     world.release("e2")
     assert device.check_once().check is Check.SWAPPED
-    assert device.settings() == DeviceSettings(byte_budget=1)
+    assert device.settings().of("capture.byte_budget", None) == 1
     assert any("byte_budgte" in problem for problem in device.status().problems)
 
 

@@ -14,6 +14,7 @@ from edge_client.cli import update as update_command
 from edge_client.contract.bucket import DirectoryBucket
 from edge_client.contract.errors import BadEngine, ConfigError, Refused, Unavailable
 from edge_client.contract.settings import DeviceSettings
+from edge_client.settings_in_force import EffectiveSettings
 from edge_client.engine import Engine
 from edge_client.updates.outcome import Check
 from edge_client.updates.rules import Limits
@@ -159,8 +160,9 @@ def test_an_engine_that_fails_in_service_many_times_in_a_row_is_left(world: Worl
 
 
 def test_a_denied_engine_is_left_and_the_settings_hold_after_a_restart(world: World) -> None:
-    taken: list[DeviceSettings] = []
-    device = Updater.open(world.config(), world.bucket, clock=world.clock, on_settings=taken.append, tries=_passes)
+    taken: list[EffectiveSettings] = []
+    device = Updater.open(world.config(), world.bucket, clock=world.clock, tries=_passes)
+    device.signed.listen(taken.append)
     engine = world.release("e1")
     device.check_once()
     serve(device, 3)
@@ -169,20 +171,18 @@ def test_a_denied_engine_is_left_and_the_settings_hold_after_a_restart(world: Wo
     assert device.slot.engine.sha256 == digest(world.factory)
     assert [s.advisory for s in taken] == [True]
     device.stop()
-    settings = world.device(bucket=Unreachable(world.bucket.path, 0)).settings()
-    assert settings is not None
-    assert settings.advisory
+    assert world.device(bucket=Unreachable(world.bucket.path, 0)).settings().advisory
 
 
 def test_settings_of_the_device_win_over_those_for_all(world: World) -> None:
     device = world.device()
-    assert device.settings() is None
+    assert not device.settings().values
     world.repository.set_settings("default", DeviceSettings(byte_budget=1))
     device.check_once()
-    assert device.settings() == DeviceSettings(byte_budget=1)
+    assert device.settings().of("capture.byte_budget", None) == 1
     world.repository.set_settings("line-1", DeviceSettings(byte_budget=2))
     device.check_once()
-    assert device.settings() == DeviceSettings(byte_budget=2)
+    assert device.settings().of("capture.byte_budget", None) == 2
 
 
 @pytest.mark.parametrize("calls", range(9))

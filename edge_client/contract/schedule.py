@@ -1,4 +1,4 @@
-"""At which hours a device may upload. Pure; hours are those of the wall where the device hangs.
+"""Hours of the week, for uploads and for settings. Pure; they are those of the clock on the wall beside the device.
 
 1. A schedule is a list of ranges ``[weekdays] HH:MM-HH:MM``: ``22:00-05:00``, ``mon-fri 18:00-06:00``,
    ``sat,sun 00:00-24:00``. No range at all: always.
@@ -30,7 +30,7 @@ class Hours:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
-    """The hours when uploading is allowed; empty is always.
+    """Some hours of the week; empty is always.
 
     >>> nights = Schedule.read(["22:00-05:00"])
     >>> nights.is_open(datetime(2026, 1, 5, 4, 59)), nights.is_open(datetime(2026, 1, 5, 5, 0))
@@ -51,7 +51,7 @@ class Schedule:
         return Schedule(hours=tuple(_hours(text) for text in texts))
 
     def is_open(self, local: datetime) -> bool:
-        """Tell whether uploading is allowed at this local time."""
+        """Tell whether a local time is within them."""
         if not self.hours:
             return True
         minute, today = local.hour * 60 + local.minute, local.weekday()

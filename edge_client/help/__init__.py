@@ -1,0 +1,1 @@
+"""Answers signed requests for help: logs, doctor, restart."""

@@ -1,0 +1,1 @@
+"""What the cloud tells devices by signed documents: settings, campaigns, requests for help."""
