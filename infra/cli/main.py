@@ -35,6 +35,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "approve": ("infra.cli.approve", "look at an engine that waits for your signature, and sign it"),
     "keys": ("infra.cli.keys", "the keys that sign releases: show, rotate, spare, renew"),
     "rollback": ("infra.cli.loop", "send devices back to an older version"),
+    "rollout": ("infra.cli.rollout", "how far a version has got on its way to the devices, and a word about it"),
     "watch": ("infra.cli.loop", "read what devices report, write it to MLflow, see what is wanted"),
     "report": ("infra.cli.report", "how the loop of each inspection is doing, with uncertainties"),
     "inputs": ("infra.cli.inputs", "which backbone, side, region and tiles pay for an inspection"),
