@@ -179,11 +179,16 @@ class UploadConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpdateConfig:
-    """How often the device looks for releases, and how it tries a new engine."""
+    """How often the device looks for releases, how it fetches a new engine, and how it tries it.
+
+    Attributes:
+        bytes_per_second: Most bytes a second of a download; 0 is no limit.
+    """
 
     poll_seconds: float = 30.0
     probation_frames: int = 50
     trial_seconds: float = 60.0
+    bytes_per_second: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -330,6 +335,7 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "update.poll_seconds": (0.1, 86_400),
     "update.probation_frames": (0, 1_000_000),
     "update.trial_seconds": (1, 3600),
+    "update.bytes_per_second": (0, 1 << 34),
     "metrics.port": (0, 65_535),
 }
 
@@ -463,6 +469,9 @@ def _check(file: Path, config: Config) -> None:
         if not path.is_file():
             raise ConfigError(f"{file}: {key} names {path}, which is not a file: put it there or correct the path")
     _check_upload(file, config.upload)
+    if 0 < config.update.bytes_per_second < 2000:  # as for uploads: no request could cross in its time
+        found = config.update.bytes_per_second
+        raise ConfigError(f"{file}: update.bytes_per_second is {found}: expected 0 (no limit), or at least 2000")
     if config.capture.enabled and config.cloud is None:
         raise ConfigError(
             f"{file}: cloud.recipient is missing: captured samples are sealed to it; "

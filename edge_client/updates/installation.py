@@ -16,6 +16,7 @@ from edge_client.clock import Clock
 from edge_client.contract.bucket import Bucket
 from edge_client.contract.errors import AndonError, BadRelease
 from edge_client.updates import rules
+from edge_client.updates.bases import plan_download
 from edge_client.updates.download import download
 from edge_client.updates.keeper import Keeper
 from edge_client.updates.outcome import Check
@@ -37,6 +38,7 @@ def fetch_release(
     config: UpdaterConfig,
     clock: Clock,
     stopped: Callable[[], bool],
+    wait: Callable[[float], object],
 ) -> None:
     """Download a release into the free slot and stage it.
 
@@ -66,7 +68,10 @@ def fetch_release(
             clock=clock,
             deadline_seconds=config.deadline_seconds,
             least_bytes_per_second=config.least_bytes_per_second,
+            bytes_per_second=config.bytes_per_second,
+            plan=plan_download(release, bucket, slots, config.factory_engine),
             stopped=stopped,
+            wait=wait,
         )
         with keeper.deciding() as state:
             emptied, place = rules.download_begins(state)

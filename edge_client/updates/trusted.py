@@ -31,6 +31,7 @@ from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig  # type: ignor
 from edge_client.clock import Clock
 from edge_client.contract.bucket import Bucket
 from edge_client.contract.build_date import BUILT_AT
+from edge_client.contract.chunks import MAX_LIST_BYTES, ChunkList, chunks_path
 from edge_client.contract.errors import AndonError, BadRelease, BucketError, NotFound, Refused, Unavailable
 from edge_client.contract.releases import METADATA_PREFIX, TARGETS_PREFIX, Channel, channel_target, settings_target
 from edge_client.contract.settings import DeviceSettings
@@ -61,11 +62,12 @@ class SignedFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Release:
-    """An engine that both roles name for this device."""
+    """An engine that both roles name for this device, and the list of its chunks where there is one."""
 
     channel: Channel
     engine: SignedFile
     selftest: SignedFile
+    chunks: SignedFile | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,7 +237,13 @@ class TrustedMetadata:
                 f"channel {channel!r} names digest {named.engine_sha256[:16]}… of {named.engine_bytes} bytes for "
                 f"{named.engine_path!r}, approved is {engine.sha256[:16]}… of {engine.length}: refused"
             )
-        return Release(channel=named, engine=engine, selftest=files[named.selftest_path])
+        listed = updater.get_targetinfo(chunks_path(named.engine_path))
+        return Release(
+            channel=named,
+            engine=engine,
+            selftest=files[named.selftest_path],
+            chunks=None if listed is None else _signed_file(listed),
+        )
 
     def _settings(self, updater: Updater, bucket: Bucket, device: str, problems: list[str]) -> DeviceSettings | None:
         for name in (device, "default"):
@@ -268,6 +276,16 @@ def fetch_selftest(bucket: Bucket, release: Release) -> bytes:
         BucketError: As the bucket says.
     """
     return _fetch(bucket, release.selftest, _MAX_SELFTEST_BYTES)
+
+
+def fetch_chunks(bucket: Bucket, listed: SignedFile) -> ChunkList:
+    """Fetch the list of an engine's chunks and check it.
+
+    Raises:
+        BadRelease: Too large, not what was signed, or no list.
+        BucketError: As the bucket says.
+    """
+    return ChunkList.from_json(_fetch(bucket, listed, MAX_LIST_BYTES))
 
 
 class _BucketFetcher(FetcherInterface):

@@ -284,6 +284,7 @@ class Updater:
                 config=config,
                 clock=self._clock,
                 stopped=self._stopping.is_set,
+                wait=self._stopping.wait,
             )
         check, reason = try_release(keeper=self._keeper, slots=self._slots, config=config, tries=self._tries)
         return self._outcome(check, reason)

@@ -31,6 +31,7 @@ class UpdaterConfig:
         max_engine_bytes: Larger engines are refused before they are fetched.
         deadline_seconds: Of one download call; the next goes on where it stopped.
         least_bytes_per_second: Slower downloads are given up until the next check.
+        bytes_per_second: Most bytes a second of a download; 0 is no limit.
     """
 
     device: str
@@ -47,6 +48,7 @@ class UpdaterConfig:
     max_engine_bytes: int = 256 * 1024 * 1024
     deadline_seconds: float = 1800.0
     least_bytes_per_second: float = 1000.0
+    bytes_per_second: int = 0
 
     @staticmethod
     def from_config(config: Config, runtime: Runtime | None = None) -> UpdaterConfig:
@@ -79,4 +81,5 @@ class UpdaterConfig:
             poll_seconds=config.update.poll_seconds,
             limits=Limits(probation_frames=frames),
             trial=TrialLimits(seconds=config.update.trial_seconds),
+            bytes_per_second=config.update.bytes_per_second,
         )

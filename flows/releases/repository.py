@@ -40,6 +40,7 @@ from tuf.api.metadata import (  # type: ignore[attr-defined]  # re-exported ther
 )
 
 from edge_client.contract.bucket import Bucket
+from edge_client.contract.chunks import ChunkList, chunks_path
 from edge_client.contract.errors import BadEngine, BadRelease, NotFound
 from edge_client.contract.onnx_check import check_onnx
 from edge_client.contract.releases import (
@@ -111,7 +112,7 @@ class ReleaseRepository:
         selftest: bytes,
         custom: Mapping[str, Any] | None = None,
     ) -> str:
-        """Approve an engine: sign its digest and that of its self-test with the `engines` key.
+        """Approve an engine: sign its digest, its self-test's and the list of its chunks with the `engines` key.
 
         Args:
             inspection: The inspection it is for; must be the one in its metadata.
@@ -150,6 +151,9 @@ class ReleaseRepository:
                     )
             if all(path in signed for path in files):
                 return digest
+            listed = chunks_path(engine_target(inspection, engine_id))
+            paths[listed] = ChunkList.of(engine).to_json()  # for devices that hold a similar engine
+            files[listed] = target_file(listed, paths[listed], {})
             for path, data in paths.items():
                 self._put_target(files[path], data)
                 signed[path] = files[path]
