@@ -14,6 +14,8 @@ from edge_client.contract.signing import sign_payload, verify_payload
 SCHEMA = 1
 PURPOSE = "heartbeat"
 HEALTH = ("ok", "degraded")
+#: What clients of before do not send.
+_OPTIONAL: Mapping[str, Any] = {"hardware": "", "variant": ""}
 OUTCOMES = ("none", "trial", "probation", "confirmed", "quarantined", "failed")
 
 
@@ -71,6 +73,8 @@ class Heartbeat:
     rollout: Rollout = field(default_factory=Rollout)
     metadata_versions: Mapping[str, int] = field(default_factory=dict)
     quarantined: tuple[Quarantined, ...] = ()
+    hardware: str = ""  # what kind of machine it is; rollouts may go by it
+    variant: str = ""  # which file of its model the device runs: int8, fp32, …
 
     def to_payload(self) -> dict[str, Any]:
         """Return the heartbeat as plain JSON values."""
@@ -97,7 +101,7 @@ class Heartbeat:
         Raises:
             BadRecord: A field is missing, of the wrong type or out of bounds.
         """
-        fields = Fields(payload, "heartbeat", BadRecord)
+        fields = Fields({**_OPTIONAL, **payload}, "heartbeat", BadRecord)
         if fields.whole("schema") != SCHEMA:
             raise fields.wrong("schema", fields.raw("schema"), f"{SCHEMA}; update the cloud side")
         health = fields.text("health")
@@ -129,6 +133,8 @@ class Heartbeat:
             rollout=_rollout(Fields(fields.raw("rollout"), "heartbeat: rollout", BadRecord)),
             metadata_versions=fields.counts("metadata_versions"),
             quarantined=tuple(_quarantined(f) for f in fields.objects("quarantined", most=100)),
+            hardware=fields.text("hardware", most=63),
+            variant=fields.text("variant", most=32),
         )
 
 
