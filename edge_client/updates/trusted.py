@@ -86,6 +86,7 @@ class Trusted:
         versions: Accepted metadata versions by role.
         problems: What was refused without touching the rest.
         release_refused: Why the channel's release can't be accepted, or "".
+        signed_at: The latest issue time that the keys in force signed; None when they signed none.
     """
 
     releases: Sequence[Release]
@@ -93,6 +94,7 @@ class Trusted:
     versions: Mapping[str, int] = field(default_factory=dict)
     problems: Sequence[str] = ()
     release_refused: str = ""
+    signed_at: datetime | None = None
 
 
 class TrustedMetadata:
@@ -220,7 +222,12 @@ class TrustedMetadata:
         roles = ("root", "timestamp", "snapshot", "targets", *_DELEGATED)
         versions = {role: int(trusted[role].version) for role in roles if trusted.get(role) is not None}
         return Trusted(
-            releases=releases, settings=settings, versions=versions, problems=tuple(problems), release_refused=refused
+            releases=releases,
+            settings=settings,
+            versions=versions,
+            problems=tuple(problems),
+            release_refused=refused,
+            signed_at=self._store.signed_time(_fingerprint(trusted.root.roles["timestamp"].keyids)),
         )
 
     def _releases(

@@ -302,7 +302,10 @@ class Updater:
         return try_release(keeper=self._keeper, slots=self._slots, config=config, tries=self._tries)
 
     def _take_over(self, found: Trusted) -> None:
-        """Remember versions and settings; leave engines that the settings deny."""
+        """Remember versions and settings; let quarantines end; leave engines that the settings deny."""
+        if found.signed_at is not None:
+            with self._keeper.deciding() as state:
+                self._keeper.apply(rules.quarantines_aged(state, found.signed_at, self._config.limits))
         versions = dict(found.versions)
         if versions != self._versions:
             self._store.save_fact("metadata_versions", versions)
