@@ -4,7 +4,8 @@
 2. A download that was cut is resumed where it stopped, at any byte, after a restart too; only one unfinished download
    is kept. The unfinished file is always a beginning of the whole one, so that it needs no record of its own.
 3. The digest is checked over the whole file at the end. A mismatch removes it; when some of the file came from an
-   earlier call or from the engines that are held (`plan`), it is fetched once more, whole, before it is given up.
+   earlier call or from the engines that are held (`plan`), or another source is left to ask, it is fetched once more,
+   whole, before it is given up.
 4. There is a total deadline and a least rate, so that a trickling server can't hold the updater for ever.
 5. A limit of bytes a second holds on the average of every second; the time that it costs counts for the deadline but
    not against the least rate.
@@ -42,6 +43,7 @@ def download(
     least_bytes_per_second: float = 1000.0,
     bytes_per_second: int = 0,
     plan: Sequence[Piece] = (),
+    distrust: Callable[[], bool] = lambda: False,
     stopped: Callable[[], bool] = lambda: False,
     wait: Callable[[float], object] = time.sleep,
 ) -> Path:
@@ -58,6 +60,7 @@ def download(
         least_bytes_per_second: Slower downloads are given up.
         bytes_per_second: Most bytes a second; 0 is no limit.
         plan: Which parts of it are held already; empty to fetch all.
+        distrust: Told that what came is not what was signed; True when there is another source to ask.
         stopped: Asked between pieces; True ends the call.
         wait: Waits so many seconds, less when the call should end.
 
@@ -78,20 +81,23 @@ def download(
                 os.unlink(other, dir_fd=opened)
         flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
         with os.fdopen(os.open(name, flags, 0o600, dir_fd=opened), "r+b") as file:
-            found, mixed = "", False
-            for parts in (plan, ()):
+            mixed = bool(plan)
+            while True:
                 digest, have = _resumed(file, length)
-                mixed = mixed or have > 0 or bool(parts)
+                mixed = mixed or have > 0
                 try:
-                    found = _fill(bucket, key, file, digest, have, length, parts, pace, stopped)
+                    problem = _fill(bucket, key, file, digest, have, length, plan, pace, stopped)
                 except _AnotherLength as error:
-                    raise _no_match(opened, name, key, str(error)) from None
-                if found == sha256 or not mixed:
+                    problem = str(error)
+                else:
+                    problem = "" if problem == sha256 else f"its digest is {problem[:16]}…, signed is {sha256[:16]}…"
+                if not problem:
                     break
-                file.truncate(0)  # rule 3: what was held or begun may be damaged
-                mixed = False
-            if found != sha256:
-                raise _no_match(opened, name, key, f"its digest is {found[:16]}…, signed is {sha256[:16]}…")
+                again = distrust() or mixed  # rule 3
+                if not again:
+                    raise _no_match(opened, name, key, problem)
+                file.truncate(0)
+                plan, mixed = (), False
             os.fsync(file.fileno())
         os.fsync(opened)
     finally:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edge_client.config import Config
+from edge_client.config import Config, ShareConfig
 from edge_client.contract.errors import ConfigError
 from edge_client.contract.staging import DeviceFacts
 from edge_client.runtime import Runtime
 from edge_client.updates.rules import Limits
 from edge_client.updates.trial import TrialLimits
+from edge_client.uplink.schedule import Schedule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +35,10 @@ class UpdaterConfig:
         deadline_seconds: Of one download call; the next goes on where it stopped.
         least_bytes_per_second: Slower downloads are given up until the next check.
         bytes_per_second: Most bytes a second of a download; 0 is no limit.
+        hours: When downloads may run, by the wall where the device hangs.
+        mirrors: Addresses and folders that are asked before the bucket.
+        mirror_ca: Certificates for those on HTTPS.
+        share: How engines are served to neighbours.
     """
 
     device: str
@@ -51,6 +56,10 @@ class UpdaterConfig:
     deadline_seconds: float = 1800.0
     least_bytes_per_second: float = 1000.0
     bytes_per_second: int = 0
+    hours: Schedule = field(default_factory=Schedule)
+    mirrors: tuple[str, ...] = ()
+    mirror_ca: Path | None = None
+    share: ShareConfig = field(default_factory=ShareConfig)
     site: str = ""
     station: str = ""
     hardware: str = ""
@@ -97,7 +106,19 @@ class UpdaterConfig:
             limits=Limits(probation_frames=frames),
             trial=TrialLimits(seconds=config.update.trial_seconds),
             bytes_per_second=config.update.bytes_per_second,
+            hours=Schedule.read(config.update.hours),
+            mirrors=_absolute(config),
+            mirror_ca=config.releases.mirror_ca if config.releases is not None else None,
+            share=config.share,
             site=config.device.site,
             station=config.device.station,
             hardware=config.device.hardware_name(),
         )
+
+
+def _absolute(config: Config) -> tuple[str, ...]:
+    """Folders of mirrors relative to the configuration's own, as every path in it."""
+    if config.releases is None:
+        return ()
+    folder = config.path.parent if config.path is not None else Path()
+    return tuple(name if "://" in name else str(folder / Path(name).expanduser()) for name in config.releases.mirrors)

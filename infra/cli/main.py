@@ -29,6 +29,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "outcomes": ("infra.cli.outcomes", "take over what was found of parts later, from a file"),
     "retrain": ("infra.cli.loop", "train a challenger and let the gate judge it"),
     "release": ("infra.cli.loop", "bring the signed channels in line with the aliases in MLflow"),
+    "export-stick": ("infra.cli.stick", "copy the signed releases to a USB stick or a folder"),
     "rollback": ("infra.cli.loop", "send devices back to an older version"),
     "watch": ("infra.cli.loop", "read what devices report, write it to MLflow, see what is wanted"),
     "report": ("infra.cli.report", "how the loop of each inspection is doing, with uncertainties"),
