@@ -29,6 +29,7 @@ hours = ["22:00-05:00"]   # nights only
 
 [releases]
 root = "root.json"        # trusted first TUF root; leave the table out for no updates
+mirrors = ["http://10.0.0.5:8080/"]   # asked before the bucket; leave out for none
 ```
 """
 
@@ -133,9 +134,17 @@ class CloudConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReleasesConfig:
-    """The trusted first TUF root."""
+    """The trusted first TUF root, and where releases come from before the bucket is asked.
+
+    Attributes:
+        mirrors: In order: addresses (``http://10.0.0.5:8080/``) and folders that have ``releases/`` in them. They need
+            not be trusted.
+        mirror_ca: Certificates for mirrors on HTTPS; default: the system's.
+    """
 
     root: Path
+    mirrors: tuple[str, ...] = ()
+    mirror_ca: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,11 +203,31 @@ class UploadConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpdateConfig:
-    """How often the device looks for releases, and how it tries a new engine."""
+    """How often the device looks for releases, how it fetches a new engine, and how it tries it.
+
+    Attributes:
+        bytes_per_second: Most bytes a second of a download; 0 is no limit.
+        hours: Hours of downloading, local time, as for uploads; empty is always.
+    """
 
     poll_seconds: float = 30.0
     probation_frames: int = 50
     trial_seconds: float = 60.0
+    bytes_per_second: int = 0
+    hours: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShareConfig:
+    """Serving the engines that this device holds to its neighbours. Off while `port` is 0.
+
+    Attributes:
+        bytes_per_second: Most bytes a second over all neighbours; 0 is no limit.
+    """
+
+    port: int = 0
+    host: str = "0.0.0.0"  # noqa: S104 -- neighbours are elsewhere; it is off unless a port is given
+    bytes_per_second: int = 2_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -257,6 +286,7 @@ class Config:
     capture: CaptureConfig = field(default_factory=CaptureConfig)
     upload: UploadConfig = field(default_factory=UploadConfig)
     update: UpdateConfig = field(default_factory=UpdateConfig)
+    share: ShareConfig = field(default_factory=ShareConfig)
     mode: ModeConfig = field(default_factory=ModeConfig)
     settings: SettingsConfig = field(default_factory=SettingsConfig)
     help: HelpConfig = field(default_factory=HelpConfig)
@@ -336,6 +366,7 @@ _TABLES: dict[str, type[Any]] = {
     "capture": CaptureConfig,
     "upload": UploadConfig,
     "update": UpdateConfig,
+    "share": ShareConfig,
     "mode": ModeConfig,
     "settings": SettingsConfig,
     "help": HelpConfig,
@@ -369,6 +400,9 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "update.poll_seconds": (0.1, 86_400),
     "update.probation_frames": (0, 1_000_000),
     "update.trial_seconds": (1, 3600),
+    "update.bytes_per_second": (0, 1 << 34),
+    "share.port": (0, 65_535),
+    "share.bytes_per_second": (0, 1 << 34),
     "metrics.port": (0, 65_535),
 }
 
@@ -487,6 +521,8 @@ def _check(file: Path, config: Config) -> None:
     needed = {"device.key": config.device.key, "inspection.factory_engine": config.inspection.factory_engine}
     if config.releases is not None:
         needed["releases.root"] = config.releases.root
+        if config.releases.mirror_ca is not None:
+            needed["releases.mirror_ca"] = config.releases.mirror_ca
     if config.bucket is not None and config.bucket.directory is None:
         if not config.bucket.name:
             raise ConfigError(f"{file}: bucket.name is missing: expected the bucket's name, or bucket.directory")
@@ -504,6 +540,7 @@ def _check(file: Path, config: Config) -> None:
             raise ConfigError(f"{file}: {key} names {path}, which is not a file: put it there or correct the path")
     _check_upload(file, config.upload)
     _check_remote(file, config)
+    _check_update(file, config)
     if config.capture.enabled and config.cloud is None:
         raise ConfigError(
             f"{file}: cloud.recipient is missing: captured samples are sealed to it; "
@@ -544,3 +581,17 @@ def _check_upload(file: Path, upload: UploadConfig) -> None:
     ):
         if 0 < value < least:
             raise ConfigError(f"{file}: upload.{key} is {value}: expected 0 (no limit), or at least {least}")
+
+
+def _check_update(file: Path, config: Config) -> None:
+    try:
+        Schedule.read(config.update.hours)
+    except ConfigError as error:
+        raise ConfigError(f"{file}: update.hours: {error}") from None
+    if 0 < (rate := config.update.bytes_per_second) < 2000:  # as for uploads
+        raise ConfigError(f"{file}: update.bytes_per_second is {rate}: expected 0 (no limit), or at least 2000")
+    for name in config.releases.mirrors if config.releases is not None else ():
+        if "://" in name and not re.fullmatch(r"https?://[^\s?#@]+", name):
+            raise ConfigError(
+                f"{file}: releases.mirrors has {quoted(name)}: expected http://HOST[:PORT]/ or the path of a folder"
+            )

@@ -1,8 +1,9 @@
 """An engine: trunk, head, temperature and anomaly bank as one ONNX file.
 
 The trunk is a finished file; everything behind it is added with `onnx.helper`, so that a new head needs no torch and
-takes a second. Outputs are those of the engine contract: probabilities [N, K], anomaly [N], anomaly_map [N, h, w] and
-embedding [N, D]. Only plain `ai.onnx` operators; weights inside; at most one file.
+takes a second. What a new head, bank or calibration changes lies together at the end, and no name tells of a value: a
+device that has an older engine fetches that end alone. Outputs are those of the engine contract: probabilities [N, K],
+anomaly [N], anomaly_map [N, h, w] and embedding [N, D]. Only plain `ai.onnx` operators; weights inside; one file.
 """
 
 from __future__ import annotations
@@ -179,17 +180,30 @@ def _with_places(tail: GraphPart, bank: Bank, from_bank: str) -> str:
     seen = tail.node("MatMul", ["patches", tail.constant("place_axes", places.axes)], "place_seen")
     gap = tail.node("Sub", [seen, tail.constant("place_mean", places.mean)], "place_gap")
     row = tail.node("Unsqueeze", [gap, tail.whole(3)], "place_row")
-    factor = tail.node(
-        "Cast", [tail.constant("place_factor", places.factor)], "place_factor_wide", to=TensorProto.FLOAT
-    )
+    factor = _place_factor(tail, places.factor)
     turned = tail.node("MatMul", [row, factor], "place_turned")
     square = tail.node("ReduceSumSquare", [turned, tail.whole(3, 4)], "place_square", keepdims=0)
     from_place = tail.node("Sqrt", [square], "patch_from_place")
     parts = [
-        tail.node("Div", [distance, tail.real(float(np.float32(unit)))], f"{distance}_in_units")
+        tail.node("Div", [distance, tail.constant(f"{distance}_unit", np.float32(unit))], f"{distance}_in_units")
         for distance, unit in zip((from_bank, from_place), bank.units, strict=True)
     ]
     return tail.node("Add", parts, "patch_distance")
+
+
+def _place_factor(tail: GraphPart, factor: NDArray[np.float16]) -> str:
+    """Add the triangular factors without their zeros: half of what a refit sends. They are spread when it loads."""
+    width = factor.shape[-1]
+    if np.tril(factor, -1).any():
+        raise ValueError("the factors of the places are not upper triangular: expected those of `learn_places`")
+    rows, columns = np.triu_indices(width)
+    kept = tail.constant("place_factor", factor[..., rows, columns])
+    zero = tail.constant("place_factor_zero", np.zeros((*factor.shape[:2], 1), dtype=factor.dtype))
+    index = np.full((width, width), len(rows), dtype=np.int32)
+    index[rows, columns] = np.arange(len(rows))
+    whole = tail.node("Concat", [kept, zero], "place_factor_and_zero", axis=2)
+    spread = tail.node("Gather", [whole, tail.constant("place_factor_index", index)], "place_factor_spread", axis=2)
+    return tail.node("Cast", [spread], "place_factor_wide", to=TensorProto.FLOAT)
 
 
 def _embedding(tail: GraphPart, trunk: Trunk) -> None:

@@ -58,7 +58,8 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(outcome.to_json()))
     else:
         engine = f" {outcome.engine_id} (version {outcome.version})" if outcome.engine_id else ""
-        print(f"{outcome.check.value}:{engine}{' - ' + outcome.reason if outcome.reason else ''}")
+        source = f" from {outcome.source}" if outcome.source else ""
+        print(f"{outcome.check.value}:{engine}{source}{' - ' + outcome.reason if outcome.reason else ''}")
     return 0 if outcome.check in _GOOD else 1
 
 

@@ -14,13 +14,15 @@ from collections.abc import Callable
 
 from edge_client.clock import Clock
 from edge_client.contract.bucket import Bucket
-from edge_client.contract.errors import AndonError, BadRelease
+from edge_client.contract.errors import AndonError, BadRelease, Unavailable
 from edge_client.updates import rules
+from edge_client.updates.bases import plan_download
 from edge_client.updates.download import download
 from edge_client.updates.keeper import Keeper
 from edge_client.updates.outcome import Check
 from edge_client.updates.rules import Installed, Phase
 from edge_client.updates.slots import ENGINE_FILE, SELFTEST_FILE, DamagedSlot, Slots
+from edge_client.updates.sources import Sources
 from edge_client.updates.trial import TrialOrder, TrialReport
 from edge_client.updates.trusted import Release, fetch_selftest
 from edge_client.updates.updater_config import UpdaterConfig
@@ -37,8 +39,21 @@ def fetch_release(
     config: UpdaterConfig,
     clock: Clock,
     stopped: Callable[[], bool],
+    wait: Callable[[float], object],
+    limited: bool = True,
 ) -> None:
     """Download a release into the free slot and stage it.
+
+    Args:
+        release: What to fetch.
+        bucket: Where from.
+        keeper: Holds the state.
+        slots: The engines on disk.
+        config: The updater's.
+        clock: The device's.
+        stopped: Asked between pieces; True ends the download.
+        wait: Waits so many seconds, less when the download should end.
+        limited: Keep to the hours and the rate of downloads; not from a USB stick.
 
     Raises:
         BadRelease: Too large, or what the bucket holds is not what was signed.
@@ -56,6 +71,10 @@ def fetch_release(
         free = shutil.disk_usage(config.state).free
         if free < engine.length + release.selftest.length + _RESERVE_BYTES:
             raise OSError(errno.ENOSPC, f"{free} bytes are free: {engine.length + _RESERVE_BYTES} are needed")
+        local = clock.now().astimezone()
+        if limited and not config.hours.is_open(local):
+            left = config.hours.seconds_until_open(local) / 3600
+            raise Unavailable(f"engine {release.channel.engine_id!r} waits {left:.1f} h for the hours of downloading")
         selftest = fetch_selftest(bucket, release)
         file = download(
             bucket,
@@ -66,7 +85,11 @@ def fetch_release(
             clock=clock,
             deadline_seconds=config.deadline_seconds,
             least_bytes_per_second=config.least_bytes_per_second,
+            bytes_per_second=config.bytes_per_second if limited else 0,
+            plan=plan_download(release, bucket, slots, config.factory_engine),
+            distrust=lambda: isinstance(bucket, Sources) and bucket.distrust(engine.key),
             stopped=stopped,
+            wait=wait,
         )
         with keeper.deciding() as state:
             emptied, place = rules.download_begins(state)

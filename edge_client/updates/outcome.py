@@ -9,6 +9,7 @@ from enum import Enum
 from typing import Any
 
 from edge_client.contract.heartbeat import Quarantined, Rollout
+from edge_client.updates.sources import SourceStatus
 
 
 class Check(Enum):
@@ -26,13 +27,17 @@ class Check(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpdateOutcome:
-    """The result of one check; `engine_*` and `version` describe the newest release that was accepted as signed."""
+    """The result of one check; `engine_*` and `version` describe the newest release that was accepted as signed.
+
+    `source` is where the metadata came from: a mirror's address, a stick's folder, or ``bucket``; "" when from nowhere.
+    """
 
     check: Check
     reason: str = ""
     engine_id: str = ""
     engine_sha256: str = ""
     version: str = ""
+    source: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -55,6 +60,7 @@ class UpdateStatus:
         rollout: The newest release and what became of it here.
         problems: What a person should know; empty when all is well.
         swaps: Exchanges of the engine since the start.
+        sources: Where releases come from, what each has served, and what is wrong there.
         variant: What the engine in service is among the files of its model.
     """
 
@@ -69,6 +75,7 @@ class UpdateStatus:
     last_check: UpdateOutcome | None = None
     last_check_at: datetime | None = None
     swaps: int = 0
+    sources: tuple[SourceStatus, ...] = ()
     variant: str = ""
 
     def to_json(self) -> dict[str, Any]:

@@ -12,8 +12,8 @@ states below.
  3. A download goes to a slot that is neither `active` nor `good`; the slot is empty in the state until the file is
     durable.
  4. A release is staged only when its digest was verified; it becomes active only after a passed trial.
- 5. A failure of the engine (trial, load, wrong answers, crash loop) quarantines its digest: it is never staged or run
-    again.
+ 5. A failure of the engine (trial, load, wrong answers, crash loop) quarantines its digest: it is not staged or run
+    again before the quarantine ends (rule 13).
  6. A failure of network or disk changes nothing but is tried again: it never quarantines. A trial that was killed or
     ran out of time may be the machine's fault: it counts as the engine's only the third time.
  7. Probation ends with `confirmed` after enough good answers, with the last good engine after a failure.
@@ -25,12 +25,15 @@ states below.
     engine; of a confirmed engine the fifth is, and the device falls back to its other confirmed slot or the factory
     engine.
 12. A damaged or missing file empties its slot (disk, so no quarantine); the next best engine serves.
+13. A quarantine ends after a time, by the times that the cloud signs: whatever this device's clock says, it ends
+    neither early nor never. It begins with the first signed time that is seen after the failure.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from enum import Enum
 
 MAX_QUARANTINE = 100  # what a heartbeat may carry; the oldest go first
@@ -99,6 +102,7 @@ class Limits:
     probation_starts: int = 3
     service_starts: int = 5
     healthy_frames: int = 5  # good answers after which a start counts as healthy
+    quarantine_days: float = 30.0  # a device's own trouble (heat, memory) passes; a bad engine is found again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +118,7 @@ class UpdateState:
     starts: int = 0
     target: Target = field(default_factory=Target)
     quarantine: tuple[tuple[str, str], ...] = ()  # (digest, reason)
+    quarantine_ends: tuple[tuple[str, datetime], ...] = ()  # (digest, signed time), once it is known
 
     def at(self, place: Place) -> Installed | None:
         """What a slot holds; None for an empty one and for the factory engine, which is no slot."""
@@ -326,7 +331,16 @@ def back_to_good(state: UpdateState) -> UpdateState:
 
 def forgiven(state: UpdateState, digest: str) -> UpdateState:
     """A person takes a digest out of quarantine."""
-    return replace(state, quarantine=tuple(q for q in state.quarantine if q[0] != digest))
+    return _without_quarantine(state, {digest})
+
+
+def quarantines_aged(state: UpdateState, signed_time: datetime, limits: Limits) -> UpdateState:
+    """A signed time was seen: date what was quarantined since the last one, and end what has lasted (rule 13)."""
+    ends = dict(state.quarantine_ends)
+    lasts = timedelta(days=limits.quarantine_days)
+    ends = {digest: ends.get(digest, signed_time + lasts) for digest, _ in state.quarantine}
+    dated = replace(state, quarantine_ends=tuple(ends.items()))
+    return _without_quarantine(dated, {digest for digest, end in ends.items() if end <= signed_time})
 
 
 def broken_rules(state: UpdateState) -> list[str]:
@@ -370,11 +384,19 @@ def _without_active(state: UpdateState) -> UpdateState:
 
 def _quarantine(state: UpdateState, engine: Installed, reason: str) -> UpdateState:
     digest = engine.engine_sha256
-    rest = tuple(q for q in state.quarantine if q[0] != digest)
-    state = replace(state, quarantine=(*rest, (digest, reason))[-MAX_QUARANTINE:])
+    rest = _without_quarantine(state, {digest})
+    state = replace(rest, quarantine=(*rest.quarantine, (digest, reason))[-MAX_QUARANTINE:])
     if state.target.engine_sha256 == digest:
         state = replace(state, target=replace(state.target, outcome=Outcome.QUARANTINED, reason=reason))
     return state
+
+
+def _without_quarantine(state: UpdateState, digests: Collection[str]) -> UpdateState:
+    return replace(
+        state,
+        quarantine=tuple(q for q in state.quarantine if q[0] not in digests),
+        quarantine_ends=tuple(e for e in state.quarantine_ends if e[0] not in digests),
+    )
 
 
 def _with_slot(state: UpdateState, place: Place, engine: Installed | None) -> UpdateState:

@@ -41,7 +41,7 @@ class Slots:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         for path in (folder, self.path(Place.A), self.path(Place.B)):
-            path.mkdir(mode=0o700, exist_ok=True, parents=path is folder)
+            make_durable_folder(path)
 
     def path(self, place: Place) -> Path:
         """The folder of a slot."""
@@ -109,13 +109,22 @@ class Slots:
             os.close(descriptor)
 
 
+def make_durable_folder(path: Path) -> None:
+    """Make a folder and those above it, each durably in the one above; nothing if it is there."""
+    if path.exists() or path.is_symlink():
+        return
+    make_durable_folder(path.parent)
+    path.mkdir(mode=0o700, exist_ok=True)
+    _sync(path.parent, os.O_RDONLY)
+
+
 def open_plain_folder(path: Path) -> int:
     """Open a folder that is no link, making it when missing.
 
     Raises:
         DamagedSlot: It is a link or something else.
     """
-    path.mkdir(mode=0o700, exist_ok=True, parents=True)
+    make_durable_folder(path)
     try:
         return os.open(path, _FOLDER)
     except OSError as error:

@@ -19,6 +19,7 @@ from typing import Any
 from edge_client.contract.errors import BadRelease
 from edge_client.contract.settings import DeviceSettings
 from edge_client.updates.rules import Installed, Outcome, Phase, Place, Target, UpdateState, broken_rules
+from edge_client.updates.slots import make_durable_folder
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -38,7 +39,7 @@ class UpdateStore:
         self._path = path
         self._lock = threading.Lock()
         self.set_aside: Path | None = None  # where a damaged database went
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_durable_folder(path.parent)
         try:
             self._connection = self._open()
             self._read("state")
@@ -57,7 +58,9 @@ class UpdateStore:
             state = _decode(json.loads(text))
         except (ValueError, KeyError, TypeError):
             return UpdateState()
-        return UpdateState(quarantine=state.quarantine) if broken_rules(state) else state
+        if broken_rules(state):
+            return UpdateState(quarantine=state.quarantine, quarantine_ends=state.quarantine_ends)
+        return state
 
     def save(self, state: UpdateState) -> None:
         """Store a state durably: it holds after a power cut once this returns."""
@@ -153,6 +156,7 @@ def _encode(state: UpdateState) -> dict[str, Any]:
     value = asdict(state)
     value["phase"], value["active"], value["good"] = state.phase.value, state.active.value, state.good.value
     value["target"]["outcome"] = state.target.outcome.value
+    value["quarantine_ends"] = [(digest, end.isoformat()) for digest, end in state.quarantine_ends]
     return value
 
 
@@ -170,4 +174,7 @@ def _decode(value: dict[str, Any]) -> UpdateState:
         starts=int(value["starts"]),
         target=Target(**{**value["target"], "outcome": Outcome(value["target"]["outcome"])}),
         quarantine=tuple((str(digest), str(reason)) for digest, reason in value["quarantine"]),
+        quarantine_ends=tuple(
+            (str(digest), datetime.fromisoformat(end)) for digest, end in value.get("quarantine_ends", ())
+        ),
     )

@@ -32,6 +32,7 @@ from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig  # type: ignor
 from edge_client.clock import Clock
 from edge_client.contract.bucket import Bucket
 from edge_client.contract.build_date import BUILT_AT
+from edge_client.contract.chunks import MAX_LIST_BYTES, ChunkList, chunks_path
 from edge_client.contract.errors import AndonError, BadRelease, BucketError, NotFound, Refused, Unavailable
 from edge_client.contract.help import HelpRequest
 from edge_client.contract.releases import METADATA_PREFIX, TARGETS_PREFIX, Channel, channel_target
@@ -65,11 +66,15 @@ class SignedFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Release:
-    """An engine that both roles name for this device; `channel` reads as if it named that engine for all."""
+    """An engine that both roles name for this device; `channel` reads as if it named that engine for all.
+
+    `chunks` is the list of its pieces, where there is one.
+    """
 
     channel: Channel
     engine: SignedFile
     selftest: SignedFile
+    chunks: SignedFile | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +89,7 @@ class Trusted:
         versions: Accepted metadata versions by role.
         problems: What was refused without touching the rest.
         release_refused: Why the channel's release can't be accepted, or "".
+        signed_at: The latest issue time that the keys in force signed; None when they signed none.
     """
 
     releases: Sequence[Release]
@@ -92,6 +98,7 @@ class Trusted:
     versions: Mapping[str, int] = field(default_factory=dict)
     problems: Sequence[str] = ()
     release_refused: str = ""
+    signed_at: datetime | None = None
 
 
 class TrustedMetadata:
@@ -245,6 +252,7 @@ class TrustedMetadata:
             versions=versions,
             problems=tuple(problems),
             release_refused=refused,
+            signed_at=self._store.signed_time(_fingerprint(trusted.root.roles["timestamp"].keyids)),
         )
 
     def _releases(
@@ -290,7 +298,13 @@ class TrustedMetadata:
                 f"channel {channel!r} names digest {named.engine_sha256[:16]}… of {named.engine_bytes} bytes for "
                 f"{named.engine_path!r}, approved is {engine.sha256[:16]}… of {engine.length}: refused"
             )
-        return Release(channel=named, engine=engine, selftest=files[named.selftest_path])
+        listed = updater.get_targetinfo(chunks_path(named.engine_path))
+        return Release(
+            channel=named,
+            engine=engine,
+            selftest=files[named.selftest_path],
+            chunks=None if listed is None else _signed_file(listed),
+        )
 
     def _content(self, updater: Updater, bucket: Bucket, path: str) -> bytes | None:
         """Return a signed document; fetched when it is another than at the last check."""
@@ -321,6 +335,16 @@ def fetch_selftest(bucket: Bucket, release: Release) -> bytes:
         BucketError: As the bucket says.
     """
     return _fetch(bucket, release.selftest, _MAX_SELFTEST_BYTES)
+
+
+def fetch_chunks(bucket: Bucket, listed: SignedFile) -> ChunkList:
+    """Fetch the list of an engine's chunks and check it.
+
+    Raises:
+        BadRelease: Too large, not what was signed, or no list.
+        BucketError: As the bucket says.
+    """
+    return ChunkList.from_json(_fetch(bucket, listed, MAX_LIST_BYTES))
 
 
 class _BucketFetcher(FetcherInterface):

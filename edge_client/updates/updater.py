@@ -18,6 +18,7 @@ import random as random_module
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -33,12 +34,15 @@ from edge_client.settings_in_force import EffectiveSettings, SettingsInForce, Si
 from edge_client.updates import rules
 from edge_client.updates.installation import fetch_release, try_release
 from edge_client.updates.keeper import Keeper
+from edge_client.updates.neighbour import share_engines
 from edge_client.updates.outcome import Check, UpdateOutcome, UpdateStatus
 from edge_client.updates.requests import answer_request, next_request
 from edge_client.updates.rules import Outcome, Phase, Step, Target
+from edge_client.updates.share import ShareServer
 from edge_client.updates.signed_documents import store_documents, stored_documents
 from edge_client.updates.single import SingleUse
 from edge_client.updates.slots import DamagedSlot, Slots
+from edge_client.updates.sources import Sources, open_sources, refreshed, source_of
 from edge_client.updates.store import UpdateStore
 from edge_client.updates.trial import TrialOrder, TrialReport, try_engine
 from edge_client.updates.trusted import Release, Trusted, TrustedMetadata
@@ -80,7 +84,7 @@ class Updater:
         tries: Callable[[TrialOrder], TrialReport],
     ) -> None:
         self._config = config
-        self._bucket = bucket
+        self._bucket = open_sources(config.mirrors, bucket, clock, ca_bundle=config.mirror_ca)
         self._store = store
         self._lock = lock
         self._clock = clock
@@ -102,6 +106,7 @@ class Updater:
         self._check_lock = threading.Lock()  # one check at a time
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
+        self._share: ShareServer | None = None
         self._last: UpdateOutcome | None = None
         self._last_at: datetime | None = None
 
@@ -159,12 +164,15 @@ class Updater:
             thread = threading.Thread(target=target, name=name, daemon=True)
             thread.start()
             self._threads.append(thread)
+        self._share = share_engines(self._config.share, self._keeper, self._slots)
 
     def stop(self, timeout_seconds: float = 10.0) -> None:
         """End the threads in order. An update under way is given up and goes on with the next start."""
         self._stopping.set()
         self.signed.stop()
         self._keeper.end_waiting()
+        if self._share is not None:
+            self._share.stop()
         for thread in self._threads:
             thread.join(timeout_seconds)
         with contextlib.suppress(sqlite3.Error, BadEngine), self._keeper.deciding():
@@ -214,6 +222,7 @@ class Updater:
                 last_check=self._last,
                 last_check_at=self._last_at,
                 swaps=self.slot.swaps,
+                sources=self._bucket.status() if isinstance(self._bucket, Sources) else (),
                 variant=engine.metadata.variant,
             )
 
@@ -234,7 +243,8 @@ class Updater:
             bucket: Another source for this once, such as a USB stick.
         """
         with self._check_lock:
-            outcome = self._guarded(bucket or self._bucket)
+            source = bucket or self._bucket
+            outcome = replace(self._guarded(source), source=source_of(source))
             self._last, self._last_at = outcome, self._clock.now()
             return outcome
 
@@ -260,12 +270,15 @@ class Updater:
 
     def _check(self, trusted: TrustedMetadata, bucket: Bucket) -> UpdateOutcome:
         config = self._config
-        found = trusted.refresh(
+        found = refreshed(
             bucket,
-            inspection=config.inspection,
-            channel=config.channel,
-            facts=config.facts(),
-            known=self.signed.documents,
+            lambda: trusted.refresh(
+                bucket,
+                inspection=config.inspection,
+                channel=config.channel,
+                facts=config.facts(),
+                known=self.signed.documents,
+            ),
         )
         self._keeper.problems.pop("check", None)
         self._take_over(found)
@@ -313,11 +326,16 @@ class Updater:
                 config=config,
                 clock=self._clock,
                 stopped=self._stopping.is_set,
+                wait=self._stopping.wait,
+                limited=bucket is self._bucket,
             )
         return try_release(keeper=self._keeper, slots=self._slots, config=config, tries=self._tries)
 
     def _take_over(self, found: Trusted) -> None:
-        """Remember versions and settings."""
+        """Remember versions and settings; let quarantines end."""
+        if found.signed_at is not None:
+            with self._keeper.deciding() as state:
+                self._keeper.apply(rules.quarantines_aged(state, found.signed_at, self._config.limits))
         versions = dict(found.versions)
         if versions != self._versions:
             self._store.save_fact("metadata_versions", versions)

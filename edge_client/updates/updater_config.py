@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edge_client.config import Config
+from edge_client.config import Config, ShareConfig
 from edge_client.contract.errors import ConfigError
+from edge_client.contract.schedule import Schedule
 from edge_client.contract.staging import DeviceFacts
 from edge_client.runtime import Runtime
 from edge_client.updates.rules import Limits
@@ -33,6 +34,11 @@ class UpdaterConfig:
         max_engine_bytes: Larger engines are refused before they are fetched.
         deadline_seconds: Of one download call; the next goes on where it stopped.
         least_bytes_per_second: Slower downloads are given up until the next check.
+        bytes_per_second: Most bytes a second of a download; 0 is no limit.
+        hours: When downloads may run, by the wall where the device hangs.
+        mirrors: Addresses and folders that are asked before the bucket.
+        mirror_ca: Certificates for those on HTTPS.
+        share: How engines are served to neighbours.
     """
 
     device: str
@@ -49,6 +55,11 @@ class UpdaterConfig:
     max_engine_bytes: int = 256 * 1024 * 1024
     deadline_seconds: float = 1800.0
     least_bytes_per_second: float = 1000.0
+    bytes_per_second: int = 0
+    hours: Schedule = field(default_factory=Schedule)
+    mirrors: tuple[str, ...] = ()
+    mirror_ca: Path | None = None
+    share: ShareConfig = field(default_factory=ShareConfig)
     site: str = ""
     station: str = ""
     hardware: str = ""
@@ -94,7 +105,20 @@ class UpdaterConfig:
             poll_seconds=config.update.poll_seconds,
             limits=Limits(probation_frames=frames),
             trial=TrialLimits(seconds=config.update.trial_seconds),
+            bytes_per_second=config.update.bytes_per_second,
+            hours=Schedule.read(config.update.hours),
+            mirrors=_absolute(config),
+            mirror_ca=config.releases.mirror_ca if config.releases is not None else None,
+            share=config.share,
             site=config.device.site,
             station=config.device.station,
             hardware=config.device.hardware_name(),
         )
+
+
+def _absolute(config: Config) -> tuple[str, ...]:
+    """Folders of mirrors relative to the configuration's own, as every path in it."""
+    if config.releases is None:
+        return ()
+    folder = config.path.parent if config.path is not None else Path()
+    return tuple(name if "://" in name else str(folder / Path(name).expanduser()) for name in config.releases.mirrors)

@@ -45,6 +45,7 @@ from tuf.api.metadata import (  # type: ignore[attr-defined]  # re-exported ther
 )
 
 from edge_client.contract.bucket import Bucket
+from edge_client.contract.chunks import ChunkList, chunks_path
 from edge_client.contract.errors import BadRelease
 from edge_client.contract.releases import (
     METADATA_PREFIX,
@@ -135,7 +136,7 @@ class ReleaseRepository:
         selftest: bytes,
         custom: Mapping[str, Any] | None = None,
     ) -> str:
-        """Approve an engine: sign its digest and that of its self-test with the `engines` key.
+        """Approve an engine: sign its digest, its self-test's and the list of its chunks with the `engines` key.
 
         Args:
             inspection: The inspection it is for; must be the one in its metadata.
@@ -176,6 +177,9 @@ class ReleaseRepository:
         self._inspect(inspection, engine_id, engine, selftest)  # takes a while: others may commit meanwhile
         with self._locked():
             state = self._load()
+            listed = chunks_path(engine_target(inspection, engine_id))
+            paths[listed] = ChunkList.of(engine).to_json()  # for devices that hold a similar engine
+            files[listed] = target_file(listed, paths[listed], {})
             for path, data in paths.items():
                 self._put_target(files[path], data)
                 state.engines.signed.targets[path] = files[path]

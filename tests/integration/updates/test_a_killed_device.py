@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from edge_client.updates.outcome import Check
-from edge_client.updates.rules import broken_rules
+from edge_client.updates.rules import Limits, broken_rules
 from tests.unit.updates.release_world import World, digest, serve
 
 SCRIPT = Path(__file__).with_name("killed_device.py")
 STATES_OF_AN_UPDATE = 7  # start, offer, staged, trial begun, passed, loaded, confirmed
-PIECES_OF_AN_UPDATE = 7  # timestamp, snapshot, rollouts, channel, engines, self-test, engine
+PIECES_OF_AN_UPDATE = 8  # timestamp, snapshot, rollouts, channel, engines, self-test, list of chunks, engine
 
 
 def run(folder: Path, when: str, n: int) -> subprocess.CompletedProcess[bytes]:
@@ -73,3 +73,17 @@ def test_the_points_above_are_all_the_points_there_are(cloud: Path, tmp_path: Pa
         shutil.copytree(cloud, folder)
         ended = run(folder, when, n)
         assert ended.returncode == 0, ended.stderr.decode()
+
+
+def test_a_device_that_is_killed_at_every_start_ends_at_its_factory_engine(cloud: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "world"
+    shutil.copytree(cloud, folder)
+    for _ in range(Limits().service_starts):
+        assert run(folder, "after", 1).returncode == -signal.SIGKILL
+    world = World(folder)
+    device = world.device()
+    assert (device.status().engine_id, serve(device, 1)) == ("factory", 0)
+    assert "crash loop" in device.status().quarantined[0].reason
+    assert device.check_once().check is Check.SWAPPED  # e2 is another engine
+    assert (serve(device, 3), device.status().engine_id) == (0, "e2")
+    device.stop()

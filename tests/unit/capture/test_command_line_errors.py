@@ -27,7 +27,7 @@ def test_a_missing_configuration_is_named_in_json_too(tmp_path: Path, capsys):
     assert "none.toml does not exist" in json.loads(capsys.readouterr().out)["error"]
 
 
-@pytest.mark.parametrize("name", ["", "run", "status", "ledger", "doctor", "tune", "update", "export"])
+@pytest.mark.parametrize("name", ["", "run", "status", "ledger", "doctor", "tune", "update", "mirror", "export"])
 def test_help_teaches(name: str, capsys):
     with pytest.raises(SystemExit) as done:
         main([*([name] if name else []), "--help"])

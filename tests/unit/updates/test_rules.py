@@ -2,6 +2,7 @@
 state."""
 
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -157,6 +158,24 @@ def test_a_person_can_forgive_a_quarantined_engine() -> None:
     assert offer(rules.forgiven(state, "2" * 64), "2")[1] is Step.DOWNLOAD
 
 
+def test_rule_13_a_quarantine_ends_by_signed_time_from_the_first_that_is_seen_after_the_failure() -> None:
+    noon, days = datetime(2026, 6, 1, 12, tzinfo=UTC), timedelta(days=LIMITS.quarantine_days)
+    state = rules.engine_failed(on_probation(running("1"), "2"), "too hot")
+    state = rules.quarantines_aged(state, noon, LIMITS)
+    state = rules.quarantines_aged(state, noon + days - timedelta(seconds=1), LIMITS)
+    assert offer(state, "2")[1] is Step.REFUSE
+    state = rules.quarantines_aged(state, noon + days, LIMITS)
+    assert (state.quarantine, state.quarantine_ends, offer(state, "2")[1]) == ((), (), Step.DOWNLOAD)
+
+
+def test_rule_13_an_engine_that_fails_again_stays_as_long_again() -> None:
+    noon, days = datetime(2026, 6, 1, 12, tzinfo=UTC), timedelta(days=LIMITS.quarantine_days)
+    state = rules.quarantines_aged(rules.engine_failed(on_probation(running("1"), "2"), "NaN"), noon, LIMITS)
+    state = rules.quarantines_aged(state, noon + days, LIMITS)
+    state = rules.quarantines_aged(rules.engine_failed(on_probation(state, "2"), "NaN"), noon + days, LIMITS)
+    assert rules.quarantines_aged(state, noon + 2 * days - timedelta(seconds=1), LIMITS).quarantined("2" * 64) == "NaN"
+
+
 class Device(RuleBasedStateMachine):
     """Any order of releases, failures, crashes, denials and damage."""
 
@@ -164,6 +183,7 @@ class Device(RuleBasedStateMachine):
         super().__init__()
         self.state = UpdateState()
         self.limits = Limits(probation_starts=2, service_starts=3)
+        self.signed = datetime(2026, 6, 1, tzinfo=UTC)
 
     names = st.sampled_from(["1", "2", "3", "4", "f"])
     places = st.sampled_from([Place.A, Place.B])
@@ -238,6 +258,11 @@ class Device(RuleBasedStateMachine):
     @rule(name=names)
     def a_person_forgives(self, name: str) -> None:
         self.state = rules.forgiven(self.state, name * 64)
+
+    @rule(days=st.floats(0, 60))
+    def the_cloud_signs_a_time(self, days: float) -> None:
+        self.state = rules.quarantines_aged(self.state, self.signed + timedelta(days=days), self.limits)
+        assert {d for d, _ in self.state.quarantine_ends} == {d for d, _ in self.state.quarantine}
 
     @invariant()
     def no_rule_is_broken(self) -> None:

@@ -245,6 +245,27 @@ def test_a_forgiven_engine_gets_another_chance(world: World) -> None:
     assert device.check_once().check is Check.SWAPPED
 
 
+@pytest.mark.parametrize("year", [1970, 2099])
+def test_a_quarantine_ends_by_the_clouds_time_whatever_the_devices_clock_says(world: World, year: int) -> None:
+    bad = world.release("e1", nan=True)
+    device = world.device()
+    device.check_once()
+    device.observe(False, 1.0)
+    for days, expected in ((0, Check.QUARANTINED), (29, Check.QUARANTINED), (2, Check.SWAPPED)):
+        world.cloud_clock.advance(days=days)
+        world.repository.refresh_timestamp()
+        device.stop()
+        world.clock.at = world.cloud_clock.at if year == 2099 else datetime(1970, 1, 1, tzinfo=UTC)
+        device = world.device()
+        if year == 2099:
+            world.clock.at = datetime(2099, 1, 1, tzinfo=UTC)
+            assert device.check_once().check is Check.REFUSED  # all looks expired: nothing changes
+            assert [q.engine_sha256 for q in device.status().quarantined] == [digest(bad)]
+            world.clock.at = world.cloud_clock.at
+        assert device.check_once().check is expected
+    device.stop()
+
+
 def test_engines_are_warmed_up_with_a_frame_of_the_line_s_size(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """The next engine at once; after a restart, and for the engine to fall back to, too."""
     shapes = []

@@ -8,11 +8,15 @@ there if its folder was fsynced after, and of the changes since then any part ma
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from typing import Any
+
+Held = bytes | str | None
+"""What a name stands for: a file's bytes, a link's target, or a folder (None)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,7 @@ class _File:
     now: bytearray = field(default_factory=bytearray)
     synced: bytes = b""
     since: list[Change] = field(default_factory=list)
+    link: str | None = None
 
 
 class Disk:
@@ -72,6 +77,8 @@ class Disk:
                     file.synced, file.since = bytes(file.now), []
                 else:
                     self._sync_folder(path)
+            case "symlink":
+                names[path] = _File(link=change.data.decode())
             case "mkdir":
                 names[path] = None
             case "unlink" | "rmdir":
@@ -85,11 +92,11 @@ class Disk:
             case other:
                 raise AssertionError(f"the journal has an unknown operation {other!r}")
 
-    def killed(self) -> dict[str, bytes | None]:
+    def killed(self) -> dict[str, Held]:
         """What is there when only the process died."""
-        return {name: None if file is None else bytes(file.now) for name, file in self._names.items()}
+        return {name: None if file is None else file.link or bytes(file.now) for name, file in self._names.items()}
 
-    def torn(self, last: Change) -> dict[str, bytes | None]:
+    def torn(self, last: Change) -> dict[str, Held]:
         """The same, but only half of the last write (which was not yet applied) arrived."""
         image = self.killed()
         held = image.get(last.path)
@@ -97,7 +104,7 @@ class Disk:
             image[last.path] = _altered(held, Change("write", last.number, last.path, last.data[: len(last.data) // 2]))
         return image
 
-    def dark(self, random: Random | None) -> dict[str, bytes | None]:
+    def dark(self, random: Random | None) -> dict[str, Held]:
         """What is there after the power went; without `random` nothing that was not synced arrived."""
         names = dict(self._durable)
         if random is not None:
@@ -107,10 +114,10 @@ class Disk:
                         names[name] = self._names[name]
                     else:
                         names.pop(name)
-        image: dict[str, bytes | None] = {}
+        image: dict[str, Held] = {}
         for name, file in names.items():
-            if file is None:
-                image[name] = None
+            if file is None or file.link is not None:
+                image[name] = None if file is None else file.link
                 continue
             held = file.synced
             for change in file.since:
@@ -157,7 +164,7 @@ def _altered(held: bytes, change: Change) -> bytes:
     return bytes(new)
 
 
-def write_image(image: dict[str, bytes | None], root: str, folder: Path) -> None:
+def write_image(image: dict[str, Held], root: str, folder: Path) -> None:
     """Make an image's files below `folder`, in place of `root`. Names whose folder did not survive are lost."""
     folders = {name for name, data in image.items() if data is None} | {root}
     for name in sorted(image):
@@ -167,6 +174,8 @@ def write_image(image: dict[str, bytes | None], root: str, folder: Path) -> None
         data = image[name]
         if data is None:
             path.mkdir(exist_ok=True)
+        elif isinstance(data, str):
+            os.symlink(data, path)
         else:
             path.write_bytes(data)
 

@@ -5,6 +5,7 @@
  *
  * Holding: after shim_hold(1) every change waits until shim_hold(0), as on a disk that does not answer.
  * Failing: shim_fail(n, code, lasting) lets the n-th change from now fail with that errno, and all after it if lasting.
+ * Killing: SHIM_KILL_AT=n ends the process with SIGKILL in place of its n-th change.
  * Entries for calls that failed are not written. Only what SQLite and Python's os module call is here.
  */
 #define _GNU_SOURCE
@@ -13,6 +14,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,7 +26,7 @@ static pthread_mutex_t mutex = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
 static int journal = -1;
 static char root[PATH_MAX];
 static size_t root_length;
-static long changes, fail_at, fail_code;
+static long changes, fail_at, fail_code, kill_at;
 static int fail_lasting;
 static volatile int held;
 
@@ -36,6 +38,7 @@ __attribute__((constructor)) static void start(void) {
         strncpy(root, where, sizeof root - 1);
         root_length = strlen(root);
     }
+    if (getenv("SHIM_KILL_AT")) kill_at = atol(getenv("SHIM_KILL_AT"));
     if (file) journal = NEXT(open)(file, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 }
 
@@ -98,6 +101,7 @@ static void full_path(int folder, const char *path, char *full) {
 static int may_happen(void) {
     while (held) usleep(1000);
     changes++;
+    if (kill_at && changes == kill_at) kill(getpid(), SIGKILL);
     if (fail_at && (changes == fail_at || (fail_lasting && changes > fail_at))) {
         errno = (int)fail_code;
         return 0;
@@ -182,16 +186,33 @@ ON_PATH(unlinkat, (folder, path, flags), (int folder, const char *path, int flag
 ON_PATH(mkdir, (path, mode), (const char *path, mode_t mode), AT_FDCWD, "mkdir")
 ON_PATH(rmdir, (path), (const char *path), AT_FDCWD, "rmdir")
 
-int rename(const char *from, const char *to) {
+static int rename_in(int from_folder, const char *from, int to_folder, const char *to) {
     char one[PATH_MAX], other[PATH_MAX];
-    full_path(AT_FDCWD, from, one);
-    full_path(AT_FDCWD, to, other);
-    if (!below_root(other)) return NEXT(rename)(from, to);
+    full_path(from_folder, from, one);
+    full_path(to_folder, to, other);
+    if (!below_root(other)) return NEXT(renameat)(from_folder, from, to_folder, to);
     pthread_mutex_lock(&mutex);
     int done = -1;
     if (may_happen()) {
-        done = NEXT(rename)(from, to);
+        done = NEXT(renameat)(from_folder, from, to_folder, to);
         if (done == 0) tell("rename", 0, other, strlen(other), one);
+    }
+    pthread_mutex_unlock(&mutex);
+    return done;
+}
+
+int rename(const char *from, const char *to) { return rename_in(AT_FDCWD, from, AT_FDCWD, to); }
+int renameat(int one, const char *from, int other, const char *to) { return rename_in(one, from, other, to); }
+
+int symlink(const char *target, const char *path) {
+    char full[PATH_MAX];
+    full_path(AT_FDCWD, path, full);
+    if (!below_root(full)) return NEXT(symlink)(target, path);
+    pthread_mutex_lock(&mutex);
+    int done = -1;
+    if (may_happen()) {
+        done = NEXT(symlink)(target, path);
+        if (done == 0) tell("symlink", 0, target, strlen(target), full);
     }
     pthread_mutex_unlock(&mutex);
     return done;

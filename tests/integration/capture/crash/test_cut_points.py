@@ -14,13 +14,13 @@ from edge_client.contract.bucket import DirectoryBucket
 from edge_client.contract.inclusion import counts_for_estimates
 from edge_client.contract.signing import generate_private_key
 from edge_client.uploader import Uploader
-from tests.integration.capture.crash.disk import Disk, read_journal, write_image
+from tests.integration.capture.crash.disk import Disk, Held, read_journal, write_image
 from tests.integration.capture.crash.story import BUDGET, LIMIT, open_spool, outbox_of, state_of
 from tests.unit.capture.device import records_in, sealed_of
 from tests.unit.capture.test_spool import CLOCK
 
 HERE = Path(__file__).parent
-Image = dict[str, bytes | None]
+Image = dict[str, Held]
 
 
 class Told:
