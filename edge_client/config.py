@@ -57,7 +57,7 @@ class DeviceConfig:
     station: str
     key: Path
     state: Path = field(default=Path("state"))
-    heartbeat_seconds: float = 30.0
+    heartbeat_seconds: float = 300.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,7 +181,7 @@ class UploadConfig:
 class UpdateConfig:
     """How often the device looks for releases, and how it tries a new engine."""
 
-    poll_seconds: float = 30.0
+    poll_seconds: float = 300.0
     probation_frames: int = 50
     trial_seconds: float = 60.0
 
