@@ -231,7 +231,9 @@ class S3Bucket:
         begin = {"StartAfter": after} if after else {}
         with self._watchman.request(_LIST_BYTES) as watch:
             answer = self._call("list_objects_v2", None, watch, Prefix=prefix, MaxKeys=most, **begin)
-        return Page(infos=tuple(_info(item) for item in answer.get("Contents", [])), more=bool(answer.get("IsTruncated")))
+        return Page(
+            infos=tuple(_info(item) for item in answer.get("Contents", [])), more=bool(answer.get("IsTruncated"))
+        )
 
     def delete(self, key: str) -> None:
         """Remove an object; one that is not there is no error."""

@@ -1,6 +1,6 @@
 """The heartbeat: what a device says of itself, signed, in ``fleet/<device>/status.json``.
 
-It is sent some hundred times a day by every device of a fleet, so it stays small: about a kilobyte. What can grow is cut
+Every device of a fleet sends it some hundred times a day, so it stays small: about a kilobyte. What can grow is cut
 before it is sent (`Heartbeat.kept_small`); the whole of it is what `andon-edge status` and `doctor` say on the device.
 """
 

@@ -1,9 +1,9 @@
 """When a device looks for releases next. No I/O.
 
 1. The pause is the configured one, with a fifth of jitter either way: devices that started together drift apart.
-2. After a failed look it begins at ten seconds (or the configured pause, if that is shorter) and doubles: a network that
-   returns is noticed soon, and a bucket that is down is not stormed. It ends at the configured pause, or at what the
-   kind of failure may wait, if that is longer.
+2. After a failed look it begins at ten seconds (or the configured pause, if that is shorter) and doubles: a network
+   that returns is noticed soon, and a bucket that is down is not stormed. It ends at the configured pause, or at what
+   the kind of failure may wait, if that is longer.
 """
 
 from __future__ import annotations
