@@ -32,6 +32,8 @@ root = "root.json"        # trusted first TUF root; leave the table out for no u
 ```
 """
 
+import platform
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
@@ -50,7 +52,12 @@ from edge_client.uplink.schedule import Schedule
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceConfig:
-    """Who this device is. `key` signs records and heartbeats; `state` is the folder of all that it keeps."""
+    """Who this device is. `key` signs records and heartbeats; `state` is the folder of all that it keeps.
+
+    Attributes:
+        hardware: What kind of machine it is, in the plant's own words; rollouts may go by it. Default: the architecture
+            of its processor.
+    """
 
     name: str
     site: str
@@ -58,6 +65,11 @@ class DeviceConfig:
     key: Path
     state: Path = field(default=Path("state"))
     heartbeat_seconds: float = 300.0
+    hardware: str = ""
+
+    def hardware_name(self) -> str:
+        """What kind of machine it is: as configured, else ``x86_64``, ``aarch64``, …."""
+        return self.hardware or re.sub(r"[^a-z0-9._-]", "-", platform.machine().lower()).strip("-._") or "unknown"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -431,6 +443,7 @@ def _check(file: Path, config: Config) -> None:
         ("device.name", config.device.name, "device"),
         ("device.site", config.device.site, "site"),
         ("device.station", config.device.station, "station"),
+        ("device.hardware", config.device.hardware_name(), "hardware"),
         ("inspection.name", config.inspection.name, "inspection"),
         ("inspection.channel", config.inspection.channel, "channel"),
     ):

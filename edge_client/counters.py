@@ -29,6 +29,7 @@ class Counts:
         skipped: Frames that were answered as the one before them, since nothing had changed; with those of
             `capture=False`. The others of them are among `frames`.
         engines: Engine id → calls answered.
+        latency_ms_p50, latency_ms_p99: Of the last answers of the engine that answered last.
         latency_counts: Frames by the engine's time for each (a batch's time divided by its frames), one count for each
             of `LATENCY_BOUNDS` and one for what lies above; with frames of `capture=False`, without skipped ones.
         latency_sum_seconds: Sum of those times.
@@ -62,6 +63,7 @@ class Counters:
     capture_errors: int = 0
     frames: int = 0
     skipped: int = 0
+    _engine_id: str = ""
     _anomaly_sum: float = 0.0
     _engines: Counter[str] = field(default_factory=Counter)
     _classes: Counter[str] = field(default_factory=Counter)
@@ -96,7 +98,11 @@ class Counters:
         n = len(predictions)
         with self._lock:
             self.answered += 1
-            self._engines[predictions[0].engine_id] += 1
+            engine_id = predictions[0].engine_id
+            self._engines[engine_id] += 1
+            if engine_id != self._engine_id:  # a latency is told of the engine in service
+                self._engine_id = engine_id
+                self._latencies.clear()
             if skipped:
                 self.skipped += n
             else:

@@ -48,4 +48,6 @@ def describe(
         rollout=update.rollout,
         metadata_versions=update.metadata_versions,
         quarantined=update.quarantined,
+        hardware=config.device.hardware_name(),
+        variant=update.variant[:32],
     )

@@ -1,7 +1,7 @@
 """What the fleet's table says of a device. No I/O.
 
-1. A device has one state: `revoked`; else `unheard`, while it never sent a heartbeat; else `silent`, from an alarm until
-   it is heard again; else what it says of its own health.
+1. A device has one state: `revoked`; else `unheard`, while it never sent a heartbeat; else `silent`, from an alarm
+   until it is heard again; else what it says of its own health.
 2. It is an alarm that nothing was heard for `silent_after` of the device's own intervals, and a grace; a device that
    names an absurd interval, or none, is held to the policy.
 3. Silence is told by the bucket's clock and ours, never by the device's.

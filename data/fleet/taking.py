@@ -52,12 +52,11 @@ def take_heartbeats(
     names = sorted({beat.device for beat, _ in beats})
     query = select(DeviceStatusRow).where(DeviceStatusRow.device.in_(names)).order_by(DeviceStatusRow.device)
     statuses = {row.device: row for row in session.scalars(query.with_for_update())}
-    kept_at: dict[str, datetime | None] = {
-        name: kept
-        for name, kept in session.execute(
-            select(FleetDeviceRow.device, FleetDeviceRow.kept_at).where(FleetDeviceRow.device.in_(names))
-        )
-    }
+    kept_at: dict[str, datetime | None] = dict(
+        session.execute(select(FleetDeviceRow.device, FleetDeviceRow.kept_at).where(FleetDeviceRow.device.in_(names)))
+        .tuples()
+        .all()
+    )
     fresh: list[str] = []
     kept: list[str] = []
     for beat, came in beats:

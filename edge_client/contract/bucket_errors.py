@@ -34,6 +34,7 @@ class NotModified(BucketError):
 
 
 def translate(error: Any, bucket: str, key: str) -> BucketError:
+    """Return our error for botocore's `ClientError`: what the bucket answered."""
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     code = error.response.get("Error", {}).get("Code", "")
     if status == 404 or code in ("NoSuchKey", "NoSuchBucket", "404"):

@@ -23,6 +23,8 @@ MOST_PROBLEMS = 10
 MOST_QUARANTINED = 10  # the newest
 LONGEST_REASON = 200  # of a problem or a quarantine
 LONGEST_OUTCOME = 500  # of what became of the newest release
+#: What clients of before do not send.
+_OPTIONAL: Mapping[str, Any] = {"hardware": "", "variant": "", "interval_seconds": 0.0}
 OUTCOMES = ("none", "trial", "probation", "confirmed", "quarantined", "failed")
 
 
@@ -80,6 +82,8 @@ class Heartbeat:
     rollout: Rollout = field(default_factory=Rollout)
     metadata_versions: Mapping[str, int] = field(default_factory=dict)
     quarantined: tuple[Quarantined, ...] = ()
+    hardware: str = ""  # what kind of machine it is; rollouts may go by it
+    variant: str = ""  # which file of its model the device runs: int8, fp32, …
     interval_seconds: float = 0.0  # the next one comes after so long at the latest; 0: not said
 
     def kept_small(self) -> "Heartbeat":
@@ -124,7 +128,7 @@ class Heartbeat:
         Raises:
             BadRecord: A field is missing, of the wrong type or out of bounds.
         """
-        fields = Fields(payload, "heartbeat", BadRecord)
+        fields = Fields({**_OPTIONAL, **payload}, "heartbeat", BadRecord)
         if fields.whole("schema") != SCHEMA:
             raise fields.wrong("schema", fields.raw("schema"), f"{SCHEMA}; update the cloud side")
         health = fields.text("health")
@@ -156,7 +160,9 @@ class Heartbeat:
             rollout=_rollout(Fields(fields.raw("rollout"), "heartbeat: rollout", BadRecord)),
             metadata_versions=fields.counts("metadata_versions"),
             quarantined=tuple(_quarantined(f) for f in fields.objects("quarantined", most=100)),
-            interval_seconds=fields.number("interval_seconds", least=0) if fields.has("interval_seconds") else 0.0,
+            hardware=fields.text("hardware", most=63),
+            variant=fields.text("variant", most=32),
+            interval_seconds=fields.number("interval_seconds", least=0),
         )
 
 

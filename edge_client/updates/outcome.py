@@ -55,6 +55,7 @@ class UpdateStatus:
         rollout: The newest release and what became of it here.
         problems: What a person should know; empty when all is well.
         swaps: Exchanges of the engine since the start.
+        variant: What the engine in service is among the files of its model.
     """
 
     place: str
@@ -68,6 +69,7 @@ class UpdateStatus:
     last_check: UpdateOutcome | None = None
     last_check_at: datetime | None = None
     swaps: int = 0
+    variant: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""

@@ -10,7 +10,8 @@ python-tuf verifies; this module adds what it leaves to its users:
    the way to old metadata. A clock far ahead makes everything look expired; then nothing changes until it is right.
 4. Metadata is synced to disk after a refresh.
 5. A release counts only if the channel (signed by `rollouts`) and the engine's entry (signed by `engines`) agree on
-   digest and length, and the channel is the one that was asked for.
+   digest and length, and the channel is the one that was asked for. That holds for every file that this device may
+   take: base or staged engine, and each of their variants.
 6. Being offline is normal: `Unavailable` (or `Refused`), and nothing changes.
 7. While the timestamp is the one that was verified last, what was found then holds (`unchanged`).
 """
@@ -36,6 +37,7 @@ from edge_client.contract.conditional import get_changed
 from edge_client.contract.errors import AndonError, BadRelease, BucketError, NotFound, Refused, Unavailable
 from edge_client.contract.releases import METADATA_PREFIX, TARGETS_PREFIX, Channel, channel_target, settings_target
 from edge_client.contract.settings import DeviceSettings
+from edge_client.contract.staging import DeviceFacts, as_channel, choice_for
 from edge_client.updates.slots import open_plain_folder, sync_tree
 from edge_client.updates.store import UpdateStore
 from edge_client.updates.unchanged import (
@@ -71,7 +73,7 @@ class SignedFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Release:
-    """An engine that both roles name for this device."""
+    """An engine that both roles name for this device; `channel` reads as if it named that engine for all."""
 
     channel: Channel
     engine: SignedFile
@@ -83,14 +85,15 @@ class Trusted:
     """The result of a refresh.
 
     Attributes:
-        release: What the channel names; None when the channel does not exist yet.
+        releases: What the channel names for this device: files of one model, in the order in which it should try
+            them. Empty when the channel does not exist yet.
         settings: Signed settings for this device, or for all; None when there are none.
         versions: Accepted metadata versions by role.
         problems: What was refused without touching the rest.
         release_refused: Why the channel's release can't be accepted, or "".
     """
 
-    release: Release | None
+    releases: Sequence[Release]
     settings: DeviceSettings | None
     versions: Mapping[str, int] = field(default_factory=dict)
     problems: Sequence[str] = ()
@@ -119,8 +122,14 @@ class TrustedMetadata:
         self._last: LastRefresh[Trusted] | None = None
         self._documents = Documents()
 
-    def refresh(self, bucket: Bucket, *, inspection: str, channel: str, device: str) -> Trusted:
+    def refresh(self, bucket: Bucket, *, inspection: str, channel: str, facts: DeviceFacts) -> Trusted:
         """Fetch and verify.
+
+        Args:
+            bucket: Where the cloud's files are.
+            inspection: The inspection to look for.
+            channel: The channel that the device follows.
+            facts: What decides which of the channel's engines are for this device, and which settings.
 
         Raises:
             Unavailable: The bucket can't be reached or holds no releases yet.
@@ -128,7 +137,7 @@ class TrustedMetadata:
             BadRelease: What the bucket holds is not acceptable: not signed, replayed, expired, too large.
             OSError: The disk failed.
         """
-        asked = (inspection, channel, device)
+        asked = (inspection, channel, facts)
         timestamp = self._timestamp(bucket, asked)
         if timestamp is None and self._last is not None:
             return self._last.found
@@ -143,7 +152,7 @@ class TrustedMetadata:
             updater = self._begin(bucket)
             updater.refresh()
             self._check_floors(updater)
-            found = self._read(updater, bucket, inspection, channel, device)
+            found = self._read(updater, bucket, inspection, channel, facts)
             self._remember(updater, source, asked, timestamp, found)
             return found
         except tuf_errors.ExpiredMetadataError as error:
@@ -163,7 +172,7 @@ class TrustedMetadata:
         finally:
             sync_tree(self._folder)
 
-    def _timestamp(self, bucket: Bucket, asked: tuple[str, ...]) -> Fetched | None:
+    def _timestamp(self, bucket: Bucket, asked: tuple[object, ...]) -> Fetched | None:
         """Rule 7: the timestamp, or None while it is the one of the last refresh."""
         tag = None
         if self._last is not None:
@@ -181,7 +190,7 @@ class TrustedMetadata:
             raise BadRelease(f"release metadata is larger than allowed: {error}") from error
 
     def _remember(
-        self, updater: Updater, bucket: Bucket, asked: tuple[str, ...], timestamp: Fetched, found: Trusted
+        self, updater: Updater, bucket: Bucket, asked: tuple[object, ...], timestamp: Fetched, found: Trusted
     ) -> None:
         if timestamp.etag is None or found.problems or found.release_refused:
             return
@@ -243,30 +252,37 @@ class TrustedMetadata:
                 # never beyond its own expiry: a signed time can't outlive what it dates
                 self._store.raise_signed_time(_fingerprint(top["timestamp"]), min(at, trusted.timestamp.expires))
 
-    def _read(self, updater: Updater, bucket: Bucket, inspection: str, channel: str, device: str) -> Trusted:
+    def _read(self, updater: Updater, bucket: Bucket, inspection: str, channel: str, facts: DeviceFacts) -> Trusted:
         problems: list[str] = []
-        release, refused = None, ""
+        releases: tuple[Release, ...] = ()
+        refused = ""
         document = updater.get_targetinfo(channel_target(inspection, channel))
         self._check_floors(updater)
         if document is not None:
             try:
-                release = self._release(updater, bucket, document, inspection, channel)
+                releases = self._releases(updater, bucket, document, inspection, channel, facts)
             except BucketError:
                 raise
             except AndonError as error:
                 refused = str(error)
-        settings = self._settings(updater, bucket, device, problems)
+        settings = self._settings(updater, bucket, facts.device, problems)
         self._check_floors(updater)
         trusted = updater._trusted_set
         roles = ("root", "timestamp", "snapshot", "targets", *_DELEGATED)
         versions = {role: int(trusted[role].version) for role in roles if trusted.get(role) is not None}
         return Trusted(
-            release=release, settings=settings, versions=versions, problems=tuple(problems), release_refused=refused
+            releases=releases, settings=settings, versions=versions, problems=tuple(problems), release_refused=refused
         )
 
-    def _release(
-        self, updater: Updater, bucket: Bucket, document: TargetFile, inspection: str, channel: str
-    ) -> Release:
+    def _releases(
+        self,
+        updater: Updater,
+        bucket: Bucket,
+        document: TargetFile,
+        inspection: str,
+        channel: str,
+        facts: DeviceFacts,
+    ) -> tuple[Release, ...]:
         """Rule 5."""
         named = Channel.from_json(_fetch(bucket, _signed_file(document), _MAX_DOCUMENT_BYTES))
         if (named.inspection, named.channel) != (inspection, channel):
@@ -275,7 +291,17 @@ class TrustedMetadata:
                 f"follows {channel!r} of "
                 f"{inspection!r}; refused"
             )
-        files = {}
+        choice = choice_for(named, facts)
+        if not choice.engines:
+            raise BadRelease(
+                f"channel {channel!r} names no engine for the provider {facts.provider!r} that this device runs on: "
+                "release a variant that any provider runs, or change [inspection] provider"
+            )
+        return tuple(self._release(updater, as_channel(named, choice, engine)) for engine in choice.engines)
+
+    def _release(self, updater: Updater, named: Channel) -> Release:
+        """Rule 5, for one file."""
+        channel, files = named.channel, {}
         for path in (named.engine_path, named.selftest_path):
             target = updater.get_targetinfo(path)
             if target is None:

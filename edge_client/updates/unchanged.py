@@ -47,14 +47,14 @@ class LastRefresh(Generic[_Found]):
     """
 
     bucket: Bucket
-    asked: tuple[str, ...]
+    asked: tuple[object, ...]
     etag: str
     keys: str
     found: _Found
     until: datetime
     full_at: float
 
-    def tag_for(self, bucket: Bucket, asked: tuple[str, ...], *, now: datetime, monotonic: float) -> str | None:
+    def tag_for(self, bucket: Bucket, asked: tuple[object, ...], *, now: datetime, monotonic: float) -> str | None:
         """The tag to ask with, or None when rule 2 or another question demands the whole."""
         holds = now < self.until and monotonic < self.full_at
         return self.etag if holds and bucket is self.bucket and asked == self.asked else None

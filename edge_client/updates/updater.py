@@ -17,7 +17,7 @@ import errno
 import random as random_module
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from edge_client.contract.bucket import Bucket, DirectoryBucket
 from edge_client.contract.errors import BadEngine, BadRelease, BucketError, Refused
 from edge_client.contract.heartbeat import Quarantined, Rollout
 from edge_client.contract.settings import DeviceSettings
+from edge_client.contract.staging import first_usable
 from edge_client.engine_slot import EngineSlot
 from edge_client.updates import rules
 from edge_client.updates.installation import fetch_release, try_release
@@ -38,7 +39,7 @@ from edge_client.updates.single import SingleUse
 from edge_client.updates.slots import DamagedSlot, Slots
 from edge_client.updates.store import UpdateStore
 from edge_client.updates.trial import TrialOrder, TrialReport, try_engine
-from edge_client.updates.trusted import Trusted, TrustedMetadata
+from edge_client.updates.trusted import Release, Trusted, TrustedMetadata
 from edge_client.updates.updater_config import UpdaterConfig
 
 __all__ = ["Updater", "UpdaterConfig"]
@@ -202,6 +203,7 @@ class Updater:
                 last_check=self._last,
                 last_check_at=self._last_at,
                 swaps=self.slot.swaps,
+                variant=engine.metadata.variant,
             )
 
     def forgive(self, engine_sha256: str) -> bool:
@@ -247,17 +249,28 @@ class Updater:
 
     def _check(self, trusted: TrustedMetadata, bucket: Bucket) -> UpdateOutcome:
         config = self._config
-        found = trusted.refresh(bucket, inspection=config.inspection, channel=config.channel, device=config.device)
+        found = trusted.refresh(bucket, inspection=config.inspection, channel=config.channel, facts=config.facts())
         self._keeper.problems.pop("check", None)
         self._take_over(found)
         if found.release_refused:
             return self._tell(Check.REFUSED, found.release_refused)
-        if found.release is None:
+        if not found.releases:
             return UpdateOutcome(
                 check=Check.NO_RELEASE,
                 reason=f"channel {config.channel!r} of {config.inspection!r} names no engine yet",
             )
-        release = found.release
+        check, reason = Check.QUARANTINED, ""
+        for _ in found.releases:  # a variant that fails its trial here leaves the next one to try
+            check, reason = self._bring(found.releases, bucket)
+            if check is not Check.QUARANTINED:
+                break
+        return self._outcome(check, reason)
+
+    def _bring(self, releases: Sequence[Release], bucket: Bucket) -> tuple[Check, str]:
+        """Bring the first file that is usable here as far as it gets."""
+        config = self._config
+        unusable = {*dict(self._keeper.state.quarantine), *self._denied()}
+        release = first_usable(releases, lambda each: each.engine.sha256, unusable)
         target = Target(
             engine_sha256=release.engine.sha256, engine_id=release.channel.engine_id, version=release.channel.version
         )
@@ -267,12 +280,12 @@ class Updater:
             )
             state = self._keeper.apply(state)
         if step is Step.NOTHING:
-            return self._outcome(Check.ON_PROBATION if state.phase is Phase.PROBATION else Check.UP_TO_DATE)
+            return Check.ON_PROBATION if state.phase is Phase.PROBATION else Check.UP_TO_DATE, ""
         if step is Step.REFUSE:
             quarantined = state.target.outcome is Outcome.QUARANTINED
-            return self._outcome(Check.QUARANTINED if quarantined else Check.REFUSED)
+            return Check.QUARANTINED if quarantined else Check.REFUSED, ""
         if step is Step.SWITCH:
-            return self._outcome(Check.SWAPPED)
+            return Check.SWAPPED, ""
         if step is Step.DOWNLOAD:
             fetch_release(
                 release,
@@ -283,8 +296,7 @@ class Updater:
                 clock=self._clock,
                 stopped=self._stopping.is_set,
             )
-        check, reason = try_release(keeper=self._keeper, slots=self._slots, config=config, tries=self._tries)
-        return self._outcome(check, reason)
+        return try_release(keeper=self._keeper, slots=self._slots, config=config, tries=self._tries)
 
     def _take_over(self, found: Trusted) -> None:
         """Remember versions and settings; leave engines that the settings deny."""

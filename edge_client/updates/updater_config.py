@@ -7,6 +7,7 @@ from pathlib import Path
 
 from edge_client.config import Config
 from edge_client.contract.errors import ConfigError
+from edge_client.contract.staging import DeviceFacts
 from edge_client.runtime import Runtime
 from edge_client.updates.rules import Limits
 from edge_client.updates.trial import TrialLimits
@@ -17,7 +18,8 @@ class UpdaterConfig:
     """What the updater needs to know.
 
     Attributes:
-        device: Name, for its settings.
+        device: Name, for its settings and for its place in rollouts.
+        site, station, hardware: What cohorts of a rollout may go by.
         inspection: What its engines must be for.
         channel: What it follows.
         state: Folder of slots, metadata and database; the updater's alone.
@@ -47,6 +49,19 @@ class UpdaterConfig:
     max_engine_bytes: int = 256 * 1024 * 1024
     deadline_seconds: float = 1800.0
     least_bytes_per_second: float = 1000.0
+    site: str = ""
+    station: str = ""
+    hardware: str = ""
+
+    def facts(self) -> DeviceFacts:
+        """What decides which engine of a channel is for this device."""
+        return DeviceFacts(
+            device=self.device,
+            site=self.site,
+            station=self.station,
+            hardware=self.hardware,
+            provider=self.provider,
+        )
 
     @staticmethod
     def from_config(config: Config, runtime: Runtime | None = None) -> UpdaterConfig:
@@ -79,4 +94,7 @@ class UpdaterConfig:
             poll_seconds=config.update.poll_seconds,
             limits=Limits(probation_frames=frames),
             trial=TrialLimits(seconds=config.update.trial_seconds),
+            site=config.device.site,
+            station=config.device.station,
+            hardware=config.device.hardware_name(),
         )

@@ -45,6 +45,7 @@ from edge_client.contract.onnx_check import check_onnx
 from edge_client.contract.releases import (
     METADATA_PREFIX,
     Channel,
+    NamedEngine,
     channel_target,
     engine_target,
     selftest_target,
@@ -157,27 +158,15 @@ class ReleaseRepository:
         return digest
 
     def set_channel(self, channel: Channel) -> None:
-        """Name the engine that the devices on a channel should run (signed with `rollouts`).
+        """Name the engines that the devices on a channel should run (signed with `rollouts`).
 
         Raises:
-            BadRelease: `engines` has not signed this engine, or signed another digest for its id.
+            BadRelease: `engines` has not signed one of them, or signed another digest for its id.
         """
         with self._locked():
             state = self._load()
-            signed = state.engines.signed.targets.get(channel.engine_path)
-            if signed is None or channel.selftest_path not in state.engines.signed.targets:
-                approved = [p for p in state.engines.signed.targets if p.startswith(f"engines/{channel.inspection}/")]
-                raise BadRelease(
-                    f"channel {channel.channel!r} of {channel.inspection!r} can't name "
-                    f"{channel.engine_path!r}: it is not "
-                    f"approved; approved are {sorted(p for p in approved if p.endswith('.onnx'))}"
-                )
-            if (signed.hashes["sha256"], signed.length) != (channel.engine_sha256, channel.engine_bytes):
-                raise BadRelease(
-                    f"channel {channel.channel!r} of {channel.inspection!r} names digest "
-                    f"{channel.engine_sha256[:16]}… of "
-                    f"{channel.engine_bytes} bytes, approved is {signed.hashes['sha256'][:16]}… of {signed.length}"
-                )
+            for engine in channel.every_engine():
+                _check_approved(state, channel, engine)
             path = channel_target(channel.inspection, channel.channel)
             now = self.read_channel(channel.inspection, channel.channel, _state=state)
             if now is not None and replace(now, issued_at=channel.issued_at) == channel:
@@ -350,3 +339,18 @@ class ReleaseRepository:
         with open(self._keys / ".lock", "w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
+
+
+def _check_approved(state: ReleaseMetadata, channel: Channel, engine: NamedEngine) -> None:
+    signed = state.engines.signed.targets.get(engine.engine_path)
+    if signed is None or engine.selftest_path not in state.engines.signed.targets:
+        approved = [p for p in state.engines.signed.targets if p.startswith(f"engines/{channel.inspection}/")]
+        raise BadRelease(
+            f"channel {channel.channel!r} of {channel.inspection!r} can't name {engine.engine_path!r}: it is not "
+            f"approved; approved are {sorted(p for p in approved if p.endswith('.onnx'))}"
+        )
+    if (signed.hashes["sha256"], signed.length) != (engine.engine_sha256, engine.engine_bytes):
+        raise BadRelease(
+            f"channel {channel.channel!r} of {channel.inspection!r} names digest {engine.engine_sha256[:16]}… of "
+            f"{engine.engine_bytes} bytes, approved is {signed.hashes['sha256'][:16]}… of {signed.length}"
+        )
