@@ -102,7 +102,7 @@ class RetentionPolicy:
 
     heartbeats_per_device: int = _value(250, "heartbeats kept, newest first", least=1)
     heartbeat_minutes: float = _value(
-        60.0, "one in so many minutes is kept, and each that tells of another engine, health or outcome", least=0.0
+        15.0, "one in so many minutes is kept, and each that tells of another engine, health or outcome", least=0.0
     )
 
 

@@ -100,7 +100,6 @@ class Heartbeat:
             ),
             latency_ms_p50=round(self.latency_ms_p50, 3),
             latency_ms_p99=round(self.latency_ms_p99, 3),
-            anomaly_mean=round(self.anomaly_mean, 5),
         )
 
     def to_payload(self) -> dict[str, Any]:

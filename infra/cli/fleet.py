@@ -25,8 +25,8 @@ def add_parser(sub: Any) -> None:
         "fleet",
         "how the devices are: sites, versions, health, who is silent",
         "Shows how many devices there are of each state, site and engine, and a table of them, the ones that want a "
-        "person first. What is shown is what the last watch run read (`andon watch` reads now). A device is silent when "
-        "nothing was heard of it for three of its own intervals; the policy file's [fleet] says otherwise.",
+        "person first. What is shown is what the last watch run read (`andon watch` reads now). A device is silent "
+        "when nothing was heard of it for three of its own intervals, unless the policy's [fleet] says otherwise.",
     )
     chosen = fleet.add_argument_group("which devices")
     chosen.add_argument("--site", default="", help="of this plant")
