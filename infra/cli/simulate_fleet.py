@@ -125,7 +125,7 @@ def _bucket(args: argparse.Namespace, folder: Path) -> Bucket:
     for prefix in ("fleet/", "releases/"):
         if any(True for _ in bucket.list(prefix)):
             raise ConfigError(
-                f"the bucket {bucket.name!r} holds objects under {prefix}: a simulation would write over a plant's own; "
-                "use the bucket of an installation made for this"
+                f"the bucket {bucket.name!r} holds objects under {prefix}: a simulation would write over a plant's "
+                "own; use the bucket of an installation made for this"
             )
     return bucket

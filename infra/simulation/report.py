@@ -204,8 +204,8 @@ def lines_of(report: Report) -> list[str]:
         f"{course.elsewhere:,} run another",
         f"  fleet      {', '.join(f'{n:,} {state}' for state, n in report.states.items() if n)}; "
         f"{report.silences:,} alarms of silence, {report.silent_rightly:,} of them rightly",
-        f"  a device   {quiet.all_requests:,.0f} requests a day ({_kinds(quiet)}), {quiet.object_bytes / 1e3:,.0f} kB of "
-        f"objects, {quiet.wire_bytes / 1e3:,.0f} kB with headers; this release {report.release_bytes / 1e3:,.1f} kB",
+        f"  a device   {quiet.all_requests:,.0f} requests a day ({_kinds(quiet)}), {quiet.object_bytes / 1e3:,.0f} kB "
+        f"of objects, {quiet.wire_bytes / 1e3:,.0f} kB with headers; this release {report.release_bytes / 1e3:,.1f} kB",
         f"  the cloud  {cloud.all_requests:,.0f} requests a device and day ({_kinds(cloud)}); a minute's heartbeats "
         f"{report.read_ms:.0f} ms (most {report.read_ms_most:.0f}), the rollout {report.look_ms:.0f} ms; "
         f"{report.catalog_bytes_per_device / 1e3:.1f} kB of catalog a device",
@@ -215,8 +215,8 @@ def lines_of(report: Report) -> list[str]:
     if report.forged or report.lies:
         refused = ", ".join(f"{n:,} {why}" for why, n in report.refused.items())
         lines.append(
-            f"  theft      {report.forged} forged for others, {report.replayed} replayed, {report.lies} lies in its own "
-            f"name; refused: {refused or 'none'}; {report.stale} were stale"
+            f"  theft      {report.forged} forged for others, {report.replayed} replayed, {report.lies} lies in their "
+            f"own name; refused: {refused or 'none'}; {report.stale} were stale"
         )
     if report.without_engine:
         lines.append(f"  WRONG      {report.without_engine} devices without an engine")
