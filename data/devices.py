@@ -228,6 +228,15 @@ def device_statuses(catalog: Catalog, inspection: str | None = None) -> dict[str
         }
 
 
+def device_status(catalog: Catalog, device: str) -> DeviceStatus | None:
+    """The newest heartbeat of one device, or None."""
+    with catalog.reading() as session:
+        row = session.get(DeviceStatusRow, device)
+        if row is None:
+            return None
+        return DeviceStatus(heartbeat=Heartbeat.from_payload(row.payload), received_at=row.received_at)
+
+
 def heartbeat_history(catalog: Catalog, device: str, *, since: datetime | None = None) -> list[Heartbeat]:
     """Heartbeats of a device, oldest first."""
     with catalog.reading() as session:

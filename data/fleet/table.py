@@ -122,6 +122,21 @@ def fleet_page(
     return FleetPage(total=total or 0, offset=max(0, offset), rows=found)
 
 
+def station_states(catalog: Catalog, site: str) -> dict[str, dict[str, int]]:
+    """Of one site: station → state → devices."""
+    query = (
+        select(FleetDeviceRow.station, FleetDeviceRow.state, func.count())
+        .where(FleetDeviceRow.site == site)
+        .group_by(FleetDeviceRow.station, FleetDeviceRow.state)
+        .order_by(FleetDeviceRow.station, _STATE_ORDER)
+    )
+    found: dict[str, dict[str, int]] = {}
+    with catalog.reading() as session:
+        for station, state, devices in session.execute(query):
+            found.setdefault(station, {})[state] = devices
+    return found
+
+
 def _filtered(query: Select[Any], wanted: FleetFilter) -> Select[Any]:
     row = FleetDeviceRow
     exact = {

@@ -103,7 +103,7 @@ class SimulatedDevice:
         )
         self._tries: Callable[[TrialOrder], TrialReport] = try_engine if child else answer_selftest
         self._line = Line(plan.frames_per_second, random)
-        self._at = clock.seconds
+        self._at = self._poll_at = clock.seconds
         self._begin()
 
     @property
