@@ -95,6 +95,7 @@ def ingest_heartbeats(
     retention: RetentionPolicy | None = None,
     monotonic: Callable[[], float] = time.monotonic,
     most_seconds: float = _MOST_SECONDS,
+    page: int = _PAGE,
 ) -> HeartbeatReport:
     """Read what the fleet says since the last run, and judge its silence.
 
@@ -106,11 +107,12 @@ def ingest_heartbeats(
         retention: how much history is kept.
         monotonic: seconds, for `most_seconds`.
         most_seconds: no further shard is begun after so long.
+        page: keys of one shard, at most.
 
     Raises:
         BucketError: the fleet cannot be listed.
     """
-    reader = _Reader(catalog, bucket, clock, fleet or FleetPolicy(), retention or RetentionPolicy())
+    reader = _Reader(catalog, bucket, clock, fleet or FleetPolicy(), retention or RetentionPolicy(), page)
     begun = monotonic()
     reader.run(lambda: monotonic() - begun > most_seconds)
     return reader.report
@@ -126,9 +128,10 @@ class _Reader:
         clock: Callable[[], datetime],
         fleet: FleetPolicy,
         retention: RetentionPolicy,
+        page: int,
     ) -> None:
         self._catalog, self._bucket, self._clock = catalog, bucket, clock
-        self._fleet, self._retention = fleet, retention
+        self._fleet, self._retention, self._page = fleet, retention, page
         self.report = HeartbeatReport()
 
     def run(self, over: Callable[[], bool]) -> None:
@@ -151,7 +154,7 @@ class _Reader:
     def _read(self, shard: Shard, end: str | None, pool: ThreadPoolExecutor) -> tuple[Shard, str | None]:
         """Read one shard; returns it as it is now, and where a new one begins behind it."""
         at = self._clock()
-        page = page_of(self._bucket, PREFIX, after=shard.after, most=_PAGE)
+        page = page_of(self._bucket, PREFIX, after=shard.after, most=self._page)
         infos = belonging(page, end)
         keys = self._keys([device_of(info.key) or "" for info in infos])
         judged = {name: _REVOKED if revoked else key[:16] for name, (key, revoked) in keys.items()}

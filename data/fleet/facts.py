@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from data.policy import FleetPolicy
+from edge_client.contract.signing import canonical_json
 
 OK, DEGRADED, SILENT, UNHEARD, REVOKED = "ok", "degraded", "silent", "unheard", "revoked"
 #: States, the ones that want a person first.
@@ -108,8 +109,13 @@ def silent_at(
 
 def is_news(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> bool:
     """Whether a heartbeat says something of substance that the one before did not."""
+    return before is None or _substance(before) != _substance(now)
+
+
+def _substance(says: Mapping[str, Any]) -> bytes:
+    """As JSON: what was stored has lists where what came just now has tuples."""
     told = ("engine_sha256", "slot", "health", "rollout", "quarantined", "client_version")
-    return before is None or any(before.get(name) != now.get(name) for name in told)
+    return canonical_json({name: says.get(name) for name in told})
 
 
 def _problem(says: Mapping[str, Any], rollout: Mapping[str, Any]) -> str:
