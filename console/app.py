@@ -6,6 +6,7 @@
 /fleet                 the devices: sites, health, versions, who is silent
 /causes                what goes with which defects
 /drift                 whether the line still looks as it did
+/rollouts              which version is on its way to whom
 /healthz               for the supervisor
 /metrics               the fleet's counts, for Prometheus
 /api/…                 what the pages call: console/api.py
@@ -29,6 +30,7 @@ from console.drift import make_drift_api
 from console.errors import explain_errors
 from console.fleet import make_fleet_api
 from console.live import LiveStatus
+from console.rollouts import make_rollouts_api
 from console.security import LOOPBACK, Guard
 from data.causes.wording import CAUTION
 from data.inspections import get_inspection, list_inspections
@@ -60,6 +62,7 @@ def create_app(
     app.include_router(make_causes_api(CausesView(workspace, clock=clock)))
     app.include_router(make_drift_api(workspace, clock=clock))
     app.include_router(make_fleet_api(workspace, clock=clock))
+    app.include_router(make_rollouts_api(workspace, clock=clock))
 
     def page(request: Request, name: str, **values: Any) -> HTMLResponse:
         shared = {
@@ -101,6 +104,9 @@ def create_app(
     @app.get("/fleet", response_class=HTMLResponse)
     def fleet(request: Request) -> HTMLResponse:
         return page(request, "fleet.html", here="fleet")
+    @app.get("/rollouts", response_class=HTMLResponse)
+    def rollouts(request: Request) -> HTMLResponse:
+        return page(request, "rollouts.html", here="rollouts")
 
     @app.get("/healthz")
     def healthz() -> dict[str, Any]:

@@ -105,11 +105,31 @@ def mark_signed(catalog: Catalog, rollout: Rollout) -> None:
         session.execute(update(RolloutRow).where(RolloutRow.id == rollout.id).values(signed_revision=rollout.revision))
 
 
-def act(catalog: Catalog, inspection: str, channel: str, what: str, *, who: str, why: str, at: datetime) -> Rollout:
+def act(
+    catalog: Catalog,
+    inspection: str,
+    channel: str,
+    what: str,
+    *,
+    who: str,
+    why: str,
+    at: datetime,
+    rollout: int | None = None,
+) -> Rollout:
     """Let a person hold, resume, advance, halt or revert the rollout of a channel.
 
+    Args:
+        catalog: The catalog.
+        inspection: What is inspected.
+        channel: Whose devices.
+        what: One of `ACTS`.
+        who: Says so.
+        why: Kept with the rollout.
+        at: Aware time.
+        rollout: The id of the one that the person saw; another one is refused. None: whichever is the newest.
+
     Raises:
-        RolloutError: There is none, or its state does not allow it.
+        RolloutError: There is none, a newer one began, or its state does not allow it.
     """
     with catalog.session() as session:
         row = _newest(session, inspection, channel, lock=True)
@@ -117,6 +137,10 @@ def act(catalog: Catalog, inspection: str, channel: str, what: str, *, who: str,
             raise RolloutError(
                 f"channel {channel} of {inspection} never had a rollout: one begins when an alias in MLflow moves "
                 "(or with `andon release --promote VERSION`)"
+            )
+        if rollout is not None and row.id != rollout:
+            raise RolloutError(
+                f"a newer rollout of version {row.version} to {channel} of {inspection} has begun: look at it first"
             )
         before = _rollout(row)
         after = ACTS[what](before, who, why, at)

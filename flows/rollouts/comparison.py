@@ -66,13 +66,13 @@ class Comparison:
     frames: int = 0
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON."""
+        """As JSON; bounds that do not bound are null."""
         return {
             "name": self.name,
             "finding": self.finding.value,
             "value": self.value,
-            "low": self.low,
-            "high": self.high,
+            "low": self.low if math.isfinite(self.low) else None,
+            "high": self.high if math.isfinite(self.high) else None,
             "limit": self.limit,
             "devices": self.devices,
             "controls": self.controls,
@@ -84,7 +84,7 @@ class Comparison:
         if self.finding is Finding.TOO_FEW:
             return f"{self.name}: too few frames to say (limit {self.limit:g})"
         against = f"against {self.controls} controls" if self.controls else "without controls"
-        bounds = f" (surely between {self.low:+.3g} and {self.high:+.3g})" if self.low != self.high else ""
+        bounds = f" (surely between {self.low:+.3g} and {self.high:+.3g})" if self.low < self.high < math.inf else ""
         return (
             f"{self.name}: {self.value:+.3g}{bounds}, limit {self.limit:g}; {self.devices} devices, {self.frames} "
             f"frames, {against}"
