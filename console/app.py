@@ -3,10 +3,12 @@
 /                      the inspections
 /label/<inspection>    labelling by keyboard
 /loop                  how the loop is doing, live
+/fleet                 the devices: sites, health, versions, who is silent
 /causes                what goes with which defects
 /drift                 whether the line still looks as it did
 /rollouts              which version is on its way to whom
 /healthz               for the supervisor
+/metrics               the fleet's counts, for Prometheus
 /api/…                 what the pages call: console/api.py
 """
 
@@ -26,6 +28,7 @@ from console.api import Clock, make_api
 from console.causes import CausesView, make_causes_api
 from console.drift import make_drift_api
 from console.errors import explain_errors
+from console.fleet import make_fleet_api
 from console.live import LiveStatus
 from console.rollouts import make_rollouts_api
 from console.security import LOOPBACK, Guard
@@ -58,6 +61,7 @@ def create_app(
     app.include_router(make_api(workspace, live, random=random.SystemRandom(), clock=clock))
     app.include_router(make_causes_api(CausesView(workspace, clock=clock)))
     app.include_router(make_drift_api(workspace, clock=clock))
+    app.include_router(make_fleet_api(workspace, clock=clock))
     app.include_router(make_rollouts_api(workspace, clock=clock))
 
     def page(request: Request, name: str, **values: Any) -> HTMLResponse:
@@ -97,6 +101,9 @@ def create_app(
     def drift(request: Request) -> HTMLResponse:
         return page(request, "drift.html", here="drift")
 
+    @app.get("/fleet", response_class=HTMLResponse)
+    def fleet(request: Request) -> HTMLResponse:
+        return page(request, "fleet.html", here="fleet")
     @app.get("/rollouts", response_class=HTMLResponse)
     def rollouts(request: Request) -> HTMLResponse:
         return page(request, "rollouts.html", here="rollouts")

@@ -11,15 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
 
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from data.catalog import Catalog
 from data.catalog.models import DeviceInspectionRow, DeviceRow, DeviceStatusRow, HeartbeatRow
+from data.fleet.taking import take_heartbeats
 from data.inspections import inspection_in
+from data.policy import FleetPolicy
 from edge_client.contract.errors import AndonError
 from edge_client.contract.heartbeat import Heartbeat
 from edge_client.contract.names import check_name
@@ -196,35 +197,21 @@ def record_heartbeat(catalog: Catalog, heartbeat: Heartbeat, *, received_at: dat
     Raises:
         DeviceError: unknown or revoked device.
     """
-    payload = heartbeat.to_payload()
     with catalog.session() as session:
         device = session.get(DeviceRow, heartbeat.device, with_for_update=True)
         if device is None:
             raise _unknown(session, heartbeat.device)
         if device.revoked_at is not None:
             raise DeviceError(f"device {heartbeat.device!r} was revoked at {device.revoked_at}; heartbeat dropped")
-        status = session.get(DeviceStatusRow, heartbeat.device)
-        if status is not None and heartbeat.sequence <= status.sequence:
-            return False
-        if status is None:
-            status = DeviceStatusRow(device=heartbeat.device)
-            session.add(status)
-        status.sequence, status.sent_at, status.received_at = heartbeat.sequence, heartbeat.sent_at, received_at
-        status.inspection, status.channel = heartbeat.inspection, heartbeat.channel
-        status.engine_id, status.engine_sha256 = heartbeat.engine_id, heartbeat.engine_sha256
-        status.health, status.payload = heartbeat.health, payload
-        session.add(
-            HeartbeatRow(
-                device=heartbeat.device,
-                sequence=heartbeat.sequence,
-                sent_at=heartbeat.sent_at,
-                received_at=received_at,
-                payload=payload,
-            )
+        taken = take_heartbeats(
+            session,
+            [(heartbeat, received_at)],
+            policy=FleetPolicy(),
+            keep=keep,
+            every=timedelta(0),
+            at=received_at,
         )
-        session.flush()
-        _trim(session, heartbeat.device, keep)
-        return True
+        return bool(taken.fresh)
 
 
 def device_statuses(catalog: Catalog, inspection: str | None = None) -> dict[str, DeviceStatus]:
@@ -241,6 +228,15 @@ def device_statuses(catalog: Catalog, inspection: str | None = None) -> dict[str
         }
 
 
+def device_status(catalog: Catalog, device: str) -> DeviceStatus | None:
+    """The newest heartbeat of one device, or None."""
+    with catalog.reading() as session:
+        row = session.get(DeviceStatusRow, device)
+        if row is None:
+            return None
+        return DeviceStatus(heartbeat=Heartbeat.from_payload(row.payload), received_at=row.received_at)
+
+
 def heartbeat_history(catalog: Catalog, device: str, *, since: datetime | None = None) -> list[Heartbeat]:
     """Heartbeats of a device, oldest first."""
     with catalog.reading() as session:
@@ -248,18 +244,6 @@ def heartbeat_history(catalog: Catalog, device: str, *, since: datetime | None =
         if since is not None:
             query = query.where(HeartbeatRow.received_at >= since)
         return [Heartbeat.from_payload(row.payload) for row in session.scalars(query)]
-
-
-def _trim(session: Session, device: str, keep: int) -> None:
-    oldest: Any = (
-        select(HeartbeatRow.id)
-        .where(HeartbeatRow.device == device)
-        .order_by(HeartbeatRow.id.desc())
-        .offset(keep - 1)
-        .limit(1)
-        .scalar_subquery()
-    )
-    session.execute(delete(HeartbeatRow).where(HeartbeatRow.device == device, HeartbeatRow.id < oldest))
 
 
 def _device(session: Session, row: DeviceRow) -> Device:

@@ -120,7 +120,27 @@ class RolloutPolicy:
 class RetentionPolicy:
     """How much history is kept."""
 
-    heartbeats_per_device: int = _value(2_000, "heartbeats kept, newest first", least=1)
+    heartbeats_per_device: int = _value(250, "heartbeats kept, newest first", least=1)
+    heartbeat_minutes: float = _value(
+        15.0, "one in so many minutes is kept, and each that tells of another engine, health or outcome", least=0.0
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetPolicy:
+    """How often devices ask and tell, and when their silence is an alarm. See docs/fleet.md for what it costs."""
+
+    poll_seconds: float = _value(
+        300.0, "a newly enrolled device looks for releases so often; an update is seen that late", least=1, most=86_400
+    )
+    heartbeat_seconds: float = _value(
+        300.0, "and tells of itself so often; what changes is told at once", least=1, most=86_400
+    )
+    silent_after: float = _value(3.0, "intervals without a heartbeat after which a device is silent", least=1.0)
+    silent_grace_seconds: float = _value(60.0, "and so many seconds on top, for links that are slow", least=0.0)
+    silent_at_most_hours: float = _value(
+        24.0, "whatever interval a device says; also for devices that were enrolled and never heard of", least=0.1
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,6 +218,7 @@ class Policy:
     snapshot: SnapshotPolicy = field(default_factory=SnapshotPolicy)
     rollout: RolloutPolicy = field(default_factory=RolloutPolicy)
     retention: RetentionPolicy = field(default_factory=RetentionPolicy)
+    fleet: FleetPolicy = field(default_factory=FleetPolicy)
     drift: DriftPolicy = field(default_factory=DriftPolicy)
     causes: CausesPolicy = field(default_factory=CausesPolicy)
     outcomes: OutcomePolicy = field(default_factory=OutcomePolicy)
@@ -263,6 +284,7 @@ _SECTIONS: dict[str, type[Any]] = {
     "snapshot": SnapshotPolicy,
     "rollout": RolloutPolicy,
     "retention": RetentionPolicy,
+    "fleet": FleetPolicy,
     "outcomes": OutcomePolicy,
     "causes": CausesPolicy,
     "drift": DriftPolicy,

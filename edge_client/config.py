@@ -68,7 +68,7 @@ class DeviceConfig:
     station: str
     key: Path
     state: Path = field(default=Path("state"))
-    heartbeat_seconds: float = 30.0
+    heartbeat_seconds: float = 300.0
     hardware: str = ""
 
     def hardware_name(self) -> str:
@@ -210,7 +210,7 @@ class UpdateConfig:
         hours: Hours of downloading, local time, as for uploads; empty is always.
     """
 
-    poll_seconds: float = 30.0
+    poll_seconds: float = 300.0
     probation_frames: int = 50
     trial_seconds: float = 60.0
     bytes_per_second: int = 0

@@ -15,12 +15,12 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from edge_client.beat_schedule import BeatSchedule
 from edge_client.clock import Clock, SystemClock
 from edge_client.contract.bucket import Bucket
 from edge_client.contract.errors import AndonError
 from edge_client.contract.heartbeat import Heartbeat
 from edge_client.contract.names import status_key
-from edge_client.uplink.backoff import backoff_seconds
 
 log = logging.getLogger("edge_client.heartbeat")
 
@@ -57,11 +57,9 @@ class HeartbeatWriter:
         self._path = path
         self._interval = interval_seconds
         self._clock = clock or SystemClock()
-        self._jitter = jitter
+        self._schedule = BeatSchedule(interval_seconds, jitter)
         self._sequence = _read_sequence(path)
         self._sent: object = None
-        self._due = 0.0
-        self._failures = 0
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self.problem = ""
@@ -86,29 +84,30 @@ class HeartbeatWriter:
         told = self._describe()
         self._sequence = max(self._sequence + 1, int(self._clock.now().timestamp()))
         _write_sequence(self._path, self._sequence)
-        heartbeat = replace(told, sequence=self._sequence)
+        heartbeat = replace(told, sequence=self._sequence, interval_seconds=self._interval).kept_small()
         self._bucket.put(status_key(told.device), heartbeat.sign(self._key), content_type="application/json")
         self._sent = _substance(told)
         return heartbeat
 
     def send_if_due(self) -> bool:
-        """Send when the interval is over or something of substance changed; after a failure only when its pause is
-        over.
-        """
+        """Send if `beat_schedule` says so. Returns whether one was sent."""
         at = self._clock.monotonic()
-        if at < self._due and (self._failures or _substance(self._describe()) == self._sent):
+        if not self._schedule.is_due(at, lambda: _substance(self._describe()) != self._sent):
             return False
         try:
             self.send()
         except (AndonError, OSError) as error:
-            self._failures += 1
-            self._due = at + min(backoff_seconds(self._failures, self._jitter), max(self._interval, 1.0))
+            self._schedule.failed(at)
             self.problem = f"heartbeat: {error}"
             log.info("%s", self.problem)
             return False
-        self._failures, self.problem = 0, ""
-        self._due = at + self._interval * (0.9 + 0.1 * self._jitter())
+        self.problem = ""
+        self._schedule.sent(at)
         return True
+
+    def due_at(self) -> float | None:
+        """When the next one is due whatever changes, in monotonic seconds; None for at once."""
+        return self._schedule.next_at()
 
     def _work(self) -> None:
         while not self._stop.is_set():
@@ -128,9 +127,9 @@ def _substance(heartbeat: Heartbeat) -> object:
         heartbeat.health,
         heartbeat.rollout,
         heartbeat.quarantined,
-        heartbeat.spool_windows > 0,
         heartbeat.settings_versions,
         heartbeat.campaigns,
+        2 * heartbeat.spool_bytes > heartbeat.spool_limit > 0,  # windows come and go; a spool that fills is news
     )
 
 

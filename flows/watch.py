@@ -112,8 +112,10 @@ def watch_once(
     with only_one(workspace.home, "watch", wait_seconds=wait_seconds):
         catalog = workspace.catalog()
         with _noting(failed, "heartbeats"):
-            keep = workspace.policy().retention.heartbeats_per_device
-            report = ingest_heartbeats(catalog, workspace.bucket(), clock, keep=keep)
+            policy = workspace.policy()
+            report = ingest_heartbeats(
+                catalog, workspace.bucket(), clock, fleet=policy.fleet, retention=policy.retention
+            )
             heartbeats = len(report.new)
             failed += [f"heartbeat {key}: {reason}" for key, reason in report.deferred]
         with _noting(failed, "release metadata"):

@@ -260,14 +260,22 @@ def _tables(
         where["ca_bundle"] = bucket.ca_bundle
     if bucket.addressing != "path":
         where["addressing"] = bucket.addressing
+    fleet = workspace.policy().fleet
     tables: dict[str, dict[str, Value]] = {
-        "device": {"name": device, "site": site, "station": station, "key": "device.key", "state": "state"},
+        "device": {
+            "name": device,
+            "site": site,
+            "station": station,
+            "key": "device.key",
+            "state": "state",
+            "heartbeat_seconds": fleet.heartbeat_seconds,
+        },
         "inspection": {"name": inspection, "factory_engine": "factory.onnx", "channel": channel},
         "bucket": where,
         "cloud": {"recipient": recipient_of(workspace.identity())},
         "releases": {"root": "root.json"},
         "capture": {"byte_budget": 2_000_000, "window_seconds": 300},
-        "update": {"poll_seconds": 30},
+        "update": {"poll_seconds": fleet.poll_seconds},
         "mode": {"advisory": False},
     }
     for table, more in settings.items():

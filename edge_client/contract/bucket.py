@@ -7,7 +7,6 @@ time when the local clock is off (`server_time`).
 """
 
 import os
-import socket
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -16,7 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from edge_client.contract.errors import BucketError, NotFound, Refused, Unavailable, Untrusted
+from edge_client.contract.bucket_errors import NotModified, PastTheEnd, translate, unreachable
+from edge_client.contract.errors import BucketError, NotFound, Refused, Unavailable
 from edge_client.contract.pace import Pace
 from edge_client.contract.server_time import NEGLIGIBLE_SECONDS, ServerTime
 
@@ -34,6 +34,22 @@ class ObjectInfo:
     bytes: int
     etag: str | None = None
     modified: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fetched:
+    """An object as it is now; `etag` tells it from later ones, where the bucket gives one."""
+
+    data: bytes
+    etag: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """One page of a listing; `more` says that it does not end there."""
+
+    infos: tuple[ObjectInfo, ...]
+    more: bool
 
 
 class Bucket(Protocol):
@@ -165,12 +181,17 @@ class S3Bucket:
             BucketError: The object is larger.
         """
         with self._watchman.request(max_bytes) as watch:
-            answer = self._call("get_object", key, watch)
-            length = _length_of(answer, key)
-            if length > max_bytes:
-                answer["Body"].close()
-                raise BucketError(f"object {key!r} has {length} bytes: at most {max_bytes} are read")
-            return self._read(key, answer, length, watch)
+            return self._whole(key, self._call("get_object", key, watch), max_bytes, watch)
+
+    def get_changed(self, key: str, *, etag: str | None, max_bytes: int) -> "Fetched | None":
+        """Return an object and its tag, or None if it still has the tag `etag`."""
+        condition = {} if etag is None else {"IfNoneMatch": etag}
+        try:
+            with self._watchman.request(max_bytes) as watch:
+                answer = self._call("get_object", key, watch, **condition)
+                return Fetched(data=self._whole(key, answer, max_bytes, watch), etag=answer.get("ETag"))
+        except NotModified:
+            return None
 
     def get_range(self, key: str, start: int, length: int) -> bytes:
         """Return up to `length` bytes from `start`; empty past the end."""
@@ -179,7 +200,7 @@ class S3Bucket:
         with self._watchman.request(length) as watch:
             try:
                 answer = self._call("get_object", key, watch, Range=f"bytes={start}-{start + length - 1}")
-            except _PastTheEnd:
+            except PastTheEnd:
                 return b""
             return self._read(key, answer, length, watch)
 
@@ -200,13 +221,19 @@ class S3Bucket:
         while True:
             with self._watchman.request(_LIST_BYTES) as watch:
                 answer = self._call("list_objects_v2", None, watch, Prefix=prefix, **token)
-            for item in answer.get("Contents", []):
-                yield ObjectInfo(
-                    key=item["Key"], bytes=int(item["Size"]), etag=item.get("ETag"), modified=item.get("LastModified")
-                )
+            yield from map(_info, answer.get("Contents", []))
             if not answer.get("IsTruncated"):
                 return
             token = {"ContinuationToken": answer["NextContinuationToken"]}
+
+    def page(self, prefix: str, *, after: str, most: int = 1000) -> "Page":
+        """Return one page of a listing: at most `most` objects whose key comes after the key `after`."""
+        begin = {"StartAfter": after} if after else {}
+        with self._watchman.request(_LIST_BYTES) as watch:
+            answer = self._call("list_objects_v2", None, watch, Prefix=prefix, MaxKeys=most, **begin)
+        return Page(
+            infos=tuple(_info(item) for item in answer.get("Contents", [])), more=bool(answer.get("IsTruncated"))
+        )
 
     def delete(self, key: str) -> None:
         """Remove an object; one that is not there is no error."""
@@ -228,7 +255,7 @@ class S3Bucket:
             try:
                 return getattr(self.client, operation)(Bucket=self.name, **arguments)
             except ClientError as error:
-                refusal = _translate(error, self.name, named)
+                refusal = translate(error, self.name, named)
                 learnt = self.server_time.now() - datetime.now(UTC)
                 moved = abs((learnt - signed_off).total_seconds()) > NEGLIGIBLE_SECONDS
                 if again and moved and isinstance(refusal, Refused):
@@ -236,7 +263,14 @@ class S3Bucket:
                     continue
                 raise refusal from error
             except (BotoCoreError, OSError) as error:
-                raise _unreachable(error, self, named, watch.given_up) from error
+                raise unreachable(error, self.name, self.client.meta.endpoint_url, named, watch.given_up) from error
+
+    def _whole(self, key: str, answer: Any, max_bytes: int, watch: "Watch") -> bytes:
+        length = _length_of(answer, key)
+        if length > max_bytes:
+            answer["Body"].close()
+            raise BucketError(f"object {key!r} has {length} bytes: at most {max_bytes} are read")
+        return self._read(key, answer, length, watch)
 
     def _read(self, key: str, answer: Any, most: int, watch: "Watch") -> bytes:
         from botocore.exceptions import BotoCoreError
@@ -267,42 +301,10 @@ def _length_of(answer: Any, key: str) -> int:
     return int(answer["ContentLength"])
 
 
-def _unreachable(error: Exception, bucket: S3Bucket, key: str, given_up: str) -> Unavailable:
-    """Say what kept a request from an answer, and what a person can do."""
-    found = f"bucket {bucket.name!r} cannot be reached for {key!r}"
-    cause = getattr(error, "kwargs", {}).get("error") or error  # botocore's own text names only the endpoint
-    where = bucket.client.meta.endpoint_url
-    if given_up:
-        return Unavailable(f"{found}: the request was given up: {given_up}; tried again later")
-    if "CERTIFICATE_VERIFY_FAILED" in str(cause):
-        return Untrusted(
-            f"{found}: its certificate is not accepted ({cause}): this device's clock says "
-            f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC; set the clock if that is wrong, else check bucket.ca_bundle"
-        )
-    if type(cause).__name__ == "NameResolutionError" or isinstance(cause, socket.gaierror):
-        return Unavailable(
-            f"{found}: the name in {where} cannot be resolved: check DNS and bucket.endpoint_url; tried again later"
-        )
-    return Unavailable(f"{found}: {cause}; check the network and bucket.endpoint_url ({where}); tried again later")
-
-
-class _PastTheEnd(BucketError):
-    """A range begins at or after the end of the object."""
-
-
-def _translate(error: Any, bucket: str, key: str) -> BucketError:
-    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    code = error.response.get("Error", {}).get("Code", "")
-    if status == 404 or code in ("NoSuchKey", "NoSuchBucket", "404"):
-        return NotFound(f"bucket {bucket!r} has no object {key!r} ({code})")
-    if status in (401, 403):
-        return Refused(
-            f"bucket {bucket!r} refuses {key!r} ({code}): the credentials lack this right or were revoked; "
-            "ask for a new enrolment"
-        )
-    if status == 416:
-        return _PastTheEnd(f"object {key!r} has no bytes in that range")
-    return Unavailable(f"bucket {bucket!r} answered {status} {code} for {key!r}: try again later")
+def _info(item: Any) -> ObjectInfo:
+    return ObjectInfo(
+        key=item["Key"], bytes=int(item["Size"]), etag=item.get("ETag"), modified=item.get("LastModified")
+    )
 
 
 class DirectoryBucket:
@@ -365,9 +367,10 @@ class DirectoryBucket:
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """Yield the objects whose key begins with `prefix`, in key order."""
-        if not self.path.is_dir():
+        folder = self.path / prefix.rpartition("/")[0]
+        if not folder.is_dir():
             return
-        paths = (p for p in self.path.rglob("*") if p.is_file() and not p.name.startswith(".put-"))
+        paths = (p for p in folder.rglob("*") if p.is_file() and not p.name.startswith(".put-"))
         keys = sorted(p.relative_to(self.path).as_posix() for p in paths)
         for key in keys:
             if key.startswith(prefix) and (info := self.head(key)) is not None:

@@ -1,7 +1,11 @@
-"""The heartbeat: what a device says of itself, signed, in ``fleet/<device>/status.json``."""
+"""The heartbeat: what a device says of itself, signed, in ``fleet/<device>/status.json``.
+
+Every device of a fleet sends it some hundred times a day, so it stays small: about a kilobyte. What can grow is cut
+before it is sent (`Heartbeat.kept_small`); the whole of it is what `andon-edge status` and `doctor` say on the device.
+"""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -9,13 +13,24 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from edge_client.contract.errors import BadRecord
 from edge_client.contract.fields import Fields
+from edge_client.contract.quoting import cut
 from edge_client.contract.signing import sign_payload, verify_payload
 
 SCHEMA = 1
 PURPOSE = "heartbeat"
 HEALTH = ("ok", "degraded")
+MOST_PROBLEMS = 10
+MOST_QUARANTINED = 10  # the newest
+LONGEST_REASON = 200  # of a problem or a quarantine
+LONGEST_OUTCOME = 500  # of what became of the newest release
 #: What clients of before do not send.
-_OPTIONAL: Mapping[str, Any] = {"hardware": "", "variant": "", "settings_versions": {}, "campaigns": []}
+_OPTIONAL: Mapping[str, Any] = {
+    "hardware": "",
+    "variant": "",
+    "settings_versions": {},
+    "campaigns": [],
+    "interval_seconds": 0.0,
+}
 OUTCOMES = ("none", "trial", "probation", "confirmed", "quarantined", "failed")
 
 
@@ -77,6 +92,23 @@ class Heartbeat:
     variant: str = ""  # which file of its model the device runs: int8, fp32, …
     settings_versions: Mapping[str, int] = field(default_factory=dict)  # signed documents in force → version
     campaigns: tuple[str, ...] = ()  # ids of those that are followed
+    interval_seconds: float = 0.0  # the next one comes after so long at the latest; 0: not said
+
+    def kept_small(self) -> "Heartbeat":
+        """Return what is sent of it: the newest of the lists, in texts that are not too long."""
+        problems = tuple(cut(p, most=LONGEST_REASON) for p in self.problems[:MOST_PROBLEMS])
+        if (more := len(self.problems) - MOST_PROBLEMS) > 0:
+            problems = (*problems[:-1], f"and {more + 1} more: see `andon-edge status` there")
+        return replace(
+            self,
+            problems=problems,
+            rollout=replace(self.rollout, reason=cut(self.rollout.reason, most=LONGEST_OUTCOME)),
+            quarantined=tuple(
+                replace(q, reason=cut(q.reason, most=LONGEST_REASON)) for q in self.quarantined[-MOST_QUARANTINED:]
+            ),
+            latency_ms_p50=round(self.latency_ms_p50, 3),
+            latency_ms_p99=round(self.latency_ms_p99, 3),
+        )
 
     def to_payload(self) -> dict[str, Any]:
         """Return the heartbeat as plain JSON values."""
@@ -139,6 +171,7 @@ class Heartbeat:
             variant=fields.text("variant", most=32),
             settings_versions=fields.counts("settings_versions"),
             campaigns=fields.names("campaigns", "campaign", most=100),
+            interval_seconds=fields.number("interval_seconds", least=0),
         )
 
 

@@ -13,6 +13,7 @@ python-tuf verifies; this module adds what it leaves to its users:
    digest and length, and the channel is the one that was asked for. That holds for every file that this device may
    take: base or staged engine, and each of their variants.
 6. Being offline is normal: `Unavailable` (or `Refused`), and nothing changes.
+7. While the timestamp is the one that was verified last, what was found then holds (`unchanged`).
 """
 
 from __future__ import annotations
@@ -30,9 +31,10 @@ from tuf.api.metadata import TargetFile  # type: ignore[attr-defined]  # re-expo
 from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig  # type: ignore[attr-defined]  # likewise
 
 from edge_client.clock import Clock
-from edge_client.contract.bucket import Bucket
+from edge_client.contract.bucket import Bucket, Fetched
 from edge_client.contract.build_date import BUILT_AT
 from edge_client.contract.chunks import MAX_LIST_BYTES, ChunkList, chunks_path
+from edge_client.contract.conditional import get_changed
 from edge_client.contract.errors import AndonError, BadRelease, BucketError, NotFound, Refused, Unavailable
 from edge_client.contract.help import HelpRequest
 from edge_client.contract.releases import METADATA_PREFIX, TARGETS_PREFIX, Channel, channel_target
@@ -41,6 +43,14 @@ from edge_client.settings_in_force import SignedDocuments
 from edge_client.updates.signed_documents import fetch_documents, fetch_help
 from edge_client.updates.slots import open_plain_folder, sync_tree
 from edge_client.updates.store import UpdateStore
+from edge_client.updates.unchanged import (
+    FULL_SECONDS,
+    MAX_TIMESTAMP_BYTES,
+    TIMESTAMP_KEY,
+    Documents,
+    LastRefresh,
+    RememberingBucket,
+)
 
 ISSUED_AT = "x-andon-issued-at"  # in the timestamp metadata
 _MAX_METADATA_BYTES = 5_000_000
@@ -120,7 +130,8 @@ class TrustedMetadata:
         self._store = store
         self._clock = clock
         self._built_at = built_at
-        self._fetched: dict[str, tuple[str, bytes]] = {}  # path → digest and content of settings that were read
+        self._last: LastRefresh[Trusted] | None = None
+        self._documents = Documents()
 
     def refresh(
         self, bucket: Bucket, *, inspection: str, channel: str, facts: DeviceFacts, known: SignedDocuments
@@ -140,6 +151,14 @@ class TrustedMetadata:
             BadRelease: What the bucket holds is not acceptable: not signed, replayed, expired, too large.
             OSError: The disk failed.
         """
+        asked = (inspection, channel, facts)
+        timestamp = self._timestamp(bucket, asked)
+        if timestamp is None and self._last is not None:
+            return self._last.found
+        if timestamp is None:
+            raise AssertionError("rule 7 broken: a timestamp is unchanged that was never seen")
+        source, self._last = bucket, None
+        bucket = RememberingBucket(source, timestamp, self._documents)
         os.close(open_plain_folder(self._folder))
         for leftover in self._folder.glob("tmp*"):  # python-tuf's own, after a crash
             leftover.unlink(missing_ok=True)
@@ -147,7 +166,9 @@ class TrustedMetadata:
             updater = self._begin(bucket)
             updater.refresh()
             self._check_floors(updater)
-            return self._read(updater, bucket, inspection, channel, facts, known)
+            found = self._read(updater, bucket, inspection, channel, facts, known)
+            self._remember(updater, source, asked, timestamp, found)
+            return found
         except tuf_errors.ExpiredMetadataError as error:
             raise BadRelease(self._expired(error)) from error
         except (tuf_errors.BadVersionNumberError, tuf_errors.EqualVersionNumberError) as error:
@@ -164,6 +185,40 @@ class TrustedMetadata:
             raise Unavailable(f"releases cannot be reached: {_why(error)}") from error
         finally:
             sync_tree(self._folder)
+
+    def _timestamp(self, bucket: Bucket, asked: tuple[object, ...]) -> Fetched | None:
+        """Rule 7: the timestamp, or None while it is the one of the last refresh."""
+        tag = None
+        if self._last is not None:
+            now, monotonic = self._reference_time(self._last.keys), self._clock.monotonic()
+            tag = self._last.tag_for(bucket, asked, now=now, monotonic=monotonic)
+        try:
+            return get_changed(bucket, TIMESTAMP_KEY, etag=tag, max_bytes=MAX_TIMESTAMP_BYTES)
+        except Refused:
+            raise
+        except NotFound as error:
+            raise Unavailable(str(error)) from error
+        except Unavailable as error:
+            raise Unavailable(f"releases cannot be reached: {error}") from error
+        except BucketError as error:
+            raise BadRelease(f"release metadata is larger than allowed: {error}") from error
+
+    def _remember(
+        self, updater: Updater, bucket: Bucket, asked: tuple[object, ...], timestamp: Fetched, found: Trusted
+    ) -> None:
+        if timestamp.etag is None or found.problems or found.release_refused:
+            return
+        trusted = updater._trusted_set
+        roles = ("root", "timestamp", "snapshot", "targets", *_DELEGATED)
+        self._last = LastRefresh(
+            bucket=bucket,
+            asked=asked,
+            etag=timestamp.etag,
+            keys=_fingerprint(trusted.root.roles["timestamp"].keyids),
+            found=found,
+            until=min(trusted[role].expires for role in roles if trusted.get(role) is not None),
+            full_at=self._clock.monotonic() + FULL_SECONDS,
+        )
 
     def _begin(self, bucket: Bucket) -> Updater:
         updater = Updater(
@@ -307,16 +362,9 @@ class TrustedMetadata:
         )
 
     def _content(self, updater: Updater, bucket: Bucket, path: str) -> bytes | None:
-        """Return a signed document; fetched when it is another than at the last check."""
+        """Return a signed document; one that is known is not fetched again (`RememberingBucket`)."""
         target = updater.get_targetinfo(path)
-        if target is None:
-            return None
-        file = _signed_file(target)
-        digest, data = self._fetched.get(path, ("", b""))
-        if digest != file.sha256:
-            data = _fetch(bucket, file, _MAX_DOCUMENT_BYTES)
-            self._fetched[path] = (file.sha256, data)
-        return data
+        return None if target is None else _fetch(bucket, _signed_file(target), _MAX_DOCUMENT_BYTES)
 
     def _expired(self, error: Exception) -> str:
         now = self._clock.now()

@@ -36,6 +36,7 @@ from edge_client.updates.installation import fetch_release, try_release
 from edge_client.updates.keeper import Keeper
 from edge_client.updates.neighbour import share_engines
 from edge_client.updates.outcome import Check, UpdateOutcome, UpdateStatus
+from edge_client.updates.polling import PollSchedule
 from edge_client.updates.requests import answer_request, next_request
 from edge_client.updates.rules import Outcome, Phase, Step, Target
 from edge_client.updates.share import ShareServer
@@ -51,9 +52,6 @@ from edge_client.updates.updater_config import UpdaterConfig
 __all__ = ["Updater", "UpdaterConfig"]
 
 _REQUEST_SECONDS = 0.5  # how soon a request by the command line is seen
-# A check is cheap: after a failed one the next comes soon enough to see the network return. An update that failed on
-# disk or machine costs a download and a trial.
-_LONGEST_WAIT = {Check.OFFLINE: 10.0, Check.REFUSED: 10.0, Check.RETRY: 600.0}
 
 
 class Updater:
@@ -373,17 +371,15 @@ class Updater:
     # --- threads ----------------------------------------------------------------------------------------------------
 
     def _poll(self) -> None:
-        failures, due = 0, self._clock.monotonic()
+        schedule = PollSchedule(self._config.poll_seconds, self._random)
+        due = self._clock.monotonic()
         while not self._stopping.is_set():
             self._serve_requests()
             if self._clock.monotonic() >= due:
                 with contextlib.suppress(OSError, sqlite3.Error):  # a hint alone
                     self._keeper.remember_frame_size()
                 outcome = self.check_once()
-                longest = max(self._config.poll_seconds, _LONGEST_WAIT.get(outcome.check, 0.0))
-                failures = failures + 1 if outcome.check in _LONGEST_WAIT else 0
-                wait = min(self._config.poll_seconds * 2 ** min(failures, 10), longest)
-                due = self._clock.monotonic() + wait * self._random.uniform(0.8, 1.2)
+                due = self._clock.monotonic() + schedule.after(outcome.check)
             self._stopping.wait(min(_REQUEST_SECONDS, max(0.0, due - self._clock.monotonic())))
 
     def _serve_requests(self) -> None:

@@ -49,7 +49,7 @@ class UpdaterConfig:
     root: bytes | None = None
     provider: str = "cpu"
     threads: int = 1
-    poll_seconds: float = 30.0
+    poll_seconds: float = 300.0
     limits: Limits = field(default_factory=Limits)
     trial: TrialLimits = field(default_factory=TrialLimits)
     max_engine_bytes: int = 256 * 1024 * 1024

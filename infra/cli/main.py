@@ -39,11 +39,12 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "rollout": ("infra.cli.rollout", "how far a version has got on its way to the devices, and a word about it"),
     "watch": ("infra.cli.loop", "read what devices report, write it to MLflow, see what is wanted"),
     "report": ("infra.cli.report", "how the loop of each inspection is doing, with uncertainties"),
+    "fleet": ("infra.cli.fleet", "how the devices are: sites, versions, health, who is silent"),
     "inputs": ("infra.cli.inputs", "which backbone, side, region and tiles pay for an inspection"),
     "drift": ("infra.cli.drift", "whether the line still looks as it did, and what is likely the matter"),
     "causes": ("infra.cli.causes", "which variables of the process go with which defects"),
     "audit": ("infra.cli.audit", "compare what devices acknowledged with what the catalog has"),
-    "simulate": ("infra.cli.simulate", "what the gate could decide with so many labels"),
+    "simulate": ("infra.cli.simulate", "what the gate could decide with so many labels; what a fleet does and costs"),
     "rehearse": ("infra.rehearsal.cli", "play a labelled archive through the real loop"),
 }
 

@@ -1,4 +1,4 @@
-"""``andon simulate gate``: what a plant's margins and label counts can decide, before labels are spent."""
+"""``andon simulate``: what the gate could decide, before labels are spent (here), and what a fleet does and costs."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from edge_client.contract.errors import ConfigError
+from infra.cli import simulate_fleet
 from infra.cli.arguments import command, home_of, print_json
 
 if TYPE_CHECKING:
@@ -15,16 +16,22 @@ _LEAST_TRIALS = 20
 
 
 def add_parser(sub: Any) -> None:
-    """Add the command."""
-    simulate = command(
-        sub,
+    """Add the commands."""
+    parser = sub.add_parser(
         "simulate",
+        help="what the gate could decide with so many labels; what a fleet does and costs",
+        description="Tries out by simulation what would cost a plant labels or devices.",
+    )
+    kinds = parser.add_subparsers(dest="what", metavar="WHAT", required=True)
+    simulate_fleet.add_parser(kinds)
+    simulate = command(
+        kinds,
+        "gate",
         "what the gate could decide with so many labels",
         "Judges many simulated challengers of known quality by the gate of this home directory's policy. The columns "
         "are the true gain of a challenger in average precision over the champion: 0 is no better, below 0 is worse. "
         "A cell says how many of a hundred are promoted / refused; the rest need more labels.",
     )
-    simulate.add_argument("what", choices=["gate"], help="what is simulated")
     simulate.add_argument(
         "--labels",
         type=int,
@@ -55,7 +62,9 @@ def add_parser(sub: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Simulate, and print a table."""
+    """Simulate, and print what came of it."""
+    if args.what == "fleet":
+        return simulate_fleet.run(args)
     from data.policy import Policy
     from training.gate_policy import GatePolicy
     from training.gate_simulation import Line, power_table

@@ -25,7 +25,8 @@ def beat(device: str, sequence: int = 1) -> Heartbeat:
 def test_a_signed_heartbeat_becomes_the_devices_status(cloud: Cloud) -> None:
     cloud.bucket.put(status_key("line-1"), beat("line-1").sign(cloud.line.key))
     assert ingest_heartbeats(cloud.catalog, cloud.bucket, lambda: NOW).new == ["line-1"]
-    assert ingest_heartbeats(cloud.catalog, cloud.bucket, lambda: NOW).stale == ["line-1"]
+    again = ingest_heartbeats(cloud.catalog, cloud.bucket, lambda: NOW)
+    assert (again.new, again.stale, again.unchanged) == ([], [], 1)
     assert device_statuses(cloud.catalog)["line-1"].heartbeat == beat("line-1")
 
 
@@ -55,9 +56,9 @@ def test_a_bad_heartbeat_is_noted_and_holds_nobody_up(cloud: Cloud, name: str) -
     make, words = BAD[name]
     cloud.bucket.put(status_key("line-1"), make(cloud))
     cloud.bucket.put(status_key("line-2"), beat("line-2").sign(cloud.other.key))
-    for _ in range(2):
-        report = ingest_heartbeats(cloud.catalog, cloud.bucket, lambda: NOW)
-        assert words in report.rejected[0][1]
+    report = ingest_heartbeats(cloud.catalog, cloud.bucket, lambda: NOW)
+    assert words in report.rejected[0][1]
+    assert ingest_heartbeats(cloud.catalog, cloud.bucket, lambda: NOW).unchanged == 2
     assert set(device_statuses(cloud.catalog)) == {"line-2"}
     (item,) = list_quarantine(cloud.catalog)
     assert item.kind is Kind.HEARTBEAT
