@@ -38,7 +38,7 @@ from edge_client.updates.single import SingleUse
 from edge_client.updates.slots import DamagedSlot, Slots
 from edge_client.updates.store import UpdateStore
 from edge_client.updates.trial import TrialOrder, TrialReport, try_engine
-from edge_client.updates.trusted import Release, Trusted, TrustedMetadata
+from edge_client.updates.trusted import Release, SoftwareOffer, Trusted, TrustedMetadata
 from edge_client.updates.updater_config import UpdaterConfig
 
 __all__ = ["Updater", "UpdaterConfig"]
@@ -73,6 +73,7 @@ class Updater:
         clock: Clock,
         random: random_module.Random,
         on_settings: Callable[[DeviceSettings], None] | None,
+        on_software: Callable[[SoftwareOffer | None, Bucket], None] | None = None,
         tries: Callable[[TrialOrder], TrialReport],
     ) -> None:
         self._config = config
@@ -82,6 +83,7 @@ class Updater:
         self._clock = clock
         self._random = random
         self._on_settings = on_settings
+        self._on_software = on_software
         self._tries = tries
         self._slots = Slots(config.state)
         self._settings = store.settings()
@@ -109,6 +111,7 @@ class Updater:
         random: random_module.Random | None = None,
         store: Callable[[Path], UpdateStore] = UpdateStore,
         on_settings: Callable[[DeviceSettings], None] | None = None,
+        on_software: Callable[[SoftwareOffer | None, Bucket], None] | None = None,
         tries: Callable[[TrialOrder], TrialReport] = try_engine,
     ) -> Updater:
         """Open the state folder, and choose and load the engine to start with.
@@ -120,6 +123,7 @@ class Updater:
             random: For jitter.
             store: Opens the database at a path.
             on_settings: Called with signed settings when they change (on the updater's thread).
+            on_software: Called after each refresh with the client software to run, and where it is (likewise).
             tries: Runs a trial.
 
         Raises:
@@ -137,6 +141,7 @@ class Updater:
                 clock=clock or SystemClock(),
                 random=random or random_module.Random(),
                 on_settings=on_settings,
+                on_software=on_software,
                 tries=tries,
             )
         except BaseException:
@@ -254,6 +259,8 @@ class Updater:
         found = trusted.refresh(bucket, inspection=config.inspection, channel=config.channel, facts=config.facts())
         self._keeper.problems.pop("check", None)
         self._take_over(found)
+        if self._on_software is not None:
+            self._on_software(found.software, bucket)
         if found.release_refused:
             return self._tell(Check.REFUSED, found.release_refused)
         if not found.releases:

@@ -2,7 +2,7 @@
 
     root (person)
       targets (person): only delegations
-        engines (person)    engines/*/*                 which files may ever run
+        engines (person)    engines/*/*, client/*       which files may ever run
         rollouts (online)   channels/*/*, settings/*    which of them should run where, and the devices' settings
       snapshot, timestamp (online, 30 days)
 
@@ -53,6 +53,7 @@ from edge_client.contract.releases import (
 )
 from edge_client.contract.selftest import SelfTest
 from edge_client.contract.settings import DeviceSettings
+from edge_client.contract.software import wheel_target
 from flows.releases.keys import create_keys, public_key_of, signer_of
 from flows.releases.metadata import (
     MAX_METADATA_BYTES,
@@ -188,6 +189,50 @@ class ReleaseRepository:
         """Return the signed settings of a device (or ``"default"``), or None."""
         data = self._read_target(self._load(), settings_target(name))
         return None if data is None else DeviceSettings.from_json(data)
+
+    def publish_wheels(self, wheels: Mapping[str, bytes]) -> None:
+        """Approve wheels of the client's software: sign their digests with the `engines` key.
+
+        Args:
+            wheels: File name -> bytes.
+
+        Raises:
+            BadRelease: A name is no wheel's, or names another file already.
+        """
+        files = {wheel_target(name): target_file(wheel_target(name), data, {}) for name, data in wheels.items()}
+        with self._locked():
+            state = self._load()
+            signed = state.engines.signed.targets
+            for path, file in files.items():
+                if path in signed and signed[path].hashes != file.hashes:
+                    raise BadRelease(
+                        f"target {path!r} is published already with digest {signed[path].hashes['sha256'][:16]}…, not "
+                        f"{file.hashes['sha256'][:16]}…: a wheel's name is one file for ever; give it another version"
+                    )
+            if all(path in signed for path in files):
+                return
+            for name, data in wheels.items():
+                self._put_target(files[wheel_target(name)], data)
+                signed[wheel_target(name)] = files[wheel_target(name)]
+            self._commit(state, ["engines"])
+
+    def wheels(self) -> dict[str, tuple[str, int]]:
+        """Return the approved wheels: file name -> (SHA-256, length)."""
+        signed = self._load().engines.signed.targets
+        return {
+            path.removeprefix("client/"): (file.hashes["sha256"], file.length)
+            for path, file in sorted(signed.items())
+            if path.startswith("client/")
+        }
+
+    def set_document(self, path: str, data: bytes) -> None:
+        """Sign a document for devices with `rollouts`."""
+        with self._locked():
+            self._set_rollout(self._load(), path, data)
+
+    def read_document(self, path: str) -> bytes | None:
+        """Return a document that `rollouts` signed, or None."""
+        return self._read_target(self._load(), path)
 
     def refresh_timestamp(self) -> None:
         """Prolong the online metadata: a new timestamp, and what lives less than half its life longer."""
