@@ -502,7 +502,7 @@ class Client:
     def heartbeat(self) -> Heartbeat:
         """Return what the next heartbeat says, without a sequence number."""
         self._consumption.keep_up()
-        return describe(
+        told = describe(
             self.config,
             at=self._clock.now(),
             counts=self._counters.copy(),
@@ -510,6 +510,7 @@ class Client:
             figures=self._loop.figures() if self._loop is not None else None,
             problems=self._all_problems(),
         )
+        return replace(told, software=self._upgrader.note() if self._upgrader is not None else "")
 
     def _executor(self) -> ThreadPoolExecutor:
         if self._pool is None:

@@ -15,7 +15,7 @@ SCHEMA = 1
 PURPOSE = "heartbeat"
 HEALTH = ("ok", "degraded")
 #: What clients of before do not send.
-_OPTIONAL: Mapping[str, Any] = {"hardware": "", "variant": ""}
+_OPTIONAL: Mapping[str, Any] = {"hardware": "", "variant": "", "software": ""}
 OUTCOMES = ("none", "trial", "probation", "confirmed", "quarantined", "failed")
 
 
@@ -75,6 +75,7 @@ class Heartbeat:
     quarantined: tuple[Quarantined, ...] = ()
     hardware: str = ""  # what kind of machine it is; rollouts may go by it
     variant: str = ""  # which file of its model the device runs: int8, fp32, …
+    software: str = ""  # what became of the newest client software here
 
     def to_payload(self) -> dict[str, Any]:
         """Return the heartbeat as plain JSON values."""
@@ -135,6 +136,7 @@ class Heartbeat:
             quarantined=tuple(_quarantined(f) for f in fields.objects("quarantined", most=100)),
             hardware=fields.text("hardware", most=63),
             variant=fields.text("variant", most=32),
+            software=fields.text("software", most=600),
         )
 
 

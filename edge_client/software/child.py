@@ -135,7 +135,8 @@ class Child:
             return "runs"
         if code == CANNOT_START:
             return "could not be started"
-        after = f"after {self.answered} answers" if self.ready_at is not None else "before it was ready"
+        served = time.monotonic() - (self.ready_at or 0.0)
+        after = f"after {served:.0f} s in service" if self.ready_at is not None else "before it was ready"
         return f"ended {after} by {signal.Signals(-code).name}" if code < 0 else f"ended {after} with code {code}"
 
     def _reap(self) -> None:
@@ -169,6 +170,7 @@ def _become(
             high = [os.dup(fd) if fd < FIRST_DESCRIPTOR + len(high) else fd for fd in high]
         for i, fd in enumerate(high):
             os.dup2(fd, FIRST_DESCRIPTOR + i, inheritable=True)
-        os.execve(command[0], list(command), environment | environment_for(sockets, os.getpid()))
+        told = environment | environment_for(sockets, os.getpid())
+        os.execve(command[0], list(command), told)  # noqa: S606 -- no shell is what is wanted
     except BaseException:  # noqa: BLE001 -- nothing of the launcher may go on running in the child
         os._exit(CANNOT_START)

@@ -39,6 +39,7 @@ _STOP_SECONDS = 55.0  # below systemd's TimeoutStopSec
 _LONGEST_PAUSE = 10.0
 _UNUSABLE = 2  # exit code: the configuration cannot be used
 _BASE_STARTS = 5
+_HANGS = 2  # a request that hangs is told after one, and the silence after another
 _SERVICE_MANAGERS = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
 
 
@@ -164,20 +165,21 @@ class Launcher:
         if child.ready_at is None and now - child.started_at > limits.stand_by_seconds + limits.start_seconds:
             return f"was not ready within {limits.stand_by_seconds + limits.start_seconds:g} s"
         if child.hangs:
-            return f"hangs: no sign of life for {limits.hang_seconds:g} s after {child.answered} answers"
+            return f"hangs: no sign of life for {limits.hang_seconds:g} s"
         return None
 
     def _look(self, child: Child) -> Child:
         """A client runs well: judge probation, and see whether another one should run."""
         if child.ready_at is None:
             return child
-        served = time.monotonic() - child.ready_at
-        if served >= self._limits.healthy_seconds and self._early_ends:
+        served = child.heard_at - child.ready_at  # as it told itself: a silent client has not served
+        healthy = served >= max(self._limits.healthy_seconds, _HANGS * self._limits.hang_seconds)
+        if healthy:
             self._early_ends = 0
         state = self._state()
         if state.phase is Phase.PROBATION and child.place is state.active:
-            enough = served >= self._limits.probation_seconds or (
-                child.answered >= self._limits.probation_requests and served >= self._limits.healthy_seconds
+            enough = healthy and (
+                served >= self._limits.probation_seconds or child.answered >= self._limits.probation_requests
             )
             if enough and child.lost * 10 > child.answered + child.lost:
                 self._forget(child)
@@ -188,7 +190,7 @@ class Launcher:
         elif state.phase is Phase.STAGED or child.place is not state.active:
             if time.monotonic() >= self._exchange_after:
                 return self._exchange(child)
-        elif state.starts and served >= self._limits.healthy_seconds:
+        elif state.starts and healthy:
             self._store.change(rules.healthy)
         return child
 

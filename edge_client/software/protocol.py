@@ -89,7 +89,7 @@ def remember_launch(folder: Path, words: Sequence[str]) -> None:
         "base_python": sys.executable,
         "base_version": CLIENT_VERSION,
         "words": list(words),
-        "working_folder": os.getcwd(),
+        "working_folder": str(Path.cwd()),
     }
     write_durably(folder / _FILE, json.dumps(value, indent=1).encode())
 

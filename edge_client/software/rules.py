@@ -77,7 +77,7 @@ class Limits:
     hang_seconds: float = 30.0
     probation_seconds: float = 120.0
     probation_requests: int = 500
-    healthy_seconds: float = 10.0
+    healthy_seconds: float = 60.0
     attempts: int = 3
     probation_starts: int = 3
     service_starts: int = 5

@@ -190,16 +190,20 @@ class ReleaseRepository:
         data = self._read_target(self._load(), settings_target(name))
         return None if data is None else DeviceSettings.from_json(data)
 
-    def publish_wheels(self, wheels: Mapping[str, bytes]) -> None:
+    def publish_wheels(self, wheels: Mapping[str, bytes], customs: Mapping[str, Mapping[str, Any]]) -> None:
         """Approve wheels of the client's software: sign their digests with the `engines` key.
 
         Args:
             wheels: File name -> bytes.
+            customs: File name -> facts to sign beside its digest.
 
         Raises:
             BadRelease: A name is no wheel's, or names another file already.
         """
-        files = {wheel_target(name): target_file(wheel_target(name), data, {}) for name, data in wheels.items()}
+        files = {
+            wheel_target(name): target_file(wheel_target(name), data, customs.get(name, {}))
+            for name, data in wheels.items()
+        }
         with self._locked():
             state = self._load()
             signed = state.engines.signed.targets
@@ -209,20 +213,18 @@ class ReleaseRepository:
                         f"target {path!r} is published already with digest {signed[path].hashes['sha256'][:16]}…, not "
                         f"{file.hashes['sha256'][:16]}…: a wheel's name is one file for ever; give it another version"
                     )
-            if all(path in signed for path in files):
+            if all(signed.get(path) == file for path, file in files.items()):
                 return
             for name, data in wheels.items():
                 self._put_target(files[wheel_target(name)], data)
                 signed[wheel_target(name)] = files[wheel_target(name)]
             self._commit(state, ["engines"])
 
-    def wheels(self) -> dict[str, tuple[str, int]]:
-        """Return the approved wheels: file name -> (SHA-256, length)."""
+    def wheels(self) -> dict[str, TargetFile]:
+        """Return the approved wheels: file name -> what was signed of it."""
         signed = self._load().engines.signed.targets
         return {
-            path.removeprefix("client/"): (file.hashes["sha256"], file.length)
-            for path, file in sorted(signed.items())
-            if path.startswith("client/")
+            path.removeprefix("client/"): file for path, file in sorted(signed.items()) if path.startswith("client/")
         }
 
     def set_document(self, path: str, data: bytes) -> None:

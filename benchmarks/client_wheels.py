@@ -1,4 +1,4 @@
-"""Wheels of the client for tests: the one of this source tree under another version, broken as a test wants it."""
+"""Wheels of this source tree's client under any version, broken as a benchmark or a test wants it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def wheel_name(version: str) -> str:
