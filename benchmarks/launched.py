@@ -73,6 +73,19 @@ class Requests:
             taken, self._answers = self._answers, Answers()
             return taken
 
+    def wait_for_answers(self, n: int, *, seconds: float = 60.0) -> None:
+        """Wait for n more answers.
+
+        Raises:
+            TimeoutError: They did not come.
+        """
+        wanted = self._answers.answered + n
+        end = time.monotonic() + seconds
+        while self._answers.answered < wanted:
+            if time.monotonic() > end:
+                raise TimeoutError(f"no {n} requests were answered within {seconds:g} s")
+            time.sleep(0.01)
+
     def _work(self) -> None:
         connection = self._connect()
         while not self._stop.wait(self._pause):
