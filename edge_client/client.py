@@ -34,7 +34,7 @@ from edge_client.contract.engine_metadata import EngineMetadata
 from edge_client.contract.errors import AndonError, BadEngine, BadImage, ConfigError
 from edge_client.contract.heartbeat import Heartbeat, Rollout
 from edge_client.contract.sample import Event
-from edge_client.counters import Counters
+from edge_client.counters import Counters, Counts
 from edge_client.engine import Engine, EngineOutput
 from edge_client.engine_slot import EngineSlot
 from edge_client.events import flag_event, outcome_event
@@ -47,8 +47,11 @@ from edge_client.metrics_endpoint import MetricsEndpoint
 from edge_client.prediction import Prediction, predictions_from
 from edge_client.runtime import read_tuning, resolve, usable_cores
 from edge_client.settings_in_force import SettingsInForce
+from edge_client.software.protocol import launched
+from edge_client.software.upgrade import Upgrader
 from edge_client.unchanged import Unchanged
 from edge_client.updates.outcome import UpdateStatus
+from edge_client.updates.trusted import SoftwareOffer
 from edge_client.updates.updater import Updater
 from edge_client.updates.updater_config import UpdaterConfig
 from edge_client.version import VERSION
@@ -84,6 +87,7 @@ class Client:
         self._heartbeat: HeartbeatWriter | None = None
         self._loop: CaptureLoop | None = None
         self._updater: Updater | None = None
+        self._upgrader: Upgrader | None = None
         self.runtime = resolve(
             provider=config.inspection.provider,
             threads=config.inspection.threads,
@@ -236,6 +240,10 @@ class Client:
             **{name: read() for name, read in self._sections.items()},
         }
 
+    def counts(self) -> Counts:
+        """Return what was asked and answered since the start."""
+        return self._counters.copy()
+
     def set_metered(self, metered: bool) -> None:
         """Say that the link in use now is metered: windows stay in the spool until it no longer is."""
         if self._loop is not None:
@@ -289,6 +297,8 @@ class Client:
         self._stop_telemetry()  # after the last upload, before the spool that its last metrics read
         if self._loop is not None:
             self._loop.close()
+        if self._upgrader is not None:
+            self._upgrader.stop()
         if self._updater is not None:
             self._updater.stop()
 
@@ -310,6 +320,7 @@ class Client:
                 self._bucket,
                 clock=self._clock,
                 settings=partial(SettingsInForce.of_device, config),
+                on_software=self._open_upgrader(),
             )
             return self._updater.slot
         except (OSError, sqlite3.Error) as error:
@@ -328,6 +339,15 @@ class Client:
             )
         return EngineSlot(engine)
 
+    def _open_upgrader(self) -> Callable[[SoftwareOffer | None, Bucket], None] | None:
+        """Under a launcher that works on this client's state folder, software is upgraded too."""
+        found = launched()
+        if found is None or found.folder != self.config.device.state / "software":
+            return None
+        self._upgrader = Upgrader(found, self._clock)
+        self.add_section("software", self._upgrader.status)
+        return self._upgrader.offer
+
     def _start(self) -> None:
         config = self.config
         if config.capture.enabled:
@@ -344,6 +364,8 @@ class Client:
                     raise
                 self._problems["capture"] = f"capture is off: {error}"
                 log.warning("%s", self._problems["capture"])
+        if self._upgrader is not None:
+            self._upgrader.start()
         self._control.start(self._loop, self._bucket, self._clock, self.status)
         if self._updater is not None:
             self._updater.start()
@@ -492,7 +514,7 @@ class Client:
     def heartbeat(self) -> Heartbeat:
         """Return what the next heartbeat says, without a sequence number."""
         self._consumption.keep_up()
-        return describe(
+        told = describe(
             self.config,
             at=self._clock.now(),
             counts=self._counters.copy(),
@@ -502,6 +524,7 @@ class Client:
             settings=self._control.settings,
             campaigns=self._control.campaigns(self._slot.engine),
         )
+        return replace(told, software=self._upgrader.note() if self._upgrader is not None else "")
 
     def _executor(self) -> ThreadPoolExecutor:
         if self._pool is None:

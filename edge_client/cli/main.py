@@ -13,7 +13,19 @@ from edge_client.cli.arguments import logging_arguments
 from edge_client.contract.errors import AndonError
 from edge_client.logs import set_up_logging
 
-COMMANDS = ("run", "serve", "status", "ledger", "doctor", "tune", "update", "mirror", "export")
+COMMANDS = (
+    "run",
+    "serve",
+    "launch",
+    "status",
+    "ledger",
+    "doctor",
+    "tune",
+    "update",
+    "upgrade",
+    "mirror",
+    "export",
+)
 
 
 def build_parser(commands: Sequence[str] = COMMANDS) -> argparse.ArgumentParser:

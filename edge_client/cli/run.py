@@ -18,6 +18,7 @@ from edge_client.contract.errors import ConfigError
 from edge_client.memory import map_large_blocks
 from edge_client.restart import Ending
 from edge_client.sd_notify import notify
+from edge_client.software.standby import on_hand_over, stand_by
 from edge_client.sources.folder import Folder, reference_frames
 from edge_client.sources.opening import open_source, read_name
 from edge_client.sources.part_pattern import nobody, part_pattern, stem
@@ -94,6 +95,8 @@ def run(args: argparse.Namespace) -> int:
     """Inspect until the source ends or a signal comes."""
     map_large_blocks()
     ending = Ending()
+    stop = ending.stop
+    handing_over = on_hand_over(stop)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, ending.end)
     name = read_name(args.source)
@@ -107,6 +110,7 @@ def run(args: argparse.Namespace) -> int:
         from edge_client.telemetry import export_by_environment
 
         export_by_environment()
+    stand_by([args.config], stop)
     client = Client(config)
     told = RunFile(client)
     if name.kind != "stdin":  # what is read ahead of a stream would be lost
@@ -142,7 +146,7 @@ def run(args: argparse.Namespace) -> int:
         if not ending.anew:
             notify("STOPPING=1")
         told.tell(done=True)
-        client.close(flush_seconds=args.flush_seconds)
+        client.close(flush_seconds=0 if handing_over.is_set() else args.flush_seconds)
         told.tell(done=True)
     ending.follow()
     summary = told.summary(done=True)

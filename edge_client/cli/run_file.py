@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from edge_client.client import Client
-from edge_client.sd_notify import notify
+from edge_client.software.standby import tell_alive
 
 log = logging.getLogger("edge_client.run")
 
@@ -34,7 +34,8 @@ class RunFile:
         """Write it if the last time is a second ago, and tell systemd's watchdog that the line is alive."""
         if time.monotonic() - self._told_at >= _SECONDS:
             self.tell()
-            notify("WATCHDOG=1")
+            counts = self._client.counts()
+            tell_alive(counts.answered, counts.lost)
 
     def tell(self, *, done: bool = False) -> None:
         """Replace the file."""

@@ -13,6 +13,8 @@ from edge_client.memory import give_back, map_large_blocks
 from edge_client.restart import Ending
 from edge_client.runtime import server_slots
 from edge_client.sd_notify import notify, watchdog_seconds
+from edge_client.software.sockets import inherited
+from edge_client.software.standby import on_hand_over, stand_by, tell_alive
 
 if TYPE_CHECKING:
     from edge_client.cli.run_file import RunFile
@@ -103,13 +105,16 @@ def add_parser(sub: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Serve until a signal comes."""
     from edge_client.cli.run_file import RunFile
+    from edge_client.client import Client  # noqa: F401 -- all that costs time, before it stands by
     from edge_client.serving.http_reader import HttpLimits
     from edge_client.serving.server import Server, ServeSettings
 
     ending = Ending()
     stop = ending.stop
+    handing_over = on_hand_over(stop)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, ending.end)
+    sockets = inherited()
     settings = ServeSettings(
         host=args.host,
         port=args.port,
@@ -126,6 +131,9 @@ def run(args: argparse.Namespace) -> int:
         max_pixels=args.max_pixels,
     )
     map_large_blocks()
+    if args.grpc_port is not None:
+        import edge_client.serving.grpc_server  # noqa: F401 -- likewise
+    stand_by(args.config or [Path("andon.toml")], stop)
     clients = _open(args.config or [Path("andon.toml")])
     settings = replace(
         settings,
@@ -139,24 +147,24 @@ def run(args: argparse.Namespace) -> int:
     teller = threading.Thread(target=_tell, args=(files, stop), name="andon-tell", daemon=True)
     try:
         try:
-            server = Server(clients, settings)
+            server = Server(clients, settings, sockets)
         except OSError as error:
             raise ConfigError(f"--host {args.host} --port {args.port} cannot be listened on: {error}") from error
         server.start()
         _tell_ready(server, as_json=args.json)
         notify("READY=1")
         teller.start()
-        _watch(server, stop)
+        _watch(server, clients, stop)
         if not ending.anew:
             notify("STOPPING=1")
-        server.stop(seconds=args.stop_seconds)
+        server.stop(seconds=args.stop_seconds, handing_over=handing_over.is_set())
     finally:
         stop.set()
         if teller.is_alive():
             teller.join(timeout=2.0)
         for client, file in zip(clients, files, strict=True):
             file.tell(done=True)
-            client.close(flush_seconds=args.flush_seconds)
+            client.close(flush_seconds=0 if handing_over.is_set() else args.flush_seconds)
     ending.follow()
     return 0
 
@@ -188,7 +196,7 @@ def _open(configs: list[Path]) -> "list[Client]":
     return clients
 
 
-def _watch(server: "Server", stop: threading.Event) -> None:
+def _watch(server: "Server", clients: "list[Client]", stop: threading.Event) -> None:
     """Wait for the end. Meanwhile tell the service manager's watchdog that all is well, as long as it is true, and
     give back the memory of engines that were exchanged.
     """
@@ -196,7 +204,8 @@ def _watch(server: "Server", stop: threading.Event) -> None:
     versions = server.service.index()
     while not stop.wait(_LOOK_SECONDS if seconds is None else min(_LOOK_SECONDS, seconds / 3)):
         if seconds is not None and server.healthy(longest_seconds=seconds):
-            notify("WATCHDOG=1")
+            counts = [client.counts() for client in clients]
+            tell_alive(sum(c.answered for c in counts), sum(c.lost for c in counts))
         if (now := server.service.index()) != versions:
             versions = now
             give_back()

@@ -30,6 +30,7 @@ _OPTIONAL: Mapping[str, Any] = {
     "settings_versions": {},
     "campaigns": [],
     "interval_seconds": 0.0,
+    "software": "",
 }
 OUTCOMES = ("none", "trial", "probation", "confirmed", "quarantined", "failed")
 
@@ -93,6 +94,7 @@ class Heartbeat:
     settings_versions: Mapping[str, int] = field(default_factory=dict)  # signed documents in force → version
     campaigns: tuple[str, ...] = ()  # ids of those that are followed
     interval_seconds: float = 0.0  # the next one comes after so long at the latest; 0: not said
+    software: str = ""  # what became of the newest client software here
 
     def kept_small(self) -> "Heartbeat":
         """Return what is sent of it: the newest of the lists, in texts that are not too long."""
@@ -172,6 +174,7 @@ class Heartbeat:
             settings_versions=fields.counts("settings_versions"),
             campaigns=fields.names("campaigns", "campaign", most=100),
             interval_seconds=fields.number("interval_seconds", least=0),
+            software=fields.text("software", most=600),
         )
 
 

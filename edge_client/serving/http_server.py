@@ -6,6 +6,9 @@ answered on one thread, and Python's lock is free while the engine runs.
 3. A request that cannot be understood is answered with its status, and the connection closed where the next request's
    beginning is not known.
 4. `stop`: no new connections; idle ones close; requests under way end and are answered, within a bound.
+5. A listening socket that was handed to this server is shared with the server after it: it is only let go, never shut
+   down. A connection that was accepted is served, and idle ones get a moment in which one more request is answered,
+   with word that the connection ends: a client that is just sending loses nothing.
 """
 
 from __future__ import annotations
@@ -29,6 +32,8 @@ from edge_client.serving.wire import Gone, TooSlow, Wire
 log = logging.getLogger(__name__)
 
 _BACKLOG = 128
+_ACCEPT_SECONDS = 0.1  # a shared socket's accept loop looks so often whether it should end
+_IDLE_GRACE_SECONDS = 0.5
 _TURNED_AWAY = 8  # connections that are told why at the same time; more are just closed
 
 
@@ -43,6 +48,7 @@ class HttpServer:
         tls: For HTTPS.
         limits: Of one request.
         connections: Most at once.
+        listener: A listening socket to share, instead of host and port.
 
     Raises:
         OSError: The address cannot be listened on.
@@ -58,6 +64,7 @@ class HttpServer:
         tls: ssl.SSLContext | None = None,
         limits: HttpLimits | None = None,
         connections: int = 64,
+        listener: socket.socket | None = None,
     ) -> None:
         self._service = service
         self._tls = tls
@@ -69,8 +76,13 @@ class HttpServer:
         self._turning = threading.Semaphore(_TURNED_AWAY)
         self._lock = threading.Lock()
         self._open: dict[threading.Thread, tuple[Wire, HttpReader[Prepared]]] = {}
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._listener = socket.create_server((host, port), family=family, backlog=_BACKLOG)
+        self._shared = listener is not None
+        if listener is not None:
+            listener.settimeout(_ACCEPT_SECONDS)
+        else:
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            listener = socket.create_server((host, port), family=family, backlog=_BACKLOG)
+        self._listener = listener
         self.host, self.port = self._listener.getsockname()[:2]
         self._thread = threading.Thread(target=self._accept, name="andon-http-accept", daemon=True)
 
@@ -97,15 +109,24 @@ class HttpServer:
     def stop(self, *, seconds: float = 10.0) -> None:
         """End by rule 4, in at most `seconds`."""
         self._stopping = True
-        try:
-            self._listener.shutdown(socket.SHUT_RDWR)  # wakes the accept loop
-        except OSError:
-            pass
+        if self._shared:
+            self._thread.join(10 * _ACCEPT_SECONDS)  # rule 5: what it has accepted by then is served
+        else:
+            try:
+                self._listener.shutdown(socket.SHUT_RDWR)  # wakes the accept loop
+            except OSError:
+                pass
         self._listener.close()
-        deadline = time.monotonic() + seconds
-        while (threads := self._still_open()) and time.monotonic() < deadline:
+        begun = time.monotonic()
+        deadline = begun + seconds
+        patient_until = begun + _IDLE_GRACE_SECONDS if self._shared else begun
+        while time.monotonic() < deadline:
+            threads = self._still_open()
+            if not threads and not (self._shared and self._service.counts.connections):
+                break
+            time.sleep(0 if threads else 0.005)  # one was accepted, and its thread has not begun
             for thread, (wire, reader) in threads.items():
-                if reader.idle:
+                if reader.idle and time.monotonic() >= patient_until:
                     wire.end_reading()
                 thread.join(0.02)
         for wire, _ in self._still_open().values():
@@ -119,6 +140,8 @@ class HttpServer:
         while not self._stopping:
             try:
                 sock, _ = self._listener.accept()
+            except TimeoutError:
+                continue
             except OSError as error:
                 if self._stopping:
                     return

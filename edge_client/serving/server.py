@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from edge_client.serving.http_server import HttpServer
 from edge_client.serving.models import MAX_PIXELS, Model, Models
 from edge_client.serving.service import Service
 from edge_client.serving.slots import Slots
+from edge_client.software.sockets import HTTP
 
 if TYPE_CHECKING:
     from edge_client.serving.grpc_server import GrpcServer
@@ -71,16 +73,21 @@ class Server:
     Args:
         clients: One for each inspection.
         settings: How.
+        sockets: Listening sockets to share, by name, instead of addresses of its own.
 
     Raises:
         ConfigError: The settings contradict one another, or two clients are for one inspection.
         OSError: An address cannot be listened on.
     """
 
-    def __init__(self, clients: Sequence[Client], settings: ServeSettings) -> None:
+    def __init__(
+        self, clients: Sequence[Client], settings: ServeSettings, sockets: Mapping[str, socket.socket] | None = None
+    ) -> None:
+        listener = (sockets or {}).get(HTTP)
         token = read_token(settings.token_file) if settings.token_file is not None else None
         tls = tls_context(settings.tls_certificate, settings.tls_key)
-        check_exposure(settings.host, token=token, insecure=settings.insecure)
+        host = settings.host if listener is None else str(listener.getsockname()[0])
+        check_exposure(host, token=token, insecure=settings.insecure)
         gathers = settings.max_batch > 1
         self.counts = ServerCounts()
         # who waits for company does not run yet, so that more may be admitted
@@ -103,6 +110,7 @@ class Server:
             tls=tls,
             limits=settings.limits,
             connections=settings.connections,
+            listener=listener,
         )
 
     def start(self) -> None:
@@ -116,9 +124,14 @@ class Server:
         """Tell whether connections are accepted and no request has run for longer than `longest_seconds`."""
         return self.http.accepts and self.service.slots.longest() <= longest_seconds
 
-    def stop(self, *, seconds: float = 10.0) -> None:
-        """Accept nothing more, and answer what has come, in at most `seconds`; then refuse what still waits."""
-        self.service.ending = True
+    def stop(self, *, seconds: float = 10.0, handing_over: bool = False) -> None:
+        """Accept nothing more, and answer what has come, in at most `seconds`; then refuse what still waits.
+
+        Args:
+            seconds: Most that it may take.
+            handing_over: Another server waits for this one's place: nobody need look elsewhere.
+        """
+        self.service.ending = not handing_over
         ended = self.grpc.stop(seconds=seconds) if self.grpc is not None else None
         self.http.stop(seconds=seconds)
         if ended is not None:

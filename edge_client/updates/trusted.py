@@ -14,6 +14,7 @@ python-tuf verifies; this module adds what it leaves to its users:
    take: base or staged engine, and each of their variants.
 6. Being offline is normal: `Unavailable` (or `Refused`), and nothing changes.
 7. While the timestamp is the one that was verified last, what was found then holds (`unchanged`).
+8. Engines and settings that need a newer client than this one are not taken; what the device has stays.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ from edge_client.contract.conditional import get_changed
 from edge_client.contract.errors import AndonError, BadRelease, BucketError, NotFound, Refused, Unavailable
 from edge_client.contract.help import HelpRequest
 from edge_client.contract.releases import METADATA_PREFIX, TARGETS_PREFIX, Channel, channel_target
+from edge_client.contract.software import SOFTWARE_TARGET, Software, SoftwareRelease, version_key, wheel_target
 from edge_client.contract.staging import DeviceFacts, as_channel, choice_for
 from edge_client.settings_in_force import SignedDocuments
 from edge_client.updates.signed_documents import fetch_documents, fetch_help
@@ -51,6 +53,7 @@ from edge_client.updates.unchanged import (
     LastRefresh,
     RememberingBucket,
 )
+from edge_client.version import VERSION
 
 ISSUED_AT = "x-andon-issued-at"  # in the timestamp metadata
 _MAX_METADATA_BYTES = 5_000_000
@@ -88,6 +91,14 @@ class Release:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SoftwareOffer:
+    """Client software that this device should run, with its wheels as `engines` signed them."""
+
+    release: SoftwareRelease
+    files: tuple[SignedFile, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Trusted:
     """The result of a refresh.
 
@@ -100,6 +111,7 @@ class Trusted:
         problems: What was refused without touching the rest.
         release_refused: Why the channel's release can't be accepted, or "".
         signed_at: The latest issue time that the keys in force signed; None when they signed none.
+        software: Client software that this device should run; None for what it has.
     """
 
     releases: Sequence[Release]
@@ -109,6 +121,7 @@ class Trusted:
     problems: Sequence[str] = ()
     release_refused: str = ""
     signed_at: datetime | None = None
+    software: SoftwareOffer | None = None
 
 
 class TrustedMetadata:
@@ -120,10 +133,18 @@ class TrustedMetadata:
         store: Keeps floors and the last signed time.
         clock: The device's clock.
         built_at: Build date of the client.
+        client_version: Its version.
     """
 
     def __init__(
-        self, folder: Path, root: bytes, store: UpdateStore, clock: Clock, *, built_at: datetime = BUILT_AT
+        self,
+        folder: Path,
+        root: bytes,
+        store: UpdateStore,
+        clock: Clock,
+        *,
+        built_at: datetime = BUILT_AT,
+        client_version: str = VERSION,
     ) -> None:
         self._folder = folder
         self._root = root
@@ -132,6 +153,8 @@ class TrustedMetadata:
         self._built_at = built_at
         self._last: LastRefresh[Trusted] | None = None
         self._documents = Documents()
+        self._client_version = client_version
+        self._needs: Software | None = None
 
     def refresh(
         self, bucket: Bucket, *, inspection: str, channel: str, facts: DeviceFacts, known: SignedDocuments
@@ -278,6 +301,7 @@ class TrustedMetadata:
         problems: list[str] = []
         releases: tuple[Release, ...] = ()
         refused = ""
+        software = self._software(updater, bucket, facts, problems)
         document = updater.get_targetinfo(channel_target(inspection, channel))
         self._check_floors(updater)
         if document is not None:
@@ -308,7 +332,50 @@ class TrustedMetadata:
             problems=tuple(problems),
             release_refused=refused,
             signed_at=self._store.signed_time(_fingerprint(trusted.root.roles["timestamp"].keyids)),
+            software=software,
         )
+
+    def _software(
+        self, updater: Updater, bucket: Bucket, facts: DeviceFacts, problems: list[str]
+    ) -> SoftwareOffer | None:
+        """Rule 5 for the client's own software; what is wrong with it hurts neither engines nor settings."""
+        self._needs = None
+        target = updater.get_targetinfo(SOFTWARE_TARGET)
+        if target is None:
+            return None
+        try:
+            named = Software.from_json(_fetch(bucket, _signed_file(target), _MAX_DOCUMENT_BYTES))
+            self._needs = named
+            release = named.release_for(facts)
+            if release is None:
+                return None
+            files = []
+            for wheel in release.wheels:
+                approved = updater.get_targetinfo(wheel_target(wheel.name))
+                if approved is None:
+                    raise BadRelease(f"wheel {wheel.name!r} is not approved by the `engines` key: refused")
+                signed = _signed_file(approved)
+                if (signed.sha256, signed.length) != (wheel.sha256, wheel.bytes):
+                    raise BadRelease(
+                        f"wheel {wheel.name!r} is named with digest {wheel.sha256[:16]}… of {wheel.bytes} bytes, "
+                        f"approved is {signed.sha256[:16]}… of {signed.length}: refused"
+                    )
+                files.append(signed)
+            return SoftwareOffer(release=release, files=tuple(files))
+        except BucketError:
+            raise
+        except AndonError as error:
+            problems.append(f"client software is not taken over: {error}")
+            return None
+
+    def _check_needs(self, path: str) -> None:
+        """Rule 7."""
+        needed = self._needs.needed_by(path) if self._needs is not None else ""
+        if needed and version_key(self._client_version) < version_key(needed):
+            raise BadRelease(
+                f"target {path!r} needs client {needed}, this device runs {self._client_version}: it keeps what it "
+                "has; upgrade the client first"
+            )
 
     def _releases(
         self,
@@ -338,6 +405,7 @@ class TrustedMetadata:
     def _release(self, updater: Updater, named: Channel) -> Release:
         """Rule 5, for one file."""
         channel, files = named.channel, {}
+        self._check_needs(named.engine_path)
         for path in (named.engine_path, named.selftest_path):
             target = updater.get_targetinfo(path)
             if target is None:
@@ -364,7 +432,10 @@ class TrustedMetadata:
     def _content(self, updater: Updater, bucket: Bucket, path: str) -> bytes | None:
         """Return a signed document; one that is known is not fetched again (`RememberingBucket`)."""
         target = updater.get_targetinfo(path)
-        return None if target is None else _fetch(bucket, _signed_file(target), _MAX_DOCUMENT_BYTES)
+        if target is None:
+            return None
+        self._check_needs(path)
+        return _fetch(bucket, _signed_file(target), _MAX_DOCUMENT_BYTES)
 
     def _expired(self, error: Exception) -> str:
         now = self._clock.now()

@@ -46,7 +46,7 @@ from edge_client.updates.slots import DamagedSlot, Slots
 from edge_client.updates.sources import Sources, open_sources, refreshed, source_of
 from edge_client.updates.store import UpdateStore
 from edge_client.updates.trial import TrialOrder, TrialReport, try_engine
-from edge_client.updates.trusted import Release, Trusted, TrustedMetadata
+from edge_client.updates.trusted import Release, SoftwareOffer, Trusted, TrustedMetadata
 from edge_client.updates.updater_config import UpdaterConfig
 
 __all__ = ["Updater", "UpdaterConfig"]
@@ -79,6 +79,7 @@ class Updater:
         clock: Clock,
         random: random_module.Random,
         settings: Callable[[SignedDocuments, Callable[[], datetime]], SettingsInForce] | None,
+        on_software: Callable[[SoftwareOffer | None, Bucket], None] | None = None,
         tries: Callable[[TrialOrder], TrialReport],
     ) -> None:
         self._config = config
@@ -87,6 +88,7 @@ class Updater:
         self._lock = lock
         self._clock = clock
         self._random = random
+        self._on_software = on_software
         self._tries = tries
         self._slots = Slots(config.state)
         now = bucket.server_time.now if isinstance(bucket, S3Bucket) else clock.now
@@ -118,6 +120,7 @@ class Updater:
         random: random_module.Random | None = None,
         store: Callable[[Path], UpdateStore] = UpdateStore,
         settings: Callable[[SignedDocuments, Callable[[], datetime]], SettingsInForce] | None = None,
+        on_software: Callable[[SoftwareOffer | None, Bucket], None] | None = None,
         tries: Callable[[TrialOrder], TrialReport] = try_engine,
     ) -> Updater:
         """Open the state folder, and choose and load the engine to start with.
@@ -130,6 +133,7 @@ class Updater:
             store: Opens the database at a path.
             settings: Makes of the last accepted documents, and of the time, what keeps the settings in force; default:
                 what is signed for the device's place.
+            on_software: Called after each refresh with the client software to run, and where it is (likewise).
             tries: Runs a trial.
 
         Raises:
@@ -147,6 +151,7 @@ class Updater:
                 clock=clock or SystemClock(),
                 random=random or random_module.Random(),
                 settings=settings,
+                on_software=on_software,
                 tries=tries,
             )
         except BaseException:
@@ -281,6 +286,8 @@ class Updater:
         self._keeper.problems.pop("check", None)
         self._take_over(found)
         self.on_help(found.help)
+        if self._on_software is not None:
+            self._on_software(found.software, bucket)
         if found.release_refused:
             return self._tell(Check.REFUSED, found.release_refused)
         if not found.releases:

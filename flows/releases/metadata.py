@@ -26,7 +26,7 @@ from edge_client.contract.releases import METADATA_PREFIX, TARGETS_PREFIX
 
 MAX_METADATA_BYTES = 5_000_000  # python-tuf's own bound for targets metadata
 TOP_ROLES = ("root", "targets", "snapshot", "timestamp")  # the root names their keys
-_PATHS = {"engines": ["engines/*/*"], "rollouts": ["channels/*/*", "settings/*"]}
+_PATHS = {"engines": ["engines/*/*", "client/*"], "rollouts": ["channels/*/*", "settings/*"]}
 
 
 class ReleaseMetadata:

@@ -2,7 +2,7 @@
 
     root (person)
       targets (person): only delegations
-        engines (person)    engines/*/*                 which files may ever run
+        engines (person)    engines/*/*, client/*       which files may ever run
         rollouts (online)   channels/*/*, settings/*    which of them should run where, and the devices' settings
       snapshot, timestamp (online, 30 days)
 
@@ -57,6 +57,7 @@ from edge_client.contract.releases import (
     settings_target,
 )
 from edge_client.contract.settings import DeviceSettings
+from edge_client.contract.software import wheel_target
 from flows.releases.commit import ONLINE_LIFE, ROOT_LIFE, sign_commit, sign_timestamp
 from flows.releases.durable import write_durably
 from flows.releases.inspection import Inspect, inspect_engine
@@ -243,8 +244,53 @@ class ReleaseRepository:
             if changed:
                 self._commit(state, ["rollouts"])
 
+    def publish_wheels(self, wheels: Mapping[str, bytes], customs: Mapping[str, Mapping[str, Any]]) -> None:
+        """Approve wheels of the client's software: sign their digests with the `engines` key.
+
+        Args:
+            wheels: File name -> bytes.
+            customs: File name -> facts to sign beside its digest.
+
+        Raises:
+            BadRelease: A name is no wheel's, or names another file already.
+        """
+        files = {
+            wheel_target(name): target_file(wheel_target(name), data, customs.get(name, {}))
+            for name, data in wheels.items()
+        }
+        with self._locked():
+            state = self._load()
+            signed = state.engines.signed.targets
+            for path, file in files.items():
+                if path in signed and signed[path].hashes != file.hashes:
+                    raise BadRelease(
+                        f"target {path!r} is published already with digest {signed[path].hashes['sha256'][:16]}…, not "
+                        f"{file.hashes['sha256'][:16]}…: a wheel's name is one file for ever; give it another version"
+                    )
+            if all(signed.get(path) == file for path, file in files.items()):
+                return
+            renewed = self._renewed(state)
+            for name, data in wheels.items():
+                path = wheel_target(name)
+                _check_delegated(state, "engines", path)
+                self._put_target(files[path], data)
+                signed[path] = files[path]
+            self._commit(state, [*renewed, "engines"])
+
+    def wheels(self) -> dict[str, TargetFile]:
+        """Return the approved wheels: file name -> what was signed of it."""
+        signed = self._load().engines.signed.targets
+        return {
+            path.removeprefix("client/"): file for path, file in sorted(signed.items()) if path.startswith("client/")
+        }
+
+    def set_document(self, path: str, data: bytes) -> None:
+        """Sign a document for devices with `rollouts`."""
+        with self._locked():
+            self._set_rollout(self._load(), path, data)
+
     def read_document(self, path: str) -> bytes | None:
-        """Return a document of the role `rollouts` as it is signed now, or None."""
+        """Return a document that `rollouts` signed, or None."""
         return self._read_target(self._load(), path)
 
     def refresh_timestamp(self) -> None:
@@ -358,11 +404,7 @@ class ReleaseRepository:
 
     def _set_rollout(self, state: ReleaseMetadata, path: str, data: bytes) -> None:
         renewed = self._renewed(state)
-        if not state.allows("rollouts", path):
-            raise BadRelease(
-                f"target {path!r} is not delegated to `rollouts`: the delegations were signed by an older version, and "
-                "devices would not see it; renew them with the person's key `targets`: `andon keys renew --keys DIR`"
-            )
+        _check_delegated(state, "rollouts", path)
         file = target_file(path, data, {})
         known = state.rollouts.signed.targets.get(path)
         if known is not None and known.hashes == file.hashes:
@@ -435,4 +477,13 @@ def _check_approved(state: ReleaseMetadata, channel: Channel, engine: NamedEngin
         raise BadRelease(
             f"channel {channel.channel!r} of {channel.inspection!r} names digest {engine.engine_sha256[:16]}… of "
             f"{engine.engine_bytes} bytes, approved is {signed.hashes['sha256'][:16]}… of {signed.length}"
+        )
+
+
+def _check_delegated(state: ReleaseMetadata, role: str, path: str) -> None:
+    """Refuse to sign what no device would see (rule 10)."""
+    if not state.allows(role, path):
+        raise BadRelease(
+            f"target {path!r} is not delegated to `{role}`: the delegations were signed by an older version, and "
+            "devices would not see it; renew them with the person's key `targets`: `andon keys renew --keys DIR`"
         )

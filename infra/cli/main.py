@@ -36,6 +36,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "keys": ("infra.cli.keys", "the keys that sign releases: show, rotate, spare, renew"),
     "export-stick": ("infra.cli.stick", "copy the signed releases to a USB stick or a folder"),
     "rollback": ("infra.cli.loop", "send devices back to an older version"),
+    "software": ("infra.cli.software", "which version of the client devices run and should run"),
     "rollout": ("infra.cli.rollout", "how far a version has got on its way to the devices, and a word about it"),
     "watch": ("infra.cli.loop", "read what devices report, write it to MLflow, see what is wanted"),
     "report": ("infra.cli.report", "how the loop of each inspection is doing, with uncertainties"),

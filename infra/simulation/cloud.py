@@ -8,21 +8,20 @@ from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
 
-from data.rollouts.fleet import followers
-from data.rollouts.stored import begin_rollout, mark_signed
-from data.rollouts.values import Rollout
-from flows.rollouts.begin import begin
-from flows.rollouts.document import document_of
-from flows.rollouts.look import look_at
-
 from data.catalog import Catalog
 from data.devices import register_device, revoke_device
 from data.heartbeats import HeartbeatReport, ingest_heartbeats
 from data.inspections import create_inspection
 from data.policy import Policy
+from data.rollouts.fleet import followers
+from data.rollouts.stored import begin_rollout, mark_signed
+from data.rollouts.values import Rollout
 from edge_client.contract.releases import NamedEngine, engine_target, selftest_target
 from edge_client.contract.signing import public_hex
 from flows.releases.repository import ReleaseRepository
+from flows.rollouts.begin import begin
+from flows.rollouts.document import document_of
+from flows.rollouts.look import look_at
 from infra.simulation.clocks import VirtualClock
 from infra.simulation.device import Identity
 from infra.simulation.engines import CLASSES

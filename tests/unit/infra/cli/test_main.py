@@ -36,10 +36,18 @@ def test_the_overview_names_every_command(capsys):
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_tells_its_options(command, capsys):
+    told = help_of(capsys, command)
+    verb = re.search(r"^    (\w+) ", told.partition("positional arguments:")[2], re.MULTILINE)
+    if "..." in told.partition("\n\n")[0] and verb is not None:  # its verbs have options of their own
+        told += help_of(capsys, command, verb[1])
+    assert {"--home", "--json"} <= set(told.replace("[", " ").replace("]", " ").split())
+
+
+def help_of(capsys, *words):
     with pytest.raises(SystemExit) as end:
-        main([command, "--help"])
+        main([*words, "--help"])
     assert end.value.code == 0
-    assert {"--home", "--json"} <= set(capsys.readouterr().out.replace("[", " ").replace("]", " ").split())
+    return capsys.readouterr().out
 
 
 @pytest.mark.parametrize("words", [[], ["fly"], ["init"], ["init", "tiles"], ["up", "--timeout", "-1"], ["enroll"]])
