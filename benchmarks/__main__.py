@@ -1,6 +1,6 @@
 """``python -m benchmarks``: run the benchmarks, one after another, and write the page of the documentation.
 
-    python -m benchmarks [NAME ...] [--cache DIR] [--page docs/benchmarks.md] [--keep DIR] [--tiles PATH]
+    python -m benchmarks [NAME ...] [--group device|learning] [--cache DIR] [--page FILE] [--keep DIR] [--tiles PATH]
 
 Half an hour on two cores for the device's, some hours for those of learning. With `--keep` each outcome stays as a JSON
 file in that folder and is not measured again when it is there.
@@ -22,7 +22,8 @@ LEARNING = (
     *("labels", "rebalancing", "pasted", "fewshot", "oneclass", "finetune", "inputs"),
     *("calibration", "retrain", "gate", "field", "drift", "causes"),
 )
-BENCHMARKS = (*DEVICE, *LEARNING)
+GROUPS = {"device": DEVICE, "learning": LEARNING}
+BENCHMARKS = tuple(name for group in GROUPS.values() for name in group)
 PLAIN = ("learning",)  # prints a table of stories, no figures
 #: They take images of one's own; `fewshot` needs several classes of defects, `pasted` marks: left out without.
 NEED_TILES = ("fewshot", "pasted")
@@ -47,11 +48,12 @@ def main() -> int:
     parser.add_argument(
         "--cache", type=Path, help="folder for embeddings, engines and peers (default: a temporary one)"
     )
+    parser.add_argument("--group", choices=GROUPS, help="those of one part of the product")
     parser.add_argument("--page", type=Path, help="write the outcomes to this Markdown file")
     parser.add_argument("--keep", type=Path, help="folder for each outcome's JSON")
     parser.add_argument("--tiles", type=Path, help="images with an index.csv, for those that can use them")
     args = parser.parse_args()
-    names = args.names or [*BENCHMARKS, *PLAIN]
+    names = args.names or (GROUPS[args.group] if args.group else [*BENCHMARKS, *PLAIN])
     if not args.tiles:
         names = [name for name in names if name not in NEED_TILES]
     with tempfile.TemporaryDirectory(prefix="andon-bench-") as folder:  # the cells are embedded once for all
@@ -78,9 +80,14 @@ def main() -> int:
             for figure, told in outcomes[-1]["figures"].items():
                 print(f"{name}.{figure} = {told['value']:.4g} [{told['low']}, {told['high']}], n = {told['n']}")
         if args.page and outcomes:
-            args.page.write_text(page(outcomes))
+            args.page.write_text(page(outcomes, command=_command(args), of=args.group or ""))
             print(f"written to {args.page}")
     return 0
+
+
+def _command(args: argparse.Namespace) -> str:
+    group = f"--group {args.group} " if args.group else ""
+    return f"python -m benchmarks {''.join(f'{name} ' for name in args.names)}{group}--page {args.page}"
 
 
 if __name__ == "__main__":

@@ -5,17 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-_HEAD = """# Benchmarks
+_HEAD = """# Benchmarks{of}
 
-Made by `python -m benchmarks --page docs/benchmarks.md` (`make bench`) from what each benchmark prints with `--json`;
-each stands in its own module, whose first lines say what is measured and beside what. Peers run in the same run, in
-turns. Rows: median of n runs and their 5 and 95 % quantiles. Figures: a value with its interval.
+Made by `{command}` from what each benchmark prints with `--json`; each stands in its own module, whose first lines say
+what is measured and beside what. Peers run in the same run, in turns. Rows: median of n runs and their 5 and 95 %
+quantiles. Figures: a value with its interval.
 """
 
 
-def page(outcomes: Sequence[Mapping[str, Any]]) -> str:
-    """Write the page from what benchmarks printed with ``--json``."""
-    parts = [_HEAD]
+def page(outcomes: Sequence[Mapping[str, Any]], *, command: str, of: str = "") -> str:
+    """Write the page from what benchmarks printed with ``--json``.
+
+    Args:
+        outcomes: What each printed.
+        command: What makes the page.
+        of: What it is about, for the title; "" for everything.
+    """
+    parts = [_HEAD.format(of=f": {of}" if of else "", command=command)]
     for outcome in outcomes:
         name, where = outcome["benchmark"], outcome["machine"]
         parts.append(

@@ -12,8 +12,11 @@ def test_a_page_has_each_figure_and_row_with_spread_and_n():
                 "rows": [{"case": "a|b", "unit": "1/s", "median": 1234.5, "low": 0.25, "high": 98765.4, "n": 7}],
                 "figures": {"lost": {"value": 0.0, "low": 0.0, "high": 0.0, "n": 1958}},
             }
-        ]
+        ],
+        command="python -m benchmarks spool --page spool.md",
+        of="the spool",
     )
+    assert text.startswith("# Benchmarks: the spool\n\nMade by `python -m benchmarks spool --page spool.md` from")
     assert "`python -m benchmarks.spool --json` on P, 2 cores, Python 3.11." in text
     assert "| lost | 0 | [0, 0] | 1958 |" in text
     assert "| a\\|b | 1234 | [0.25, 98,765] | 1/s | 7 |" in text
