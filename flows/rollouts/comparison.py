@@ -4,7 +4,8 @@
    less that of the controls in the same time (difference in differences): what happens to the whole line, such as
    another product, is not the engine's doing. Without two controls it is the mean change alone.
 2. A device's variance is that over its batches (`data/rollouts/records.py`), never less than the binomial one. The
-   variance of the mean is the larger of what the devices' own variances give and what their spread gives: lines differ.
+   variance of the mean is what the devices' own variances give; where ten devices or more spread over twice as much,
+   it is what their spread gives: lines differ.
 3. Evidence is looked at every minute. The bounds hold at all looks at once: the estimate's process in information time
    I = 1/s² is a Brownian motion (Jennison & Turnbull 1997), and Robbins' normal mixture bounds it for all I together:
    |estimate - effect| <= s sqrt((1 + r/I) ln((1 + I/r)/a²)) with chance 1 - a (Robbins 1970). r is the information at
@@ -27,7 +28,8 @@ from typing import Any
 from data.rollouts.records import ANOMALY, Record, Sums
 
 LEAST_BATCHES = 8  # below, a variance over batches says too little
-LEAST_SPREAD = 5  # devices from which their spread is believed
+LEAST_SPREAD = 10  # devices from which their spread is believed: of fewer it is hardly known
+_MORE_THAN_CHANCE = 2.0  # of ten like devices the spread is rarely above this multiple of what they themselves show
 _ALIKE = 4.0  # frames of one part that count as one, where batches are too few to say
 _LEAST_REPORTS = 3  # heartbeats whose median latency is compared
 LATENCY_FLOOR_MS = 5.0  # p99 below it is no harm on any line, whatever its ratio: timers and neighbours make as much
@@ -228,7 +230,7 @@ def _mean_of(changes: Sequence[_Mean]) -> _Mean:
     freedom = sum(change.variance for change in changes) ** 2 / total if total > 0 else 1e9
     if n >= LEAST_SPREAD:
         spread = variance(change.value for change in changes) / n
-        if spread > within:
+        if spread > _MORE_THAN_CHANCE * within:
             return _Mean(value, spread, float(n - 1))
     return _Mean(value, within, freedom)
 
