@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -165,7 +165,12 @@ def list_devices(catalog: Catalog, inspection: str | None = None) -> list[Device
         query = select(DeviceRow).order_by(DeviceRow.name)
         if inspection is not None:
             query = query.join(DeviceInspectionRow).where(DeviceInspectionRow.inspection == inspection)
-        return [_device(session, row) for row in session.scalars(query).all()]
+        rows = session.scalars(query).all()
+        every = select(DeviceInspectionRow).order_by(DeviceInspectionRow.device, DeviceInspectionRow.inspection)
+        runs: dict[str, list[DeviceInspectionRow]] = {}
+        for run in session.scalars(every):  # one query for a fleet, not one for each device
+            runs.setdefault(run.device, []).append(run)
+        return [_described(row, runs.get(row.name, [])) for row in rows]
 
 
 def set_channel(catalog: Catalog, device: str, inspection: str, channel: str) -> None:
@@ -252,6 +257,10 @@ def _device(session: Session, row: DeviceRow) -> Device:
         .where(DeviceInspectionRow.device == row.name)
         .order_by(DeviceInspectionRow.inspection)
     )
+    return _described(row, runs)
+
+
+def _described(row: DeviceRow, runs: Iterable[DeviceInspectionRow]) -> Device:
     return Device(
         name=row.name,
         site=row.site,

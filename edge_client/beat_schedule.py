@@ -4,7 +4,8 @@
    go on in step.
 2. A change of substance is told at once. Each such heartbeat takes one of `BURST` turns, and one turn comes back each
    interval: a device whose health flickers says so some times, then waits for its interval like any other.
-3. After a failure the pause is that of the backoff, whatever changes meanwhile.
+3. After a failure the pause is that of the backoff, whatever changes meanwhile. What was to be told of a change takes
+   its turn when it is through.
 
 So a day has at most ``86,400 / (0.9 interval) + 86,400 / interval + BURST`` heartbeats, whatever happens.
 """
@@ -33,6 +34,7 @@ class BeatSchedule:
         self._turns = float(BURST)
         self._counted_at: float | None = None
         self._failures = 0
+        self._for_a_change = False  # what is to be sent is before its time
 
     def is_due(self, at: float, changed: Callable[[], bool]) -> bool:
         """Whether to send now.
@@ -44,13 +46,13 @@ class BeatSchedule:
         self._count_turns(at)
         if self._due is None or at >= self._due:
             return True
-        return not self._failures and self._turns >= 1 and changed()
+        self._for_a_change = not self._failures and self._turns >= 1 and changed()
+        return self._for_a_change
 
     def sent(self, at: float) -> None:
         """One was sent."""
-        if self._due is not None and at < self._due:
-            self._turns -= 1
-        self._failures = 0
+        self._turns -= self._for_a_change
+        self._for_a_change, self._failures = False, 0
         self._due = at + self._interval * (0.9 + 0.1 * self._jitter())
 
     def failed(self, at: float) -> None:

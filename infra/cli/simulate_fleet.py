@@ -38,8 +38,8 @@ def add_parser(sub: Any) -> None:
         "--bad",
         default="none",
         choices=("none", "selftest", "crash", "slow", "shift"),
-        help="what is wrong with version 2: nothing; it fails its self-test; it fails on 5%% of frames; it takes 90 ms "
-        "instead of 12; it calls a quarter of good parts defective",
+        help="what is wrong with version 2: nothing; it fails its self-test; it fails on a fifth of frames; it takes "
+        "90 ms instead of 12; it calls a quarter of good parts defective",
     )
     released.add_argument("--engine-bytes", type=int, default=0, metavar="N", help="weight of each engine file")
     times = fleet.add_argument_group("times")

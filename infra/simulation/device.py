@@ -26,12 +26,16 @@ from edge_client.updates.updater_config import UpdaterConfig
 from edge_client.vital_signs import describe
 from infra.simulation.clocks import DeviceClock, VirtualClock
 from infra.simulation.engines import CLASSES
-from infra.simulation.lines import Behaviour, Line
+from infra.simulation.lines import Behaviour, Line, Span
 from infra.simulation.link import Link
 from infra.simulation.plan import Plan
 
 _ON_PROBATION = 30.0  # seconds between looks at a line whose engine is being watched
-_OBSERVED = 200  # answers of a span that go through the updater's watch, at most
+_OBSERVED = {
+    Phase.PROBATION: 200,
+    Phase.STEADY: 20,
+    Phase.STAGED: 20,
+}  # answers that the updater's watch sees of a span
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,9 +200,8 @@ class SimulatedDevice:
         seconds, self._at = now - self._at, now
         engine = self._updater.slot.engine
         span = self._line.run(self._ground.behaviour(engine.sha256), at=now, seconds=seconds)
-        answers = [False] * min(span.lost, _OBSERVED) + [True] * min(span.answered, _OBSERVED)
-        self._random.shuffle(answers)
-        for ok in answers[:_OBSERVED]:
+        most = _OBSERVED[Phase(self._updater.status().phase)]
+        for ok in self._answers(span, most):
             with self._updater.slot.lease() as served:
                 self._updater.observe(ok, span.latency_ms, served.sha256)
             if served.sha256 != engine.sha256:
@@ -208,6 +211,11 @@ class SimulatedDevice:
         self._latency = span.latency_ms
         self._classes["defect"] += span.defective
         self._classes["ok"] += span.answered - span.defective
+
+    def _answers(self, span: Span, most: int) -> list[bool]:
+        """Some of a span's answers, in their order: whether the engine gave one."""
+        share = span.lost / max(1, span.lost + span.answered)
+        return [self._random.random() >= share for _ in range(min(most, span.lost + span.answered))]
 
     def _note(self) -> None:
         """Remember what ever happened here, whatever the device says of it."""

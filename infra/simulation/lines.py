@@ -38,7 +38,7 @@ class Behaviour:
 BEHAVIOUR: dict[Badness, Behaviour] = {
     "none": Behaviour(),
     "selftest": Behaviour(),
-    "crash": Behaviour(fails=0.05),
+    "crash": Behaviour(fails=0.2),
     "slow": Behaviour(latency_ms=90.0),
     "shift": Behaviour(calls_defective=0.25),
 }

@@ -20,6 +20,9 @@ from infra.simulation.clocks import VirtualClock
 KINDS = ("put", "get", "unchanged", "missing", "list")
 
 
+_ENTRY_BYTES = 225  # of one object in a listing, as SeaweedFS writes it
+
+
 class Meter:
     """Counts requests and the bytes of objects in them."""
 
@@ -103,8 +106,8 @@ class TimedBucket:
 
     def page(self, prefix: str, *, after: str, most: int = 1000) -> Page:
         """Return one page of a listing."""
-        self.meter.note("list")
         found = page_of(self._bucket, prefix, after=after, most=most)
+        self.meter.note("list", _ENTRY_BYTES * len(found.infos))
         return replace(found, infos=tuple(map(self._timed, found.infos)))
 
     def delete(self, key: str) -> None:

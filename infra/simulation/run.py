@@ -13,7 +13,7 @@ import resource
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from itertools import count
 from pathlib import Path
@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from data.policy import Policy
 from edge_client.contract.bucket import Bucket
+from edge_client.contract.build_date import BUILT_AT
 from edge_client.contract.errors import ConfigError
 from infra.simulation.clocks import VirtualClock
 from infra.simulation.cloud import INSPECTION, SimulatedCloud
@@ -37,6 +38,7 @@ from infra.simulation.thief import Thief
 from infra.simulation.wire import wire_bytes
 
 MINUTE = 60.0
+START = max(datetime(2027, 1, 4, tzinfo=UTC), BUILT_AT)  # a device believes no time before its client was built
 _QUIET_AFTER = 0.5  # of the warm-up: until then devices start and update for the first time
 _FILES_PER_DEVICE = 6
 _REVOKED_AFTER = 3600.0  # a theft is noticed
@@ -83,7 +85,7 @@ class World:
         self, plan: Plan, *, bucket: Bucket, folder: Path, policy: Policy, tell: Callable[[str], None]
     ) -> None:
         self.plan = plan
-        self.clock = VirtualClock(datetime.now(UTC).replace(microsecond=0))
+        self.clock = VirtualClock(START + timedelta(minutes=plan.seed))  # another seed, other devices first
         self.device_meter, self.cloud_meter = Meter(), Meter()
         self.random = Random(plan.seed)
         self._tell = tell

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from infra.simulation.link import Meter
 
 #: Kind of request → bytes of headers, both directions together.
-HEADERS: Mapping[str, int] = {"put": 1060, "get": 1100, "unchanged": 1000, "missing": 1240, "list": 1100}
+HEADERS: Mapping[str, int] = {"put": 1058, "get": 1104, "unchanged": 997, "missing": 1238, "list": 1237}
 
 
 def wire_bytes(meter: Meter) -> int:

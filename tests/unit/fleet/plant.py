@@ -28,7 +28,7 @@ from infra.simulation.link import Meter, TimedBucket
 START = datetime(2031, 5, 6, tzinfo=UTC)
 INSPECTION = "tiles"
 POLICY = FleetPolicy()
-_KEY = Ed25519PrivateKey.from_private_bytes(b"k" * 32)
+KEY = Ed25519PrivateKey.from_private_bytes(b"k" * 32)
 
 
 class Plant:
@@ -42,13 +42,13 @@ class Plant:
         self.sequence = 0
         create_inspection(catalog, INSPECTION, [("ok", "ok"), ("defect", "defect")])
 
-    def enrol(self, *names: str, site: str = "north", station: str = "oven", key: Ed25519PrivateKey = _KEY) -> None:
+    def enrol(self, *names: str, site: str = "north", station: str = "oven", key: Ed25519PrivateKey = KEY) -> None:
         for name in names:
             register_device(
                 self.catalog, name, site, station, [INSPECTION], public_hex(key), at=self.clock.now(), replace_key=True
             )
 
-    def beat(self, name: str, *, key: Ed25519PrivateKey = _KEY, **more: Any) -> None:
+    def beat(self, name: str, *, key: Ed25519PrivateKey = KEY, **more: Any) -> None:
         """A device puts its heartbeat."""
         self.sequence += 1
         said = Heartbeat(
@@ -83,6 +83,4 @@ def cells(catalog: Catalog) -> Counter[tuple[str, ...]]:
     """What the cells say."""
     with catalog.reading() as session:
         rows: Iterable[FleetCellRow] = session.scalars(select(FleetCellRow)).all()
-    return Counter(
-        {(r.site, r.inspection, r.state, r.outcome, r.engine_id, r.client_version): r.devices for r in rows}
-    )
+    return Counter({(r.site, r.inspection, r.state, r.outcome, r.engine_id, r.client_version): r.devices for r in rows})

@@ -181,7 +181,7 @@ def test_rows_are_filtered_sorted_and_paged_by_the_database(plant: Plant) -> Non
     plant.beat("cell-1", health="degraded", problems=("the disk is full",))
     plant.read()
 
-    def names(wanted: FleetFilter = FleetFilter(), **more: object) -> list[str]:
+    def names(wanted: FleetFilter | None = None, **more: object) -> list[str]:
         return [row.device for row in fleet_page(plant.catalog, wanted, **more).rows]  # type: ignore[arg-type]
 
     assert names() == ["cell-1", "line-2", "line-1"]  # degraded, unheard, ok

@@ -71,9 +71,7 @@ def test_a_look_that_finds_nothing_new_is_one_conditional_request(device: Update
     assert bucket.during(device) == (Check.UP_TO_DATE, Counter(unchanged=1))
 
 
-def test_a_timestamp_that_was_only_prolonged_costs_two_more(
-    world: World, device: Updater, bucket: AskedBucket
-) -> None:
+def test_a_timestamp_that_was_only_prolonged_costs_two_more(world: World, device: Updater, bucket: AskedBucket) -> None:
     """Rule 4: the documents are those of before; a new root is asked for, and is not there."""
     world.repository.refresh_timestamp()
     assert bucket.during(device) == (Check.UP_TO_DATE, Counter(get=1, missing=1))
@@ -101,9 +99,7 @@ def test_everything_is_looked_at_again_after_some_hours(world: World, device: Up
     assert bucket.during(device) == (Check.UP_TO_DATE, Counter(get=1, missing=1))
 
 
-def test_an_unchanged_timestamp_that_has_expired_is_refused(
-    world: World, device: Updater, bucket: AskedBucket
-) -> None:
+def test_an_unchanged_timestamp_that_has_expired_is_refused(world: World, device: Updater, bucket: AskedBucket) -> None:
     """Rule 2: the time is judged although nothing came; the monotonic clock stood still, as on a device that slept."""
     world.clock.at = world.repository.expiry()["timestamp"]
     outcome = device.check_once()
