@@ -114,8 +114,8 @@ def wait_for(
         else:
             if (reply.device, reply.id, reply.verb) != (device, request.id, request.verb):
                 raise HelpError(
-                    f"the answer at {key} is of {reply.device!r} to {reply.verb} {reply.id!r}: it is put there wrongly, "
-                    "and not believed"
+                    f"the answer at {key} is of {reply.device!r} to {reply.verb} {reply.id!r}: it was put there "
+                    "wrongly, and is not believed"
                 )
             if reply.state != "accepted":
                 bucket.delete(key)
@@ -136,5 +136,5 @@ def _late(device: str, request: HelpRequest, waited: float, accepted: datetime |
         )
     return (
         f"{device} did not answer in {waited:.0f} s. The request ends at {request.expires_at:%H:%M} UTC; a device "
-        "looks for it within its poll interval, an older client never does. Its last heartbeat tells whether it is there"
+        "looks for it within its poll interval, an older client never does. Its heartbeat tells whether it is there"
     )
