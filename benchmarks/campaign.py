@@ -9,8 +9,8 @@ direction); each is drawn many times.
     precision   of what a campaign brings: of the kept cells that match, those that are defective
     recall      of the defective cells that streamed past, those that were kept
     paid        the part of the kept bytes that the campaign paid for, by its part of their weights
-    z           of Horvitz-Thompson totals (cells, defective ones, bytes, cells that match) against the truth: mean error
-                over its standard error. Over all splits their squares must add up to a chi-squared number.
+    z           of Horvitz-Thompson totals (cells, defective ones, bytes, cells that match) against the truth: mean
+                error over its standard error. Over all splits their squares must add up to a chi-squared number.
 
     python -m benchmarks.campaign --cache FOLDER [--json]
 """
@@ -259,7 +259,7 @@ def rows_of(cases: Mapping[str, list[Case]]) -> list[Row]:
 def main() -> None:
     """Print what a campaign brings."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cache", type=Path, default=Path(".cache/learning"), help="folder of trunks and embeddings")
+    parser.add_argument("--cache", type=Path, default=Path(".andon/cache/benchmarks"), help="folder for embeddings")
     parser.add_argument("--variant", choices=("int8", "fp32"), default="int8", help="of the trunk (default: int8)")
     parser.add_argument("--splits", type=int, default=20, help="splits of the cells (default: 20)")
     parser.add_argument("--draws", type=int, default=200, help="draws of each split (default: 200)")
