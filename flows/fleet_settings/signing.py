@@ -2,8 +2,8 @@
 
 1. A change is made to what is signed now, and is checked by the reader that devices have before it is signed.
 2. Its version is one above all that were ever recorded or signed; a rollback is a new version with older content.
-3. It is recorded and signed in one transaction: where signing fails nothing is recorded. A crash between the two leaves
-   a signed version that is not recorded: the next change finds it, and records it as found.
+3. It is read, recorded and signed in one transaction: where signing fails nothing is recorded. A crash between the two
+   leaves a signed version that is not recorded: the next change finds it, and records it as found.
 4. Nothing is signed where nothing would change.
 5. A signed version that devices refuse (a stolen key made it, or another tool) counts as its number alone: the content
    is that of the last recorded version that they accept.
@@ -137,14 +137,15 @@ class Signer:
             BadRelease: The new one would be refused by devices.
             SettingsError: Somebody else changed it at the same moment.
         """
-        found = self.repository.read_document(path)
-        number = 0 if found is None else _number(found)
-        refused = bool(self.refused(path, read))
-        before = self.signed(path, read)
+        self.repository.read_document(path)  # a bucket that is away is found before the catalog waits for it
         at = self.now()
         try:
             with self.catalog.session() as session:
-                last = last_version(session, path)
+                last = last_version(session, path)  # before what is signed: whoever is ahead of us has both or neither
+                found = self.repository.read_document(path)
+                number = 0 if found is None else _number(found)
+                refused = bool(self.refused(path, read))
+                before = self.signed(path, read)
                 if found is not None and number > last:  # rule 3
                     lost = By(who="", action="found signed")
                     record_version(session, _version(path, number, found, lost, at))
