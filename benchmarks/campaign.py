@@ -218,7 +218,8 @@ def figures_of(cases: Mapping[str, list[Case]], share: float) -> dict[str, Measu
     """What this benchmark is run for."""
 
     def means(name: str, field: str) -> NDArray[np.float64]:
-        return np.array([float(np.nanmean(getattr(case, field))) for case in cases[name]])
+        drawn = [getattr(case, field) for case in cases[name]]
+        return np.array([float(np.nanmean(each)) for each in drawn if np.isfinite(each).any()])
 
     z = np.array([one for name in ("campaign", "nearness") for case in cases[name] for one in case.z])
     p = float(stats.chi2.sf((z**2).sum(), len(z)))
@@ -246,9 +247,8 @@ def rows_of(cases: Mapping[str, list[Case]]) -> list[Row]:
     rows = []
     for name, found in cases.items():
         for field in ("recall", "precision", "defective", "paid"):
-            values = [
-                float(np.nanmean(getattr(case, field))) for case in found if np.isfinite(getattr(case, field)).any()
-            ]
+            drawn = [getattr(case, field) for case in found]
+            values = [float(np.nanmean(each)) for each in drawn if np.isfinite(each).any()]
             if values and (name != "none" or field not in ("precision", "paid")):
                 rows.append(Row.of(f"{name}: {field}", "", values))
         rows.append(Row.of(f"{name}: bytes kept", "bytes", [float(case.kept_bytes.mean()) for case in found]))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -10,5 +11,10 @@ from tests.integration.fleet_settings.installation import Installation, installa
 @pytest.fixture(scope="session")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     """One bucket server for all of these tests."""
-    with installation(tmp_path_factory.mktemp("fleet-settings")) as made:
-        yield made
+    before = dict(os.environ)
+    try:
+        with installation(tmp_path_factory.mktemp("fleet-settings")) as made:
+            yield made
+    finally:
+        os.environ.clear()
+        os.environ.update(before)

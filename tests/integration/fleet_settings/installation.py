@@ -128,12 +128,12 @@ def installation(folder: Path) -> Iterator[Installation]:
                         process.wait(20)
 
 
-def wait_until(holds: Callable[[], object], what: str, seconds: float = 60.0) -> None:
+def wait_until(holds: Callable[[], object], what: str, seconds: float = 60.0, *, every: float = 0.2) -> None:
     """Poll until something holds in another process."""
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline, f"{what}: not within {seconds} s"
-        time.sleep(0.1)
+        time.sleep(every)
 
 
 def put_frame(folder: Path, name: str, brightness: int) -> None:
