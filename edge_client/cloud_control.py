@@ -9,7 +9,7 @@ from typing import Any
 
 from edge_client.clock import Clock
 from edge_client.config import Config
-from edge_client.contract.bucket import Bucket
+from edge_client.contract.bucket import Bucket, S3Bucket
 from edge_client.contract.decision import Judge
 from edge_client.contract.errors import AndonError
 from edge_client.engine import Engine
@@ -54,7 +54,9 @@ class CloudControl:
         if bucket is None:
             return
         try:
-            self._help = desk_of(self._config, bucket, recipient=self._recipient, status=status, now=clock.now)
+            # requests end soon: a wrong clock would pass over all of them
+            now = bucket.server_time.now if isinstance(bucket, S3Bucket) else clock.now
+            self._help = desk_of(self._config, bucket, recipient=self._recipient, status=status, now=now)
         except (AndonError, OSError) as error:
             self._problem = f"requests for help are not answered: {error}"
             return

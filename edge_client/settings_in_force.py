@@ -20,7 +20,6 @@ from edge_client.background import step_back
 from edge_client.config import Config
 from edge_client.contract.campaigns import Campaign, Campaigns
 from edge_client.contract.matching import Place
-from edge_client.contract.setting_keys import NEVER_LOCAL
 from edge_client.contract.setting_layers import DEFAULT, LayeredSettings, resolve
 from edge_client.contract.threshold_override import overrides
 
@@ -113,7 +112,7 @@ class SettingsInForce:
         self.documents = documents
         self._place = place
         self._now = now
-        self._pinned = tuple(key for key in pinned if key not in NEVER_LOCAL)
+        self._pinned = tuple(pinned)
         self._zone = zone
         self._lock = threading.Lock()  # one change at a time reaches the listeners
         self._stop = threading.Event()

@@ -76,6 +76,8 @@ class RunFile:
             "rollout": engine["rollout"],
             "health": status["health"],
             "problems": status["problems"],
+            "advisory": status["advisory"],
+            "settings": status["settings"],
             "capture": status["capture"],
             "process": status["process"],
             "source": status.get("source"),

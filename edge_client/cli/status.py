@@ -113,6 +113,7 @@ def _lines(status: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield "source", f"{source['kind']}: {source['read']} frames read, {source['dropped']} dropped"
         if (upload := _upload(told)) is not None:
             yield "upload", upload
+        yield from _settings(told)
     else:
         yield "client", "`andon-edge run` has not run here yet"
     if spool is not None:
@@ -128,6 +129,17 @@ def _lines(status: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for item in status["problems"]:
         yield "problem", item["problem"]
         yield "", f"→ {item['remedy']}"
+
+
+def _settings(told: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Tell which signed settings hold, and which campaigns are followed."""
+    settings = told.get("settings") or {}
+    if versions := settings.get("versions"):
+        yield "settings", ", ".join(f"{name} {version}" for name, version in versions.items())
+        for key, value in sorted(settings.get("values", {}).items()):
+            yield "", f"{key} = {value}"
+    if settings.get("campaigns"):
+        yield "campaigns", ", ".join(settings["campaigns"])
 
 
 def _cost(told: Mapping[str, Any], process: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

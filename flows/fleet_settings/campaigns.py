@@ -140,6 +140,11 @@ def examples_of(catalog: Catalog, lake: Lake, inspection: str, sample_ids: Seque
             "the examples were embedded by different trunks, and cannot be compared: choose samples of one engine"
         )
     space = spaces.pop()
+    if not space:
+        raise SettingsError(
+            "it is not noted which trunk embedded the examples: their engine is older than such notes; take samples "
+            "that devices captured with a newer engine, or ask by --class"
+        )
     labels = current_labels(catalog, list(rows))
     named = Counter(name for label in labels.values() for name in label.classes)
     ordinary = _ordinary(catalog, lake, described, space, set(rows))

@@ -67,6 +67,10 @@ class FleetSettings:
         flat = self._signer.repository.read_document(settings_target(scope))
         return None if flat is None else DeviceSettings.from_json(flat).as_layers()
 
+    def refused(self, scope: str = DEFAULT) -> str:
+        """Why devices refuse what is signed now for a scope, or ""."""
+        return self._signer.refused(layers_target(scope), LayeredSettings.from_json)
+
     def change(self, scope: str, change: Change, by: By) -> tuple[LayeredSettings, bool]:
         """Change the settings of a device, or of all.
 

@@ -58,22 +58,24 @@ def ask(signer: Signer, device: str, verb: str, by: By, *, lines: int = 200, lif
     if get_device(signer.catalog, device).revoked:
         raise DeviceError(f"device {device!r} was revoked: it reads nothing any more")
     path, now = help_target(device), signer.now()
-    signed = signer.signed(path, HelpRequests.from_json)
-    waiting = [request for request in (signed.requests if signed is not None else ()) if request.expires_at > now]
-    if len(waiting) >= MOST_REQUESTS:
-        raise SettingsError(
-            f"{len(waiting)} requests to {device!r} have not ended yet: the first does at "
-            f"{waiting[0].expires_at:%H:%M} UTC; look at its last heartbeat meanwhile"
-        )
     request = HelpRequest(id=secrets.token_hex(8), verb=verb, issued_at=now, expires_at=now + life, lines=lines)
-    data = HelpRequests(requests=(*waiting, request)).to_json()
-    HelpRequests.from_json(data)
+    signer.repository.read_document(path)  # a bucket that is away is found before the catalog waits for it
     with signer.catalog.session() as session:
+        last = last_version(session, path)
+        signed = signer.signed(path, HelpRequests.from_json)
+        waiting = [each for each in (signed.requests if signed is not None else ()) if each.expires_at > now]
+        if len(waiting) >= MOST_REQUESTS:
+            raise SettingsError(
+                f"{len(waiting)} requests to {device!r} have not ended yet: the first does at "
+                f"{waiting[0].expires_at:%H:%M} UTC; look at its last heartbeat meanwhile"
+            )
+        data = HelpRequests(requests=(*waiting, request)).to_json()
+        HelpRequests.from_json(data)
         record_version(
             session,
             SignedVersion(
                 path=path,
-                version=last_version(session, path) + 1,
+                version=last + 1,
                 content=data.decode(),
                 action=f"help: {verb}",
                 who=by.who,
@@ -114,8 +116,8 @@ def wait_for(
         else:
             if (reply.device, reply.id, reply.verb) != (device, request.id, request.verb):
                 raise HelpError(
-                    f"the answer at {key} is of {reply.device!r} to {reply.verb} {reply.id!r}: it is put there wrongly, "
-                    "and not believed"
+                    f"the answer at {key} is of {reply.device!r} to {reply.verb} {reply.id!r}: it was put there "
+                    "wrongly, and is not believed"
                 )
             if reply.state != "accepted":
                 bucket.delete(key)
@@ -136,5 +138,5 @@ def _late(device: str, request: HelpRequest, waited: float, accepted: datetime |
         )
     return (
         f"{device} did not answer in {waited:.0f} s. The request ends at {request.expires_at:%H:%M} UTC; a device "
-        "looks for it within its poll interval, an older client never does. Its last heartbeat tells whether it is there"
+        "looks for it within its poll interval, an older client never does. Its heartbeat tells whether it is there"
     )

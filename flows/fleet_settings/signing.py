@@ -2,9 +2,11 @@
 
 1. A change is made to what is signed now, and is checked by the reader that devices have before it is signed.
 2. Its version is one above all that were ever recorded or signed; a rollback is a new version with older content.
-3. It is recorded and signed in one transaction: where signing fails nothing is recorded. A crash between the two leaves
-   a signed version that is not recorded: the next change finds it, and records it as found.
+3. It is read, recorded and signed in one transaction: where signing fails nothing is recorded. A crash between the two
+   leaves a signed version that is not recorded: the next change finds it, and records it as found.
 4. Nothing is signed where nothing would change.
+5. A signed version that devices refuse (a stolen key made it, or another tool) counts as its number alone: the content
+   is that of the last recorded version that they accept.
 """
 
 from __future__ import annotations
@@ -18,8 +20,9 @@ from typing import Protocol, TypeVar
 from sqlalchemy.exc import IntegrityError
 
 from data.catalog import Catalog
-from data.signed_documents import SignedVersion, last_version, record_version
-from edge_client.contract.errors import AndonError
+from data.signed_documents import SignedVersion, last_version, record_version, versions_of
+from edge_client.contract.errors import AndonError, BadRelease
+from edge_client.contract.foreign_json import read_json
 
 
 class Document(Protocol):
@@ -47,6 +50,7 @@ class SettingsError(AndonError):
     """A change of what devices are told is not possible; the message says why and what to do."""
 
 
+_MOST_VERSION = 1 << 30  # a database's whole number
 _Document = TypeVar("_Document", bound=Document)
 _Any = TypeVar("_Any")
 
@@ -81,9 +85,32 @@ class Signer:
         return self.clock().astimezone(UTC).replace(microsecond=0)
 
     def signed(self, path: str, read: Callable[[bytes], _Any]) -> _Any | None:
-        """Return a document as it is signed now; None before the first."""
+        """Return a document as it is signed now; None before the first (rule 5)."""
         data = self.repository.read_document(path)
-        return None if data is None else read(data)
+        if data is None:
+            return None
+        try:
+            return read(data)
+        except BadRelease:
+            return self._last_readable(path, read)
+
+    def refused(self, path: str, read: Callable[[bytes], _Any]) -> str:
+        """Why devices refuse what is signed now, or ""."""
+        data = self.repository.read_document(path)
+        try:
+            if data is not None:
+                read(data)
+        except BadRelease as error:
+            return str(error)
+        return ""
+
+    def _last_readable(self, path: str, read: Callable[[bytes], _Any]) -> _Any | None:
+        for version in versions_of(self.catalog, path):
+            try:
+                return read(version.content.encode())
+            except BadRelease:
+                continue
+        return None
 
     def change(
         self,
@@ -110,18 +137,21 @@ class Signer:
             BadRelease: The new one would be refused by devices.
             SettingsError: Somebody else changed it at the same moment.
         """
-        found = self.repository.read_document(path)
-        before = None if found is None else read(found)
+        self.repository.read_document(path)  # a bucket that is away is found before the catalog waits for it
         at = self.now()
         try:
             with self.catalog.session() as session:
-                last = last_version(session, path)
-                if found is not None and before is not None and before.version > last:  # rule 3
+                last = last_version(session, path)  # before what is signed: whoever is ahead of us has both or neither
+                found = self.repository.read_document(path)
+                number = 0 if found is None else _number(found)
+                refused = bool(self.refused(path, read))
+                before = self.signed(path, read)
+                if found is not None and number > last:  # rule 3
                     lost = By(who="", action="found signed")
-                    record_version(session, _version(path, before.version, found, lost, at))
-                    last = before.version
+                    record_version(session, _version(path, number, found, lost, at))
+                    last = number
                 document = make(before, last + 1, at)
-                if before is not None and _substance(before) == _substance(document):  # rule 4
+                if before is not None and not refused and _substance(before) == _substance(document):  # rule 4
                     return before, False
                 data = document.to_json()
                 read(data)
@@ -132,6 +162,15 @@ class Signer:
                 f"{path} was changed by somebody else at this moment: look at it, and say it again"
             ) from error
         return document, True
+
+
+def _number(data: bytes) -> int:
+    """The version of a document, whatever else it holds; 0 if none can be told."""
+    try:
+        version = read_json(data, "document", BadRelease)["version"]
+    except (BadRelease, KeyError, TypeError):
+        return 0
+    return version if isinstance(version, int) and 0 < version <= _MOST_VERSION else 0
 
 
 def _substance(document: Document) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import getpass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge_client.contract.errors import ConfigError
@@ -63,7 +64,7 @@ def add_parser(sub: Any) -> None:
     end.add_argument("id")
     for verb in (add, listing, show, end):
         verb.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print one JSON document")
-        verb.add_argument("--home", default=argparse.SUPPRESS, metavar="DIR", help=argparse.SUPPRESS)
+        verb.add_argument("--home", type=Path, default=argparse.SUPPRESS, metavar="DIR", help=argparse.SUPPRESS)
     for verb in (add, end):
         verb.add_argument("--why", default="", help="for the record")
         verb.add_argument("--who", default=None, help="who does it (default: the account's name)")

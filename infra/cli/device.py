@@ -26,10 +26,10 @@ def add_parser(sub: Any) -> None:
         sub,
         "device",
         "all that is known of a device; ask it for logs, a doctor's look or a restart",
-        "Without a verb: who it is, what it last said, what is signed for it and whether it has taken that over. `logs`, "
-        "`doctor` and `restart` sign a request that the device comes for within its poll interval, and wait for its "
-        "answer, which is sealed and holds no secret and no image. No port of the device is open. The device's own file "
-        "may forbid it ([help] allow); a restart happens between two frames, at most once in ten minutes.",
+        "Without a verb: who it is, what it last said, what is signed for it and whether it has taken that over. "
+        "`logs`, `doctor` and `restart` sign a request that the device comes for within its poll interval, and wait "
+        "for its answer, which is sealed and holds no secret and no image. No port of the device is open. Its own "
+        "file may forbid it ([help] allow); a restart happens between two frames, at most once in ten minutes.",
     )
     device.add_argument("name", help="its name")
     device.add_argument("verb", nargs="?", default="show", choices=_VERBS, help="default: show")

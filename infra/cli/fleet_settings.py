@@ -216,6 +216,7 @@ def _show(args: argparse.Namespace, fleet: FleetSettings) -> int:
     scope = args.device or DEFAULT
     document, taken = fleet.document(scope), fleet.taken(scope)
     holding = fleet.holding(args.device) if args.device is not None else None
+    refused = fleet.refused(scope)
     if args.json:
         value: dict[str, Any] = {
             "scope": scope,
@@ -225,6 +226,7 @@ def _show(args: argparse.Namespace, fleet: FleetSettings) -> int:
             "taken_over_by": list(taken.by) if taken is not None else [],
             "waiting": list(taken.waiting) if taken is not None else [],
             "silent": list(taken.silent) if taken is not None else [],
+            "refused": refused,
         }
         print_json(value if holding is None else {**value, "values": holding})
         return 0
@@ -232,6 +234,9 @@ def _show(args: argparse.Namespace, fleet: FleetSettings) -> int:
         print(f"nothing is signed for {scope!r}: devices follow their own files")
     else:
         print("\n".join(layer_lines(scope, document)))
+    if refused:
+        print(f"what is signed now is refused by devices, which stay with the version before: {refused}")
+        print("  sign another: andon fleet-settings rollback --to VERSION, or set")
     if taken is not None:
         print("\n".join(taken_lines(taken)))
     if holding is not None:

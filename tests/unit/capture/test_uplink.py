@@ -14,9 +14,9 @@ import pytest
 
 from edge_client import Client
 from edge_client.contract.errors import Unavailable
+from edge_client.contract.schedule import Schedule
 from edge_client.figures import read_ledger
 from edge_client.uplink.permission import NotNow, UploadRules
-from edge_client.contract.schedule import Schedule
 from edge_client.uplink.shared_link import SharedLink
 from edge_client.uplink.uplink import Uplink
 from edge_client.uploader import Uploader

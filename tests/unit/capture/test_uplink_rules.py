@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from edge_client.contract.errors import ConfigError
 from edge_client.contract.pace import Pace, Progress
+from edge_client.contract.schedule import Schedule
 from edge_client.uplink.backoff import backoff_seconds
 from edge_client.uplink.permission import UploadRules, permission
-from edge_client.contract.schedule import Schedule
 from edge_client.uplink.turns import LONGEST_AHEAD_SECONDS, LinkState, reserve
 
 MONDAY = datetime(2026, 1, 5, tzinfo=UTC)

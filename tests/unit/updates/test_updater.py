@@ -14,8 +14,8 @@ from edge_client.cli import update as update_command
 from edge_client.contract.bucket import DirectoryBucket
 from edge_client.contract.errors import BadEngine, ConfigError, Refused, Unavailable
 from edge_client.contract.settings import DeviceSettings
-from edge_client.settings_in_force import EffectiveSettings
 from edge_client.engine import Engine
+from edge_client.settings_in_force import EffectiveSettings
 from edge_client.updates.outcome import Check
 from edge_client.updates.rules import Limits
 from edge_client.updates.trial import TrialLimits, TrialOrder, TrialReport, try_engine
