@@ -1,8 +1,8 @@
-"""Which parts of a new engine are held already, given the engines at hand. No I/O.
+"""Which parts of a new file are held already, given the files at hand. No I/O.
 
 1. A part counts as held when the digest of the very bytes that will be copied is the one in the signed list: damage of
    a base costs the parts that are damaged, and nothing else.
-2. A base that can't be cut (no ONNX file, damaged where its layout is told) has no parts.
+2. A base that can't be cut (no ONNX file, damaged where its layout is told, a rule not known here) has no parts.
 3. A short held run between two missing ones is fetched with them: a request costs more than it saves.
 """
 
@@ -12,8 +12,7 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from edge_client.contract.chunks import ChunkList, chunk_digest, pieces
-from edge_client.contract.onnx_layout import piece_lengths
+from edge_client.contract.chunks import FilePieces, chunk_digest
 
 _REQUEST_BYTES = 1500  # what a signed request and the head of its answer take on the wire
 
@@ -47,12 +46,12 @@ def missing_bytes(plan: Sequence[Piece]) -> int:
     return sum(piece.end - piece.start for piece in plan if piece.held is None)
 
 
-def compare(wanted: ChunkList, bases: Sequence[bytes]) -> tuple[Piece, ...]:
+def compare(wanted: FilePieces, bases: Sequence[bytes]) -> tuple[Piece, ...]:
     """Find the parts of a new file that the bases hold; the runs that are not held are joined."""
     needed = set(wanted.digests)
     known: dict[bytes, memoryview] = {}
     for base in bases:
-        for piece in _pieces_of(base):
+        for piece in _pieces_of(base, wanted):
             digest = chunk_digest(piece)
             if digest in needed:
                 known.setdefault(digest, piece)
@@ -67,9 +66,9 @@ def compare(wanted: ChunkList, bases: Sequence[bytes]) -> tuple[Piece, ...]:
     return tuple(_joined(found))
 
 
-def _pieces_of(base: bytes) -> Iterator[memoryview]:
+def _pieces_of(base: bytes, wanted: FilePieces) -> Iterator[memoryview]:
     with contextlib.suppress(ValueError):  # rule 2
-        yield from pieces(base, piece_lengths(base))
+        yield from wanted.cut_alike(base)
 
 
 def _joined(found: Sequence[Piece]) -> Iterator[Piece]:

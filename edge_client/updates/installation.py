@@ -75,7 +75,8 @@ def fetch_release(
         if limited and not config.hours.is_open(local):
             left = config.hours.seconds_until_open(local) / 3600
             raise Unavailable(f"engine {release.channel.engine_id!r} waits {left:.1f} h for the hours of downloading")
-        selftest = fetch_selftest(bucket, release)
+        plan = plan_download(release, bucket, slots, config.factory_engine)
+        selftest = fetch_selftest(bucket, release, plan.selftest)
         file = download(
             bucket,
             engine.key,
@@ -86,7 +87,7 @@ def fetch_release(
             deadline_seconds=config.deadline_seconds,
             least_bytes_per_second=config.least_bytes_per_second,
             bytes_per_second=config.bytes_per_second if limited else 0,
-            plan=plan_download(release, bucket, slots, config.factory_engine),
+            plan=plan.engine,
             distrust=lambda: isinstance(bucket, Sources) and bucket.distrust(engine.key),
             stopped=stopped,
             wait=wait,

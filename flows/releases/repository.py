@@ -153,7 +153,7 @@ class ReleaseRepository:
             if all(path in signed for path in files):
                 return digest
             listed = chunks_path(engine_target(inspection, engine_id))
-            paths[listed] = ChunkList.of(engine).to_json()  # for devices that hold a similar engine
+            paths[listed] = ChunkList.of(engine, selftest).to_json()  # for devices that hold a similar engine
             files[listed] = target_file(listed, paths[listed], {})
             for path, data in paths.items():
                 self._put_target(files[path], data)
