@@ -2,7 +2,8 @@
 
 1. A part counts as held when the digest of the very bytes that will be copied is the one in the signed list: damage of
    a base costs the parts that are damaged, and nothing else.
-2. A base that can't be cut (no ONNX file, damaged where its layout is told, a rule not known here) has no parts.
+2. A base is cut by the rule of the list, so that parts are found wherever they lie; and it is looked at where each part
+   lies in the new file, from its begin and from its end: a base that is damaged where its layout is told is used too.
 3. A short held run between two missing ones is fetched with them: a request costs more than it saves.
 """
 
@@ -58,7 +59,7 @@ def compare(wanted: FilePieces, bases: Sequence[bytes]) -> tuple[Piece, ...]:
     found: list[Piece] = []
     start = 0
     for length, digest in zip(wanted.lengths, wanted.digests, strict=True):
-        held = known.get(digest)
+        held = known.get(digest) or _in_place(bases, digest, start, length, wanted.length)
         if held is not None and len(held) != length:
             held = None
         found.append(Piece(start=start, end=start + length, held=held))
@@ -67,8 +68,17 @@ def compare(wanted: FilePieces, bases: Sequence[bytes]) -> tuple[Piece, ...]:
 
 
 def _pieces_of(base: bytes, wanted: FilePieces) -> Iterator[memoryview]:
-    with contextlib.suppress(ValueError):  # rule 2
+    with contextlib.suppress(ValueError):  # no file of this kind, damaged, or a rule not known here
         yield from wanted.cut_alike(base)
+
+
+def _in_place(bases: Sequence[bytes], digest: bytes, start: int, length: int, whole: int) -> memoryview | None:
+    """Rule 2, where cutting found nothing."""
+    for base in bases:
+        for at in {start, len(base) - (whole - start)}:
+            if 0 <= at <= len(base) - length and chunk_digest(piece := memoryview(base)[at : at + length]) == digest:
+                return piece
+    return None
 
 
 def _joined(found: Sequence[Piece]) -> Iterator[Piece]:
