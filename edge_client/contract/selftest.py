@@ -91,7 +91,7 @@ def _parts(array: NDArray[Any]) -> list[bytes]:
     np.lib.format.write_array(buffer, np.ascontiguousarray(array).reshape(array.shape), version=(1, 0))
     data = buffer.getvalue()
     header = len(data) - array.nbytes
-    row = array.nbytes // len(array) if array.ndim else 0
+    row = array.nbytes // len(array) if array.ndim and len(array) else 0
     step = row if row >= _LARGE_ROW_BYTES else max(1, array.nbytes)
     return [data[:header], *(data[at : at + step] for at in range(header, len(data), step))]
 

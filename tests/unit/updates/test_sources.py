@@ -12,7 +12,7 @@ from random import Random
 
 import pytest
 
-from edge_client.config import ShareConfig
+from edge_client.config import Config, ShareConfig
 from edge_client.contract.bucket import Bucket, DirectoryBucket
 from edge_client.contract.errors import BadRelease, BucketError, ConfigError, NotFound, Refused, Unavailable
 from edge_client.contract.mirror import mirror_releases
@@ -21,8 +21,10 @@ from edge_client.updates.outcome import Check
 from edge_client.updates.share import ShareServer, in_folder
 from edge_client.updates.sources import BUCKET, Source, Sources
 from edge_client.updates.updater import Updater
+from edge_client.updates.updater_config import UpdaterConfig
 from edge_client.updates.web_mirror import WebMirror
-from tests.unit.updates.release_world import HandClock, World, digest, passing, serve
+from edge_client.uplink.schedule import Schedule
+from tests.unit.updates.release_world import INSPECTION, HandClock, World, digest, passing, serve
 
 
 @pytest.fixture
@@ -223,6 +225,44 @@ def test_a_web_mirror_reads_as_the_folder_does(tmp_path: Path, ranges: bool) -> 
     plain.server_close()
 
 
+def test_the_configuration_names_mirrors_hours_a_rate_and_sharing(world: World) -> None:
+    (world.folder / "root.json").write_bytes(world.repository.root_bytes())
+    (world.folder / "device.key").write_text("unused here")
+    file = world.folder / "andon.toml"
+    text = f"""
+        [device]
+        name = "line-1"
+        site = "plant-a"
+        station = "aoi-3"
+        key = "device.key"
+        [inspection]
+        name = "{INSPECTION}"
+        factory_engine = "factory.onnx"
+        [releases]
+        root = "root.json"
+        mirrors = ["http://10.0.0.5:8080/", "mirror"]
+        [update]
+        bytes_per_second = 100000
+        hours = ["22:00-05:00"]
+        [share]
+        port = 8765
+        [capture]
+        enabled = false
+        """
+    file.write_text(text)
+    config = UpdaterConfig.from_config(Config.load(file))
+    assert config.mirrors == ("http://10.0.0.5:8080/", str(world.folder / "mirror"))
+    assert (config.bytes_per_second, config.hours, config.share.port) == (100_000, Schedule.read(["22:00-05:00"]), 8765)
+    for wrong, told in (
+        (("100000", "100"), "at least 2000"),
+        (("22:00-05:00", "night"), "update.hours"),
+        (("http://10", "ftp://10"), "releases.mirrors has 'ftp"),
+    ):
+        file.write_text(text.replace(*wrong))
+        with pytest.raises(ConfigError, match=told):
+            Config.load(file)
+
+
 @pytest.mark.parametrize("url", ["ftp://host/", "http://", "http://host:nine/", "http://a@host/", "http://host/?x=1"])
 def test_an_address_that_is_none_is_told(url: str) -> None:
     with pytest.raises(ConfigError, match="is no address"):
@@ -313,6 +353,18 @@ def test_a_limit_of_bytes_a_second_holds_over_all_connections(tmp_path: Path) ->
         for reader in readers:
             reader.join()
         assert time.monotonic() - begun > 0.25  # the last piece need not be waited for
+
+
+def test_downloads_keep_to_their_hours_and_a_stick_does_not(world: World) -> None:
+    world.release("e1")
+    now = world.clock.now().astimezone()
+    shut = f"{(now.hour + 2) % 24:02}:00-{(now.hour + 3) % 24:02}:00"
+    device = world.device(hours=Schedule.read([shut]))
+    outcome = device.check_once()
+    assert outcome.check is Check.OFFLINE
+    assert "waits" in outcome.reason
+    assert device.status().rollout.outcome == "failed"
+    assert device.check_once(DirectoryBucket(world.bucket.path)).check is Check.SWAPPED
 
 
 # --- what a mirror copies ---------------------------------------------------------------------------------------------
