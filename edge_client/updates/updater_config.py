@@ -107,7 +107,7 @@ class UpdaterConfig:
             trial=TrialLimits(seconds=config.update.trial_seconds),
             bytes_per_second=config.update.bytes_per_second,
             hours=Schedule.read(config.update.hours),
-            mirrors=_absolute(config),
+            mirrors=mirrors_of(config),
             mirror_ca=config.releases.mirror_ca if config.releases is not None else None,
             share=config.share,
             site=config.device.site,
@@ -116,8 +116,8 @@ class UpdaterConfig:
         )
 
 
-def _absolute(config: Config) -> tuple[str, ...]:
-    """Folders of mirrors relative to the configuration's own, as every path in it."""
+def mirrors_of(config: Config) -> tuple[str, ...]:
+    """The mirrors that a configuration names; folders are relative to its own, as every path in it."""
     if config.releases is None:
         return ()
     folder = config.path.parent if config.path is not None else Path()

@@ -9,6 +9,7 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from random import Random
+from types import SimpleNamespace
 
 import pytest
 
@@ -16,6 +17,8 @@ from edge_client.config import Config, ShareConfig
 from edge_client.contract.bucket import Bucket, DirectoryBucket
 from edge_client.contract.errors import BadRelease, BucketError, ConfigError, NotFound, Refused, Unavailable
 from edge_client.contract.mirror import mirror_releases
+from edge_client.doctor.finding import Result
+from edge_client.doctor.mirrors import check_mirrors
 from edge_client.updates import share
 from edge_client.updates.outcome import Check
 from edge_client.updates.share import ShareServer, in_folder
@@ -365,6 +368,20 @@ def test_downloads_keep_to_their_hours_and_a_stick_does_not(world: World) -> Non
     assert "waits" in outcome.reason
     assert device.status().rollout.outcome == "failed"
     assert device.check_once(DirectoryBucket(world.bucket.path)).check is Check.SWAPPED
+
+
+def test_the_doctor_tells_of_mirrors_that_lag_or_are_away(world: World) -> None:
+    world.release("e1")
+    current, old = mirrored(world, "current"), world.folder / "old"
+    shutil.copytree(current, old)
+    world.repository.refresh_timestamp()
+    mirror_releases(world.bucket, DirectoryBucket(current))
+    names = (str(current), str(old), str(world.folder / "empty"), "http://127.0.0.1:1/")
+    config = SimpleNamespace(path=None, releases=SimpleNamespace(mirrors=names, mirror_ca=None))
+    found = list(check_mirrors(config, world.bucket))  # type: ignore[arg-type]
+    assert [finding.result for finding in found] == [Result.OK, Result.WARNING, Result.OK, Result.WARNING]
+    assert "what is new comes from the bucket" in found[1].found
+    assert "not reached" in found[3].found
 
 
 # --- what a mirror copies ---------------------------------------------------------------------------------------------
