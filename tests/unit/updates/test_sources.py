@@ -139,6 +139,22 @@ def test_a_mirror_that_lies_is_told_and_passed_over(world: World, kind: str) -> 
     assert "not what" in told or "does not verify" in told or not told
 
 
+def test_of_several_mirrors_only_the_one_that_lies_is_left_out(world: World) -> None:
+    engine = world.release("e1")
+    empty = world.folder / "neighbour"  # has nothing, as a neighbour that is not yet updated
+    empty.mkdir()
+    liar = mirrored(world, "liar")
+    (path,) = liar.rglob("*.e1.onnx")
+    path.write_bytes(b"x" * len(engine))
+    honest = mirrored(world, "honest")
+    device = device_on(world, Away(world.bucket.path), str(empty), str(liar), str(honest))
+    assert device.check_once().check is Check.SWAPPED
+    assert device.slot.engine.sha256 == digest(engine)
+    told = {Path(s.name).name: s.problem for s in device.status().sources}
+    assert "not what was signed" in told["liar"]
+    assert (told["neighbour"], told["honest"]) == ("", "")
+
+
 def test_a_mirror_alone_that_lies_is_refused_and_asked_again(world: World) -> None:
     engine = world.release("e1")
     folder = mirrored(world)
@@ -218,6 +234,8 @@ def test_a_web_mirror_reads_as_the_folder_does(tmp_path: Path, ranges: bool) -> 
         for start, length in ((0, 10), (5, 1000), (len(data) - 3, 100), (200_000, 1), (0, len(data))):
             assert mirror.get_range(key, start, length) == folder.get_range(key, start, length)
         assert mirror.get_range(key, len(data), 10) == b""
+        about = mirror.head(key)
+        assert (about is not None and about.bytes, mirror.head("releases/none")) == (len(data), None)
         with pytest.raises(BucketError, match="more than 100 bytes"):
             mirror.get(key, max_bytes=100)
         with pytest.raises(NotFound):
