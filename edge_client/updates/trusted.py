@@ -33,6 +33,7 @@ from edge_client.clock import Clock
 from edge_client.contract.bucket import Bucket
 from edge_client.contract.build_date import BUILT_AT
 from edge_client.contract.chunks import MAX_LIST_BYTES, ChunkList, chunks_path
+from edge_client.contract.engine_keys import Sealing
 from edge_client.contract.errors import AndonError, BadRelease, BucketError, NotFound, Refused, Unavailable
 from edge_client.contract.releases import METADATA_PREFIX, TARGETS_PREFIX, Channel, channel_target, settings_target
 from edge_client.contract.settings import DeviceSettings
@@ -55,12 +56,14 @@ class SignedFile:
     path: str
     sha256: str
     length: int
+    sealing: Sealing | None = None
 
     @property
     def key(self) -> str:
-        """Where the bucket keeps it."""
+        """Where the bucket keeps it: by the digest of what lies there."""
         folder, _, name = self.path.rpartition("/")
-        return f"{TARGETS_PREFIX}{folder}/{self.sha256}.{name}"
+        stored = self.sha256 if self.sealing is None else self.sealing.sha256
+        return f"{TARGETS_PREFIX}{folder}/{stored}.{name}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -371,7 +374,8 @@ def _signed_file(target: Any) -> SignedFile:
     digest = target.hashes.get("sha256")
     if digest is None:
         raise BadRelease(f"target {target.path!r} is signed without a SHA-256 digest: refused")
-    return SignedFile(path=target.path, sha256=digest, length=target.length)
+    sealing = Sealing.from_custom(target.unrecognized_fields.get("custom"))
+    return SignedFile(path=target.path, sha256=digest, length=target.length, sealing=sealing)
 
 
 def _fingerprint(keyids: Sequence[str]) -> str:

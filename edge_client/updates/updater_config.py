@@ -39,6 +39,8 @@ class UpdaterConfig:
         mirrors: Addresses and folders that are asked before the bucket.
         mirror_ca: Certificates for those on HTTPS.
         share: How engines are served to neighbours.
+        device_key: The device's private key, to open the keys of sealed engines with; None: sealed engines are refused.
+        bundled_keys: Those keys as the bundle brought them; the file need not exist.
     """
 
     device: str
@@ -60,6 +62,8 @@ class UpdaterConfig:
     mirrors: tuple[str, ...] = ()
     mirror_ca: Path | None = None
     share: ShareConfig = field(default_factory=ShareConfig)
+    device_key: Path | None = None
+    bundled_keys: Path | None = None
     site: str = ""
     station: str = ""
     hardware: str = ""
@@ -110,6 +114,8 @@ class UpdaterConfig:
             mirrors=mirrors_of(config),
             mirror_ca=config.releases.mirror_ca if config.releases is not None else None,
             share=config.share,
+            device_key=config.device.key,
+            bundled_keys=config.releases.root.with_name("fleet.age") if config.releases is not None else None,
             site=config.device.site,
             station=config.device.station,
             hardware=config.device.hardware_name(),

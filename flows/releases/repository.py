@@ -54,6 +54,7 @@ from edge_client.contract.releases import (
 )
 from edge_client.contract.selftest import SelfTest
 from edge_client.contract.settings import DeviceSettings
+from flows.releases.engine_keys import load_engine_keys, seal_targets
 from flows.releases.keys import create_keys, public_key_of, signer_of
 from flows.releases.metadata import (
     MAX_METADATA_BYTES,
@@ -155,6 +156,7 @@ class ReleaseRepository:
             listed = chunks_path(engine_target(inspection, engine_id))
             paths[listed] = ChunkList.of(engine, selftest).to_json()  # for devices that hold a similar engine
             files[listed] = target_file(listed, paths[listed], {})
+            seal_targets(load_engine_keys(self._keys, inspection), files, paths)
             for path, data in paths.items():
                 self._put_target(files[path], data)
                 signed[path] = files[path]

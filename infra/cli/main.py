@@ -29,6 +29,10 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "outcomes": ("infra.cli.outcomes", "take over what was found of parts later, from a file"),
     "retrain": ("infra.cli.loop", "train a challenger and let the gate judge it"),
     "release": ("infra.cli.loop", "bring the signed channels in line with the aliases in MLflow"),
+    "engine-keys": (
+        "infra.cli.engine_keys",
+        "seal an inspection's engines, so that who reads the bucket can't take them",
+    ),
     "export-stick": ("infra.cli.stick", "copy the signed releases to a USB stick or a folder"),
     "rollback": ("infra.cli.loop", "send devices back to an older version"),
     "rollout": ("infra.cli.rollout", "how far a version has got on its way to the devices, and a word about it"),
