@@ -7,6 +7,7 @@ A bundle is a folder that goes to the device as it is:
     device.key          its Ed25519 key (mode 600); the catalog keeps the public half
     root.json           the trust anchor of releases
     factory.onnx        the engine it starts with, and factory.selftest
+    fleet.age           the keys of sealed engines, where they are sealed; sealed to the device's key
 
 1. Everything is checked before anything is made.
 2. The bundle is written beside its place and renamed into it last: a bundle that is there is whole.
@@ -35,6 +36,7 @@ from edge_client.contract.private_files import write_private
 from edge_client.contract.sealing import recipient_of
 from edge_client.contract.selftest import SelfTest
 from edge_client.contract.signing import generate_private_key
+from flows.engine_keys import after_revocation, keys_for_bundle, share_with
 from flows.stack import registry_of, repository_of
 from flows.wanted import CHAMPION
 from infra.device_rights import DeviceAccounts
@@ -134,6 +136,8 @@ def enroll(
     try:
         public = generate_private_key(draft / "device.key")
         (draft / "root.json").write_bytes(root)
+        if (sealed := keys_for_bundle(workspace, inspection, public)) is not None:
+            write_private(draft / "fleet.age", sealed)
         (draft / "factory.onnx").write_bytes(factory.engine)
         if factory.selftest is not None:
             (draft / "factory.selftest").write_bytes(factory.selftest)
@@ -142,6 +146,7 @@ def enroll(
         account = DeviceAccounts(workspace.bucket_settings).create(device)
         write_private(draft / "credentials.toml", to_toml(_credentials(account)).encode())
         register_device(catalog, device, site, station, [inspection], public, at=clock(), channel=channel)
+        share_with(workspace, inspection, device, public)
         if place.exists():
             place.rmdir()
         draft.rename(place)
@@ -178,6 +183,7 @@ def revoke(
     check_name(device, "device")
     revoked = revoke_device(workspace.catalog(), device, at=clock(), reason=reason)
     DeviceAccounts(workspace.bucket_settings).remove(device)
+    after_revocation(workspace, device, revoked.inspection_names)
     return revoked
 
 

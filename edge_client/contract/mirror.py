@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from edge_client.contract.bucket import Bucket, DirectoryBucket
+from edge_client.contract.engine_keys import KEYS_PREFIX, MAX_KEYS_BYTES, Sealing
 from edge_client.contract.errors import BadRelease, NotFound
 from edge_client.contract.foreign_json import read_json
 from edge_client.contract.releases import METADATA_PREFIX, TARGETS_PREFIX
@@ -58,6 +59,7 @@ def mirror_releases(
     *,
     everything: bool = False,
     inspections: Collection[str] = (),
+    engine_keys: bool = False,
     rest: Callable[[int], None] = lambda count: None,
 ) -> MirrorReport:
     """Copy the releases in force.
@@ -67,13 +69,17 @@ def mirror_releases(
         target: The folder that gets them; the mirror that is there is brought up to date.
         everything: All approved files, not only those that a channel names.
         inspections: Engines and channels of these alone; empty for all.
+        engine_keys: The keys of sealed engines too, for every device; the source has to list them.
         rest: Called with the bytes of each piece that was fetched; may rest to keep to a rate.
 
     Raises:
         BadRelease: The metadata can't be read, or a file is not what it names.
         BucketError: As source or target say.
     """
-    return _Copy(source, target, rest).run(everything, frozenset(inspections))
+    copy = _Copy(source, target, rest)
+    if engine_keys:
+        copy.engine_keys()
+    return copy.run(everything, frozenset(inspections))
 
 
 class _Copy:
@@ -107,6 +113,11 @@ class _Copy:
             fetched_bytes=self._fetched,
             removed=self._prune(),
         )
+
+    def engine_keys(self) -> None:
+        """Copy what each device opens sealed engines with; it is sealed to that device."""
+        for info in self._source.list(KEYS_PREFIX):
+            self._put(info.key, self._get(info.key, MAX_KEYS_BYTES))
 
     def _named(self, above: Mapping[str, Any], role: str, metadata: dict[str, bytes]) -> Mapping[str, Any]:
         """Fetch a role's metadata as the one above names it."""
@@ -224,6 +235,10 @@ def _version(signed: Mapping[str, Any]) -> int:
 
 
 def _digest(path: str, file: Mapping[str, Any]) -> str:
+    """The digest of what lies in the bucket."""
+    sealing = Sealing.from_custom(file.get("custom"))
+    if sealing is not None:
+        return sealing.sha256
     hashes = file.get("hashes")
     digest = hashes.get("sha256") if isinstance(hashes, dict) else None
     if not isinstance(digest, str) or len(digest) != 64 or not set(digest) <= set("0123456789abcdef"):

@@ -18,11 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_client.contract.errors import BadRelease
+from edge_client.contract.parted_zip import pack_parts
 from edge_client.contract.quoting import cut, quoted
 
 MAX_BYTES = 64 * 1024 * 1024
 _MAX_UNPACKED_BYTES = 8 * MAX_BYTES
 _ARRAYS = {"frames": ("|u1", 4), "probabilities": ("<f4", 2), "anomaly": ("<f4", 1), "tolerance": ("<f8", 0)}
+_LARGE_ROW_BYTES = 512
 _NPY = b"\x93NUMPY\x01\x00"  # format 1.0: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
 _HEADER = re.compile(
     rb"\{'descr': '([^']{2,4})', 'fortran_order': (True|False), 'shape': "
@@ -47,16 +49,14 @@ class SelfTest:
     tolerance: float
 
     def pack(self) -> bytes:
-        """Serialise (npz, without pickle)."""
-        buffer = io.BytesIO()
-        np.savez_compressed(
-            buffer,
-            frames=self.frames,
-            probabilities=self.probabilities.astype(np.float32),
-            anomaly=self.anomaly.astype(np.float32),
-            tolerance=np.float64(self.tolerance),
-        )
-        return buffer.getvalue()
+        """Serialise (npz, without pickle), frame by frame: self-tests that share frames share those bytes."""
+        arrays: dict[str, NDArray[Any]] = {
+            "frames": self.frames,
+            "probabilities": self.probabilities.astype(np.float32),
+            "anomaly": self.anomaly.astype(np.float32),
+            "tolerance": np.asarray(self.tolerance, dtype=np.float64),
+        }
+        return pack_parts([(f"{name}.npy", _parts(array)) for name, array in arrays.items()])
 
     @staticmethod
     def unpack(data: bytes) -> "SelfTest":
@@ -83,6 +83,17 @@ class SelfTest:
         if not finite or not math.isfinite(test.tolerance) or test.tolerance < 0:
             raise BadRelease("self-test answers and tolerance must be finite numbers, the tolerance not below 0")
         return test
+
+
+def _parts(array: NDArray[Any]) -> list[bytes]:
+    """An array as numpy's file, cut behind its header and each of its rows that are large."""
+    buffer = io.BytesIO()
+    np.lib.format.write_array(buffer, np.ascontiguousarray(array).reshape(array.shape), version=(1, 0))
+    data = buffer.getvalue()
+    header = len(data) - array.nbytes
+    row = array.nbytes // len(array) if array.ndim and len(array) else 0
+    step = row if row >= _LARGE_ROW_BYTES else max(1, array.nbytes)
+    return [data[:header], *(data[at : at + step] for at in range(header, len(data), step))]
 
 
 def _members(data: bytes) -> dict[str, bytes]:

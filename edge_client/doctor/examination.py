@@ -14,6 +14,7 @@ from edge_client.doctor.engine import Tries, check_factory_engine, check_slots
 from edge_client.doctor.extras import check_client, check_extras
 from edge_client.doctor.finding import Finding, ok, problem
 from edge_client.doctor.identity import check_credentials, check_key, check_recipient
+from edge_client.doctor.mirrors import check_mirrors
 from edge_client.doctor.releases import check_releases
 from edge_client.doctor.spool import check_spool
 from edge_client.updates.trial import try_engine
@@ -60,6 +61,7 @@ def examine(
         ("clock", lambda: check_clock(config, clock)),
         ("bucket", lambda: check_bucket(config, bucket)),
         ("releases", lambda: check_releases(config, bucket, clock)),
+        ("mirrors", lambda: check_mirrors(config, bucket)),
     ]
     findings: list[Finding] = []
     for name, check in checks:

@@ -1,8 +1,9 @@
-"""Which parts of a new engine are held already, given the engines at hand. No I/O.
+"""Which parts of a new file are held already, given the files at hand. No I/O.
 
 1. A part counts as held when the digest of the very bytes that will be copied is the one in the signed list: damage of
    a base costs the parts that are damaged, and nothing else.
-2. A base that can't be cut (no ONNX file, damaged where its layout is told) has no parts.
+2. A base is cut by the rule of the list, so that parts are found wherever they lie; and it is looked at where each part
+   lies in the new file, from its begin and from its end: a base that is damaged where its layout is told is used too.
 3. A short held run between two missing ones is fetched with them: a request costs more than it saves.
 """
 
@@ -12,8 +13,7 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from edge_client.contract.chunks import ChunkList, chunk_digest, pieces
-from edge_client.contract.onnx_layout import piece_lengths
+from edge_client.contract.chunks import FilePieces, chunk_digest
 
 _REQUEST_BYTES = 1500  # what a signed request and the head of its answer take on the wire
 
@@ -47,19 +47,19 @@ def missing_bytes(plan: Sequence[Piece]) -> int:
     return sum(piece.end - piece.start for piece in plan if piece.held is None)
 
 
-def compare(wanted: ChunkList, bases: Sequence[bytes]) -> tuple[Piece, ...]:
+def compare(wanted: FilePieces, bases: Sequence[bytes]) -> tuple[Piece, ...]:
     """Find the parts of a new file that the bases hold; the runs that are not held are joined."""
     needed = set(wanted.digests)
     known: dict[bytes, memoryview] = {}
     for base in bases:
-        for piece in _pieces_of(base):
+        for piece in _pieces_of(base, wanted):
             digest = chunk_digest(piece)
             if digest in needed:
                 known.setdefault(digest, piece)
     found: list[Piece] = []
     start = 0
     for length, digest in zip(wanted.lengths, wanted.digests, strict=True):
-        held = known.get(digest)
+        held = known.get(digest) or _in_place(bases, digest, start, length, wanted.length)
         if held is not None and len(held) != length:
             held = None
         found.append(Piece(start=start, end=start + length, held=held))
@@ -67,9 +67,18 @@ def compare(wanted: ChunkList, bases: Sequence[bytes]) -> tuple[Piece, ...]:
     return tuple(_joined(found))
 
 
-def _pieces_of(base: bytes) -> Iterator[memoryview]:
-    with contextlib.suppress(ValueError):  # rule 2
-        yield from pieces(base, piece_lengths(base))
+def _pieces_of(base: bytes, wanted: FilePieces) -> Iterator[memoryview]:
+    with contextlib.suppress(ValueError):  # no file of this kind, damaged, or a rule not known here
+        yield from wanted.cut_alike(base)
+
+
+def _in_place(bases: Sequence[bytes], digest: bytes, start: int, length: int, whole: int) -> memoryview | None:
+    """Rule 2, where cutting found nothing."""
+    for base in bases:
+        for at in {start, len(base) - (whole - start)}:
+            if 0 <= at <= len(base) - length and chunk_digest(piece := memoryview(base)[at : at + length]) == digest:
+                return piece
+    return None
 
 
 def _joined(found: Sequence[Piece]) -> Iterator[Piece]:

@@ -19,6 +19,7 @@ from edge_client.updates import rules
 from edge_client.updates.bases import plan_download
 from edge_client.updates.download import download
 from edge_client.updates.keeper import Keeper
+from edge_client.updates.opening import DeviceEngineKeys
 from edge_client.updates.outcome import Check
 from edge_client.updates.rules import Installed, Phase
 from edge_client.updates.slots import ENGINE_FILE, SELFTEST_FILE, DamagedSlot, Slots
@@ -40,6 +41,7 @@ def fetch_release(
     clock: Clock,
     stopped: Callable[[], bool],
     wait: Callable[[float], object],
+    keys: DeviceEngineKeys,
     limited: bool = True,
 ) -> None:
     """Download a release into the free slot and stage it.
@@ -53,6 +55,7 @@ def fetch_release(
         clock: The device's.
         stopped: Asked between pieces; True ends the download.
         wait: Waits so many seconds, less when the download should end.
+        keys: Open engines that are sealed.
         limited: Keep to the hours and the rate of downloads; not from a USB stick.
 
     Raises:
@@ -60,7 +63,7 @@ def fetch_release(
         BucketError: As the bucket says.
         OSError, sqlite3.Error: The disk failed or is full.
     """
-    engine = release.engine
+    engine, source = release.engine, bucket
     try:
         if engine.length > config.max_engine_bytes:
             raise BadRelease(
@@ -75,7 +78,9 @@ def fetch_release(
         if limited and not config.hours.is_open(local):
             left = config.hours.seconds_until_open(local) / 3600
             raise Unavailable(f"engine {release.channel.engine_id!r} waits {left:.1f} h for the hours of downloading")
-        selftest = fetch_selftest(bucket, release)
+        bucket = keys.opened(bucket, release)
+        plan = plan_download(release, bucket, slots, config.factory_engine)
+        selftest = fetch_selftest(bucket, release, plan.selftest)
         file = download(
             bucket,
             engine.key,
@@ -86,8 +91,8 @@ def fetch_release(
             deadline_seconds=config.deadline_seconds,
             least_bytes_per_second=config.least_bytes_per_second,
             bytes_per_second=config.bytes_per_second if limited else 0,
-            plan=plan_download(release, bucket, slots, config.factory_engine),
-            distrust=lambda: isinstance(bucket, Sources) and bucket.distrust(engine.key),
+            plan=plan.engine,
+            distrust=lambda: isinstance(source, Sources) and source.distrust(engine.key),
             stopped=stopped,
             wait=wait,
         )

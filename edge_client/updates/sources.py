@@ -96,6 +96,7 @@ class Sources:
         self._clock = clock
         self._metadata: Source | None = None
         self._timestamp = b""
+        self._gave: set[tuple[str, str]] = set()
         self._distrusted: set[tuple[str, str]] = set()
 
     @property
@@ -113,6 +114,7 @@ class Sources:
         Raises:
             BadRelease, BucketError: Of the bucket, where it was asked; else of the last source.
         """
+        self._gave.clear()
         self._distrusted.clear()
         found, problems = self._timestamps()
         for source, timestamp in found:
@@ -129,13 +131,13 @@ class Sources:
         raise problems.get(BUCKET) or next(reversed(problems.values()))
 
     def distrust(self, key: str) -> bool:
-        """Ask those that served parts of `key` no more for it until the next check; False when no other is left."""
-        serving = next(iter(self._asked(key)), None)
-        if serving is None or serving is self._sources[-1]:
-            return False
-        serving.problem = f"{key!r} is not what was signed there"
-        self._distrusted.add((serving.name, key))
-        return True
+        """Ask those that gave bytes of `key` no more for it until the next check; False when only the last did."""
+        gave = [source for source in self._sources[:-1] if (source.name, key) in self._gave]
+        for source in gave:
+            source.problem = f"what it gave of {key!r} is not what was signed"
+            self._distrusted.add((source.name, key))
+            self._gave.discard((source.name, key))
+        return bool(gave)
 
     # --- Bucket -----------------------------------------------------------------------------------------------------
 
@@ -180,6 +182,7 @@ class Sources:
                 last = error
                 continue
             source.served(len(data))
+            self._gave.add((source.name, key))
             return data
         raise last or Unavailable(f"no source is left to ask for {key!r}")
 

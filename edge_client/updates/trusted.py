@@ -36,12 +36,14 @@ from edge_client.contract.bucket import Bucket, Fetched
 from edge_client.contract.build_date import BUILT_AT
 from edge_client.contract.chunks import MAX_LIST_BYTES, ChunkList, chunks_path
 from edge_client.contract.conditional import get_changed
+from edge_client.contract.engine_keys import Sealing
 from edge_client.contract.errors import AndonError, BadRelease, BucketError, NotFound, Refused, Unavailable
 from edge_client.contract.help import HelpRequest
 from edge_client.contract.releases import METADATA_PREFIX, TARGETS_PREFIX, Channel, channel_target
 from edge_client.contract.software import SOFTWARE_TARGET, Software, SoftwareRelease, version_key, wheel_target
 from edge_client.contract.staging import DeviceFacts, as_channel, choice_for
 from edge_client.settings_in_force import SignedDocuments
+from edge_client.updates.delta import Piece
 from edge_client.updates.signed_documents import fetch_documents, fetch_help
 from edge_client.updates.slots import open_plain_folder, sync_tree
 from edge_client.updates.store import UpdateStore
@@ -69,12 +71,14 @@ class SignedFile:
     path: str
     sha256: str
     length: int
+    sealing: Sealing | None = None
 
     @property
     def key(self) -> str:
-        """Where the bucket keeps it."""
+        """Where the bucket keeps it: by the digest of what lies there."""
         folder, _, name = self.path.rpartition("/")
-        return f"{TARGETS_PREFIX}{folder}/{self.sha256}.{name}"
+        stored = self.sha256 if self.sealing is None else self.sealing.sha256
+        return f"{TARGETS_PREFIX}{folder}/{stored}.{name}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -446,14 +450,27 @@ class TrustedMetadata:
         )
 
 
-def fetch_selftest(bucket: Bucket, release: Release) -> bytes:
+def fetch_selftest(bucket: Bucket, release: Release, plan: Sequence[Piece] = ()) -> bytes:
     """Fetch a release's self-test into memory and check it.
+
+    Args:
+        bucket: Where it lies.
+        release: Names it.
+        plan: Which parts of it are held already; what comes of them counts only with the signed digest.
 
     Raises:
         BadRelease: Too large, or not what was signed.
         BucketError: As the bucket says.
     """
-    return _fetch(bucket, release.selftest, _MAX_SELFTEST_BYTES)
+    file = release.selftest
+    if plan and file.length <= _MAX_SELFTEST_BYTES:
+        data = b"".join(
+            piece.held if piece.held is not None else bucket.get_range(file.key, piece.start, piece.end - piece.start)
+            for piece in plan
+        )
+        if len(data) == file.length and hashlib.sha256(data).hexdigest() == file.sha256:
+            return data
+    return _fetch(bucket, file, _MAX_SELFTEST_BYTES)
 
 
 def fetch_chunks(bucket: Bucket, listed: SignedFile) -> ChunkList:
@@ -499,7 +516,8 @@ def _signed_file(target: Any) -> SignedFile:
     digest = target.hashes.get("sha256")
     if digest is None:
         raise BadRelease(f"target {target.path!r} is signed without a SHA-256 digest: refused")
-    return SignedFile(path=target.path, sha256=digest, length=target.length)
+    sealing = Sealing.from_custom(target.unrecognized_fields.get("custom"))
+    return SignedFile(path=target.path, sha256=digest, length=target.length, sealing=sealing)
 
 
 def _fingerprint(keyids: Sequence[str]) -> str:

@@ -35,6 +35,7 @@ from edge_client.updates import rules
 from edge_client.updates.installation import fetch_release, try_release
 from edge_client.updates.keeper import Keeper
 from edge_client.updates.neighbour import share_engines
+from edge_client.updates.opening import DeviceEngineKeys
 from edge_client.updates.outcome import Check, UpdateOutcome, UpdateStatus
 from edge_client.updates.polling import PollSchedule
 from edge_client.updates.requests import answer_request, next_request
@@ -106,6 +107,13 @@ class Updater:
         self._check_lock = threading.Lock()  # one check at a time
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
+        self._engine_keys = DeviceEngineKeys(
+            store,
+            inspection=config.inspection,
+            device=config.device,
+            device_key=config.device_key,
+            bundled=config.bundled_keys,
+        )
         self._share: ShareServer | None = None
         self._last: UpdateOutcome | None = None
         self._last_at: datetime | None = None
@@ -167,7 +175,7 @@ class Updater:
             thread = threading.Thread(target=target, name=name, daemon=True)
             thread.start()
             self._threads.append(thread)
-        self._share = share_engines(self._config.share, self._keeper, self._slots)
+        self._share = share_engines(self._config.share, self._keeper, self._slots, self._engine_keys.any)
 
     def stop(self, timeout_seconds: float = 10.0) -> None:
         """End the threads in order. An update under way is given up and goes on with the next start."""
@@ -332,6 +340,7 @@ class Updater:
                 clock=self._clock,
                 stopped=self._stopping.is_set,
                 wait=self._stopping.wait,
+                keys=self._engine_keys,
                 limited=bucket is self._bucket,
             )
         return try_release(keeper=self._keeper, slots=self._slots, config=config, tries=self._tries)

@@ -39,6 +39,8 @@ class UpdaterConfig:
         mirrors: Addresses and folders that are asked before the bucket.
         mirror_ca: Certificates for those on HTTPS.
         share: How engines are served to neighbours.
+        device_key: The device's private key, to open the keys of sealed engines with; None: sealed engines are refused.
+        bundled_keys: Those keys as the bundle brought them; the file need not exist.
     """
 
     device: str
@@ -60,6 +62,8 @@ class UpdaterConfig:
     mirrors: tuple[str, ...] = ()
     mirror_ca: Path | None = None
     share: ShareConfig = field(default_factory=ShareConfig)
+    device_key: Path | None = None
+    bundled_keys: Path | None = None
     site: str = ""
     station: str = ""
     hardware: str = ""
@@ -107,17 +111,19 @@ class UpdaterConfig:
             trial=TrialLimits(seconds=config.update.trial_seconds),
             bytes_per_second=config.update.bytes_per_second,
             hours=Schedule.read(config.update.hours),
-            mirrors=_absolute(config),
+            mirrors=mirrors_of(config),
             mirror_ca=config.releases.mirror_ca if config.releases is not None else None,
             share=config.share,
+            device_key=config.device.key,
+            bundled_keys=config.releases.root.with_name("fleet.age") if config.releases is not None else None,
             site=config.device.site,
             station=config.device.station,
             hardware=config.device.hardware_name(),
         )
 
 
-def _absolute(config: Config) -> tuple[str, ...]:
-    """Folders of mirrors relative to the configuration's own, as every path in it."""
+def mirrors_of(config: Config) -> tuple[str, ...]:
+    """The mirrors that a configuration names; folders are relative to its own, as every path in it."""
     if config.releases is None:
         return ()
     folder = config.path.parent if config.path is not None else Path()

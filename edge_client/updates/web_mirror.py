@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import socket
 import ssl
@@ -24,6 +25,7 @@ _CONNECT_SECONDS = 3.0  # it is on the same network
 _STALL_SECONDS = 10.0
 _LEAST_BYTES_PER_SECOND = 20_000.0  # slower than this it is no help: the next source is asked
 _PIECE_BYTES = 65_536
+_ANSWERS = (http.client.OK, http.client.PARTIAL_CONTENT, http.client.REQUESTED_RANGE_NOT_SATISFIABLE)
 
 
 class WebMirror:
@@ -78,7 +80,8 @@ class WebMirror:
     def head(self, key: str) -> ObjectInfo | None:
         """Tell about an object, or None where there is none."""
         try:
-            return ObjectInfo(key=key, bytes=len(self.get(key, max_bytes=1 << 30)))
+            with self._asked("HEAD", key, {}) as answer:
+                return ObjectInfo(key=key, bytes=int(answer.headers.get("Content-Length", 0)))
         except NotFound:
             return None
 
@@ -96,18 +99,25 @@ class WebMirror:
 
     def _fetch(self, key: str, start: int, most: int, headers: dict[str, str]) -> bytes:
         begun = self._monotonic()
-        connection = self._connection()
-        try:
-            connection.request("GET", "/".join(["", *filter(None, [self._folder]), quote(key)]), headers=headers)
-            answer = connection.getresponse()
-            if answer.status == 416:
+        with self._asked("GET", key, headers) as answer:
+            if answer.status == http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
                 return b""
-            if answer.status not in (200, 206):
-                raise self._refusal(answer.status, key)
-            skip = start if answer.status == 200 else 0
+            skip = start if answer.status == http.client.OK else 0
             longest = 2 * _STALL_SECONDS + (skip + most) / _LEAST_BYTES_PER_SECOND
             return self._read(answer, skip, most, key, until=begun + longest)
-        except (OSError, http.client.HTTPException) as error:
+
+    @contextlib.contextmanager
+    def _asked(self, method: str, key: str, headers: dict[str, str]) -> Iterator[http.client.HTTPResponse]:
+        """Make a request; what goes wrong inside is told as a bucket would."""
+        connection = self._connection()
+        try:
+            path = "/".join(["", *filter(None, [self._folder]), quote(key)])
+            connection.request(method, path, headers=headers)
+            answer = connection.getresponse()
+            if answer.status not in _ANSWERS:
+                raise self._refusal(answer.status, key)
+            yield answer
+        except (OSError, ValueError, http.client.HTTPException) as error:
             raise Unavailable(f"mirror {self.url} cannot be reached for {key!r}: {error!r}") from error
         finally:
             connection.close()

@@ -21,6 +21,7 @@ from tuf.api.metadata import (  # type: ignore[attr-defined]  # re-exported ther
 from tuf.api.serialization.json import JSONSerializer
 
 from edge_client.contract.bucket import Bucket
+from edge_client.contract.engine_keys import Sealing
 from edge_client.contract.errors import BadRelease, NotFound
 from edge_client.contract.releases import METADATA_PREFIX, TARGETS_PREFIX
 
@@ -156,9 +157,10 @@ def target_file(path: str, data: bytes, custom: Mapping[str, Any]) -> TargetFile
 
 
 def stored_at(file: TargetFile) -> str:
-    """The key of a target's file: its digest before its name, as python-tuf's client asks for it."""
+    """The key of a target's file: before its name the digest of what lies there, which for a sealed one is its own."""
     folder, _, name = file.path.rpartition("/")
-    return f"{TARGETS_PREFIX}{folder}/{file.hashes['sha256']}.{name}"
+    sealing = Sealing.from_custom(file.unrecognized_fields.get("custom"))
+    return f"{TARGETS_PREFIX}{folder}/{file.hashes['sha256'] if sealing is None else sealing.sha256}.{name}"
 
 
 def to_json(metadata: Metadata[Any]) -> bytes:

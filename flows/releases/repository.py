@@ -60,6 +60,7 @@ from edge_client.contract.settings import DeviceSettings
 from edge_client.contract.software import wheel_target
 from flows.releases.commit import ONLINE_LIFE, ROOT_LIFE, sign_commit, sign_timestamp
 from flows.releases.durable import write_durably
+from flows.releases.engine_keys import load_engine_keys, seal_targets
 from flows.releases.inspection import Inspect, inspect_engine
 from flows.releases.journal import Journal
 from flows.releases.keyring import KeyAway, KeyRing
@@ -179,8 +180,9 @@ class ReleaseRepository:
         with self._locked():
             state = self._load()
             listed = chunks_path(engine_target(inspection, engine_id))
-            paths[listed] = ChunkList.of(engine).to_json()  # for devices that hold a similar engine
+            paths[listed] = ChunkList.of(engine, selftest).to_json()  # for devices that hold a similar engine
             files[listed] = target_file(listed, paths[listed], {})
+            seal_targets(load_engine_keys(self._keys, inspection), files, paths)
             for path, data in paths.items():
                 self._put_target(files[path], data)
                 state.engines.signed.targets[path] = files[path]

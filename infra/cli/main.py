@@ -34,6 +34,10 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "release": ("infra.cli.loop", "bring the signed channels in line with the aliases in MLflow"),
     "approve": ("infra.cli.approve", "look at an engine that waits for your signature, and sign it"),
     "keys": ("infra.cli.keys", "the keys that sign releases: show, rotate, spare, renew"),
+    "engine-keys": (
+        "infra.cli.engine_keys",
+        "seal an inspection's engines, so that who reads the bucket can't take them",
+    ),
     "export-stick": ("infra.cli.stick", "copy the signed releases to a USB stick or a folder"),
     "rollback": ("infra.cli.loop", "send devices back to an older version"),
     "software": ("infra.cli.software", "which version of the client devices run and should run"),

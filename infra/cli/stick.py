@@ -40,6 +40,7 @@ def run(args: argparse.Namespace) -> int:
         DirectoryBucket(args.directory),
         everything=args.everything,
         inspections=args.inspection,
+        engine_keys=True,
     )
     if args.json:
         print_json({"directory": str(args.directory), **report.to_json()})

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
+from edge_client.contract import onnx_layout
+from edge_client.contract.chunks import ChunkList, FilePieces
 from edge_client.contract.errors import BadRelease
 from edge_client.contract.releases import Channel, engine_target, selftest_target
 from edge_client.contract.selftest import SelfTest
 from edge_client.contract.settings import DeviceSettings
+from edge_client.updates.delta import compare
 from tests.fuzz.mutations.npz import mutate_npz
 from tests.fuzz.mutations.values import JSON_TOKENS, mutate_json
 from tests.fuzz.seeds import INSPECTION, NOW
 from tests.fuzz.target import Target
+from tests.tiny_engine import tiny_engine
 
 
 def read_settings(data: bytes) -> None:
@@ -39,6 +44,24 @@ def read_selftest(data: bytes) -> None:
     again = SelfTest.unpack(test.pack())
     assert np.array_equal(again.frames, test.frames)
     assert np.array_equal(again.anomaly, test.anomaly)
+
+
+def read_chunks(data: bytes) -> None:
+    """Read a list of chunks, and look for its engine's pieces in the list itself, taken as a damaged engine."""
+    listed = ChunkList.from_json(data)
+    assert ChunkList.from_json(listed.to_json()) == listed
+    plan = compare(listed.engine, [data])
+    assert [piece.start for piece in plan[1:]] == [piece.end for piece in plan[:-1]]
+    assert (plan[-1].end if plan else 0) == listed.engine.length
+
+
+def _chunks() -> tuple[bytes, ...]:
+    engine, selftest = tiny_engine(embedding_width=200), _selftests()[0]
+    other = FilePieces.of(engine, onnx_layout.RULE)
+    return (
+        ChunkList.of(engine, selftest).to_json(),
+        ChunkList(engine=replace(other, rule="another"), selftest=other).to_json(),
+    )
 
 
 def _settings() -> tuple[bytes, ...]:
@@ -73,5 +96,8 @@ SETTINGS = Target(
 )
 CHANNEL = Target(
     name="channel", read=read_channel, refusals=(BadRelease,), seeds=_channels, mutate=mutate_json, tokens=JSON_TOKENS
+)
+CHUNKS = Target(
+    name="chunks", read=read_chunks, refusals=(BadRelease,), seeds=_chunks, mutate=mutate_json, tokens=JSON_TOKENS
 )
 SELFTEST = Target(name="selftest", read=read_selftest, refusals=(BadRelease,), seeds=_selftests, mutate=mutate_npz)

@@ -14,7 +14,9 @@ from tests.unit.updates.release_world import World, digest, serve
 
 SCRIPT = Path(__file__).with_name("killed_device.py")
 STATES_OF_AN_UPDATE = 7  # start, offer, staged, trial begun, passed, loaded, confirmed
-PIECES_OF_AN_UPDATE = 8  # timestamp, snapshot, rollouts, channel, engines, self-test, list of chunks, engine
+PIECES_OF_AN_UPDATE = (
+    7  # timestamp, snapshot, rollouts, channel, engines, list of chunks, engine; the self-test is held
+)
 
 
 def run(folder: Path, when: str, n: int) -> subprocess.CompletedProcess[bytes]:

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from edge_client.contract.bucket import S3Bucket, S3Settings
+from infra.cli.main import main as andon
 from tests.integration.capture.weed import Weed, running_weed
 from tests.unit.updates.release_world import INSPECTION, World, digest
 
@@ -108,8 +109,25 @@ def test_a_stick_updates_a_device_that_has_no_network(plant: Plant) -> None:
     assert digest((config.parent / "state/updates/slot-a/engine.onnx").read_bytes()) == digest(engine)
 
 
+def test_the_cloud_writes_the_same_stick(plant: Plant, capsys: pytest.CaptureFixture[str]) -> None:
+    engine = plant.release("e3")
+    settings, home, stick = plant.weed.settings, plant.world.folder / "home", plant.world.folder / "cloud-stick"
+    home.mkdir()
+    stick.mkdir()
+    about = {"urls": {"bucket": settings.endpoint_url}, "bucket": {"name": settings.bucket}}
+    (home / "stack.json").write_text(json.dumps(about))
+    secrets = {"access_key_id": settings.access_key_id, "secret_access_key": settings.secret_access_key}
+    (home / "secrets.json").write_text(json.dumps(secrets))
+    assert andon(["export-stick", str(stick), "--home", str(home), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["bytes"] > len(engine)
+    assert andon(["export-stick", str(home / "none"), "--home", str(home)]) == 1
+    assert "is not a folder" in capsys.readouterr().err
+    told = edge("update", "--config", plant.device("cellar-2"), "--from", stick)
+    assert (told["check"], told["engine_id"]) == ("swapped", "e3")
+
+
 def test_a_mirror_updates_devices_while_the_bucket_is_dead(plant: Plant) -> None:
-    engine = plant.release("e2")
+    engine = plant.release("e4")
     folder = plant.world.folder / "mirror"
     folder.mkdir()
     command = [*EDGE, "mirror", str(folder), "--config", str(plant.device("server")), "--port", "0", "--json"]
@@ -121,7 +139,7 @@ def test_a_mirror_updates_devices_while_the_bucket_is_dead(plant: Plant) -> None
         plant.weed.kill()
         config = plant.device("line", mirrors=(url,))
         told = edge("update", "--config", config)
-        assert (told["check"], told["engine_id"], told["source"]) == ("swapped", "e2", url)
+        assert (told["check"], told["engine_id"], told["source"]) == ("swapped", "e4", url)
         assert digest((config.parent / "state/updates/slot-a/engine.onnx").read_bytes()) == digest(engine)
     finally:
         server.send_signal(signal.SIGTERM)

@@ -17,6 +17,7 @@ _MUTATIONS = {
     "metadata": 250,
     "settings": 400,
     "channel": 400,
+    "chunks": 100,
     "selftest": 60,
     "configuration": 40,
     "record": 120,

@@ -2,20 +2,24 @@
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edge_client.contract import onnx_layout, parted_zip
 from edge_client.contract.bucket import DirectoryBucket
-from edge_client.contract.chunks import ChunkList, chunks_path
+from edge_client.contract.chunks import ChunkList, FilePieces, chunks_path
 from edge_client.contract.errors import BadRelease
 from edge_client.contract.onnx_layout import piece_lengths
+from edge_client.contract.selftest import SelfTest
 from edge_client.updates.delta import compare, missing_bytes, piece_at
 from edge_client.updates.outcome import Check
 from tests.tiny_engine import tiny_engine
-from tests.unit.updates.release_world import World, digest, serve
+from tests.unit.updates.release_world import World, digest, selftest_of, serve
 
 WIDE = 2000  # makes the tiny engine's projection a large tensor that two engines share
 
@@ -53,9 +57,13 @@ def updated(world: World) -> CountingBucket:
     return bucket
 
 
+def pieces_of(engine: bytes) -> FilePieces:
+    return FilePieces.of(engine, onnx_layout.RULE)
+
+
 def assembled(new: bytes, bases: list[bytes]) -> bytes:
     """The new file, put together from bases and itself as a download does."""
-    plan, have = compare(ChunkList.of(new), bases), b""
+    plan, have = compare(pieces_of(new), bases), b""
     while len(have) < len(new):
         held, rest = piece_at(plan, len(have), len(new))
         have += new[len(have) : len(have) + rest] if held is None else bytes(held)
@@ -127,7 +135,7 @@ def test_a_list_that_is_not_what_was_signed_is_not_used(world: World) -> None:
     updated(world)
     second = released(world, "e2", bias=1.0)
     (listed,) = world.bucket.path.rglob("*.e2.chunks")
-    listed.write_bytes(ChunkList.of(first).to_json())
+    listed.write_bytes(ChunkList.of(first, selftest_of(first)).to_json())
     assert updated(world).read["onnx"] == len(second)
 
 
@@ -144,9 +152,24 @@ def test_a_delta_that_saves_nothing_is_not_used(world: World) -> None:
     """A tiny engine's list is longer than what it could save."""
     world.release("e1")
     updated(world)
-    second = world.release("e2", seed=3, bias=2.0)
+    other = np.random.default_rng(1).integers(0, 255, (4, 16, 16, 3), dtype=np.uint8)
+    test = SelfTest.unpack(selftest_of(tiny_engine(engine_id="e2", seed=3, bias=2.0)))
+    second = world.release("e2", seed=3, bias=2.0, selftest=replace(test, frames=other).pack())
     read = updated(world).read
     assert read["onnx"] == len(second)
+
+
+def test_self_tests_that_share_frames_share_their_bytes(world: World) -> None:
+    test = SelfTest.unpack(selftest_of(tiny_engine(engine_id="e1")))
+    frames = np.random.default_rng(1).integers(0, 255, (8, 64, 64, 3), dtype=np.uint8)
+    answers = {"probabilities": np.repeat(test.probabilities, 2, 0), "anomaly": np.repeat(test.anomaly, 2)}
+    first = replace(test, frames=frames, **answers).pack()
+    kept = replace(test, frames=frames, probabilities=answers["probabilities"] / 2, anomaly=answers["anomaly"]).pack()
+    moved = replace(test, frames=np.concatenate([frames[3:], frames[:2], frames[:1] // 2]), **answers).pack()
+    for packed, most in ((kept, 1500), (moved, 15_000)):  # a frame has 12 kB
+        plan = compare(FilePieces.of(packed, parted_zip.RULE), [first])
+        assert missing_bytes(plan) < most
+    assert (SelfTest.unpack(first).frames == frames).all()
 
 
 def test_publishing_again_changes_nothing_and_needs_no_list(world: World) -> None:
@@ -167,7 +190,7 @@ def test_whatever_is_held_the_file_is_right(bases: list[bytes], at: int, patch: 
     offset = at * len(new) // 51
     changed = new[:offset] + patch + new[offset + len(patch) :]
     assert assembled(new, [*bases, changed]) == new
-    assert missing_bytes(compare(ChunkList.of(new), [new])) == 0
+    assert missing_bytes(compare(pieces_of(new), [new])) == 0
 
 
 @given(st.binary(max_size=500))
@@ -181,7 +204,8 @@ def test_any_bytes_are_cut_wholly_or_not_at_all(data: bytes) -> None:
 
 
 def test_a_list_reads_back_and_refuses_what_is_none() -> None:
-    listed = ChunkList.of(tiny_engine(embedding_width=WIDE))
+    engine = tiny_engine(embedding_width=WIDE)
+    listed = ChunkList.of(engine, selftest_of(engine))
     assert ChunkList.from_json(listed.to_json()) == listed
     assert chunks_path("engines/a/b.onnx") == "engines/a/b.chunks"
     for wrong in (b"[]", b'{"format":2}', listed.to_json().replace(b'"lengths":[', b'"lengths":[7,')):

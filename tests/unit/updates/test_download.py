@@ -2,12 +2,14 @@
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from edge_client.contract.bucket import DirectoryBucket
 from edge_client.contract.errors import BadRelease, NotFound, Unavailable
 from edge_client.updates import download as module
+from edge_client.updates.delta import Piece
 from edge_client.updates.download import CHUNK_BYTES, download
 from tests.unit.updates.release_world import HandClock
 
@@ -32,8 +34,8 @@ class SlowBucket(DirectoryBucket):
         return super().get_range(key, start, length)
 
 
-def fetch(bucket: DirectoryBucket, folder: Path, clock: HandClock, **limits: float) -> Path:
-    return download(bucket, "big", sha256=DIGEST, length=len(DATA), folder=folder, clock=clock, **limits)  # type: ignore[arg-type]
+def fetch(bucket: DirectoryBucket, folder: Path, clock: HandClock, **limits: Any) -> Path:
+    return download(bucket, "big", sha256=DIGEST, length=len(DATA), folder=folder, clock=clock, **limits)
 
 
 def test_a_download_that_was_cut_goes_on_where_it_stopped(tmp_path: Path) -> None:
@@ -105,3 +107,48 @@ def test_a_missing_object_and_a_digest_that_is_none_are_told(tmp_path: Path) -> 
         module.download(
             DirectoryBucket(tmp_path), "big", sha256="../../etc", length=1, folder=tmp_path / "parts", clock=clock
         )
+
+
+@pytest.mark.parametrize("have", [0, 1, 999, 1000, 5000, CHUNK_BYTES + 1, len(DATA) - 1, len(DATA)])
+def test_a_delta_goes_on_at_any_byte(tmp_path: Path, have: int) -> None:
+    clock = HandClock()
+    bucket = SlowBucket(tmp_path / "bucket", clock)
+    bucket.put("big", DATA)
+    view = memoryview(DATA)
+    plan = (
+        Piece(start=0, end=1000, held=view[:1000]),
+        Piece(start=1000, end=2 * CHUNK_BYTES, held=None),
+        Piece(start=2 * CHUNK_BYTES, end=len(DATA), held=view[2 * CHUNK_BYTES :]),
+    )
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / f"{DIGEST}.part").write_bytes(DATA[:have])
+    assert fetch(bucket, tmp_path / "parts", clock, plan=plan).read_bytes() == DATA
+    wanted = range(max(have, 1000), 2 * CHUNK_BYTES)
+    assert bucket.starts == list(wanted[::CHUNK_BYTES])
+
+
+def test_a_limit_of_bytes_a_second_holds_and_is_no_slow_server(tmp_path: Path) -> None:
+    clock = HandClock()
+    bucket = SlowBucket(tmp_path / "bucket", clock, seconds=0.1)
+    bucket.put("big", DATA)
+    rested = []
+
+    def wait(seconds: float) -> None:
+        rested.append(seconds)
+        clock.advance(seconds=seconds)
+
+    limits = {"bytes_per_second": 100_000, "least_bytes_per_second": 500_000.0}  # met while it does not rest
+    assert fetch(bucket, tmp_path / "parts", clock, wait=wait, **limits).read_bytes() == DATA
+    assert clock.seconds >= (len(DATA) - 100_000) / 100_000
+    assert sum(rested) < clock.seconds
+    assert max(b - a for a, b in zip(bucket.starts, bucket.starts[1:], strict=False)) == 100_000
+
+
+def test_the_time_that_a_limit_costs_counts_for_the_deadline(tmp_path: Path) -> None:
+    clock = HandClock()
+    bucket = SlowBucket(tmp_path / "bucket", clock)
+    bucket.put("big", DATA)
+    rests = {"wait": lambda seconds: clock.advance(seconds=seconds), "bytes_per_second": 100_000}
+    with pytest.raises(Unavailable, match="goes on with the next check"):
+        fetch(bucket, tmp_path / "parts", clock, deadline_seconds=5.0, **rests)
+    assert clock.seconds < 7

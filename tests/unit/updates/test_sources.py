@@ -9,20 +9,25 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from random import Random
+from types import SimpleNamespace
 
 import pytest
 
-from edge_client.config import ShareConfig
+from edge_client.config import Config, ShareConfig
 from edge_client.contract.bucket import Bucket, DirectoryBucket
 from edge_client.contract.errors import BadRelease, BucketError, ConfigError, NotFound, Refused, Unavailable
 from edge_client.contract.mirror import mirror_releases
+from edge_client.doctor.finding import Result
+from edge_client.doctor.mirrors import check_mirrors
 from edge_client.updates import share
 from edge_client.updates.outcome import Check
 from edge_client.updates.share import ShareServer, in_folder
 from edge_client.updates.sources import BUCKET, Source, Sources
 from edge_client.updates.updater import Updater
+from edge_client.updates.updater_config import UpdaterConfig
 from edge_client.updates.web_mirror import WebMirror
-from tests.unit.updates.release_world import HandClock, World, digest, passing, serve
+from edge_client.uplink.schedule import Schedule
+from tests.unit.updates.release_world import INSPECTION, HandClock, World, digest, passing, serve
 
 
 @pytest.fixture
@@ -134,6 +139,22 @@ def test_a_mirror_that_lies_is_told_and_passed_over(world: World, kind: str) -> 
     assert "not what" in told or "does not verify" in told or not told
 
 
+def test_of_several_mirrors_only_the_one_that_lies_is_left_out(world: World) -> None:
+    engine = world.release("e1")
+    empty = world.folder / "neighbour"  # has nothing, as a neighbour that is not yet updated
+    empty.mkdir()
+    liar = mirrored(world, "liar")
+    (path,) = liar.rglob("*.e1.onnx")
+    path.write_bytes(b"x" * len(engine))
+    honest = mirrored(world, "honest")
+    device = device_on(world, Away(world.bucket.path), str(empty), str(liar), str(honest))
+    assert device.check_once().check is Check.SWAPPED
+    assert device.slot.engine.sha256 == digest(engine)
+    told = {Path(s.name).name: s.problem for s in device.status().sources}
+    assert "not what was signed" in told["liar"]
+    assert (told["neighbour"], told["honest"]) == ("", "")
+
+
 def test_a_mirror_alone_that_lies_is_refused_and_asked_again(world: World) -> None:
     engine = world.release("e1")
     folder = mirrored(world)
@@ -213,6 +234,8 @@ def test_a_web_mirror_reads_as_the_folder_does(tmp_path: Path, ranges: bool) -> 
         for start, length in ((0, 10), (5, 1000), (len(data) - 3, 100), (200_000, 1), (0, len(data))):
             assert mirror.get_range(key, start, length) == folder.get_range(key, start, length)
         assert mirror.get_range(key, len(data), 10) == b""
+        about = mirror.head(key)
+        assert (about is not None and about.bytes, mirror.head("releases/none")) == (len(data), None)
         with pytest.raises(BucketError, match="more than 100 bytes"):
             mirror.get(key, max_bytes=100)
         with pytest.raises(NotFound):
@@ -221,6 +244,44 @@ def test_a_web_mirror_reads_as_the_folder_does(tmp_path: Path, ranges: bool) -> 
             mirror.put(key, b"")
     plain.shutdown()
     plain.server_close()
+
+
+def test_the_configuration_names_mirrors_hours_a_rate_and_sharing(world: World) -> None:
+    (world.folder / "root.json").write_bytes(world.repository.root_bytes())
+    (world.folder / "device.key").write_text("unused here")
+    file = world.folder / "andon.toml"
+    text = f"""
+        [device]
+        name = "line-1"
+        site = "plant-a"
+        station = "aoi-3"
+        key = "device.key"
+        [inspection]
+        name = "{INSPECTION}"
+        factory_engine = "factory.onnx"
+        [releases]
+        root = "root.json"
+        mirrors = ["http://10.0.0.5:8080/", "mirror"]
+        [update]
+        bytes_per_second = 100000
+        hours = ["22:00-05:00"]
+        [share]
+        port = 8765
+        [capture]
+        enabled = false
+        """
+    file.write_text(text)
+    config = UpdaterConfig.from_config(Config.load(file))
+    assert config.mirrors == ("http://10.0.0.5:8080/", str(world.folder / "mirror"))
+    assert (config.bytes_per_second, config.hours, config.share.port) == (100_000, Schedule.read(["22:00-05:00"]), 8765)
+    for wrong, told in (
+        (("100000", "100"), "at least 2000"),
+        (("22:00-05:00", "night"), "update.hours"),
+        (("http://10", "ftp://10"), "releases.mirrors has 'ftp"),
+    ):
+        file.write_text(text.replace(*wrong))
+        with pytest.raises(ConfigError, match=told):
+            Config.load(file)
 
 
 @pytest.mark.parametrize("url", ["ftp://host/", "http://", "http://host:nine/", "http://a@host/", "http://host/?x=1"])
@@ -313,6 +374,32 @@ def test_a_limit_of_bytes_a_second_holds_over_all_connections(tmp_path: Path) ->
         for reader in readers:
             reader.join()
         assert time.monotonic() - begun > 0.25  # the last piece need not be waited for
+
+
+def test_downloads_keep_to_their_hours_and_a_stick_does_not(world: World) -> None:
+    world.release("e1")
+    now = world.clock.now().astimezone()
+    shut = f"{(now.hour + 2) % 24:02}:00-{(now.hour + 3) % 24:02}:00"
+    device = world.device(hours=Schedule.read([shut]))
+    outcome = device.check_once()
+    assert outcome.check is Check.OFFLINE
+    assert "waits" in outcome.reason
+    assert device.status().rollout.outcome == "failed"
+    assert device.check_once(DirectoryBucket(world.bucket.path)).check is Check.SWAPPED
+
+
+def test_the_doctor_tells_of_mirrors_that_lag_or_are_away(world: World) -> None:
+    world.release("e1")
+    current, old = mirrored(world, "current"), world.folder / "old"
+    shutil.copytree(current, old)
+    world.repository.refresh_timestamp()
+    mirror_releases(world.bucket, DirectoryBucket(current))
+    names = (str(current), str(old), str(world.folder / "empty"), "http://127.0.0.1:1/")
+    config = SimpleNamespace(path=None, releases=SimpleNamespace(mirrors=names, mirror_ca=None))
+    found = list(check_mirrors(config, world.bucket))  # type: ignore[arg-type]
+    assert [finding.result for finding in found] == [Result.OK, Result.WARNING, Result.OK, Result.WARNING]
+    assert "what is new comes from the bucket" in found[1].found
+    assert "not reached" in found[3].found
 
 
 # --- what a mirror copies ---------------------------------------------------------------------------------------------

@@ -120,8 +120,12 @@ class PlayedStory:
         self.changes: list[Change] = [c for c in read_journal(journal) if not c.path.endswith("-shm")]
         self.engines = {digest(data): name for name, data in engines().items()}
 
-    def cuts(self) -> Iterator[Cut]:
-        """Yield every cut; those that leave the same disk after the same promises come once."""
+    def cuts(self, seeds: int = 1) -> Iterator[Cut]:
+        """Yield every cut; those that leave the same disk after the same promises come once.
+
+        Args:
+            seeds: How often what a power cut leaves of the changes that were not synced is drawn.
+        """
         disk, promised, seen = Disk(str(self.root)), Promised(), set()
         for n, change in enumerate(self.changes):
             if change.note is not None:
@@ -129,8 +133,9 @@ class PlayedStory:
                 continue
             images = {"torn": disk.torn(change)} if change.operation == "write" else {}
             disk.apply(change)
-            images |= {"killed": disk.killed(), "dark": disk.dark(None), "partly dark": disk.dark(random.Random(n))}
-            for way, image in images.items():
+            images |= {"killed": disk.killed(), "dark": disk.dark(None)}
+            drawn = [("partly dark", disk.dark(random.Random(seeds * n + draw))) for draw in range(seeds)]
+            for way, image in [*images.items(), *drawn]:
                 key = (_digest_of(image), repr(promised.state), repr(promised.being_saved), promised.cloud)
                 if key in seen:
                     continue
