@@ -30,6 +30,7 @@ from edge_client.contract.engine_metadata import EngineMetadata, Kind
 from edge_client.contract.sample import Event
 from edge_client.prediction import Prediction
 from edge_client.runs import Runs
+from edge_client.shadow.doubt import Doubt
 from edge_client.steps import Open, Seal
 from edge_client.tally import Tally
 from edge_client.weights import Weighed, Weigher
@@ -41,6 +42,7 @@ class Frame:
 
     Attributes:
         image: uint8 [H, W, 3], owned by capture, or an encoded file.
+        doubt: What a shadow challenger says of it, if the frame was drawn for one.
     """
 
     image: NDArray[np.uint8] | bytes
@@ -48,6 +50,7 @@ class Frame:
     metadata: EngineMetadata
     captured_at: datetime
     context: Mapping[str, float | str]
+    doubt: Doubt | None = None
 
     @property
     def bytes(self) -> int:
@@ -237,6 +240,7 @@ class Intake:
             embedding=prediction.embedding,
             metadata=metadata,
             k=place.k,
+            disagree=frame.doubt.take() if frame.doubt is not None else 0.0,
         )
         u = self._draw()
         rejected = weighed.weight / u <= self._threshold

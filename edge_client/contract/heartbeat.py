@@ -9,13 +9,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from edge_client.contract.errors import BadRecord
 from edge_client.contract.fields import Fields
+from edge_client.contract.shadow import ShadowReport
 from edge_client.contract.signing import sign_payload, verify_payload
 
 SCHEMA = 1
 PURPOSE = "heartbeat"
 HEALTH = ("ok", "degraded")
 #: What clients of before do not send.
-_OPTIONAL: Mapping[str, Any] = {"hardware": "", "variant": "", "software": ""}
+_OPTIONAL: Mapping[str, Any] = {"hardware": "", "variant": "", "software": "", "shadow": None}
 OUTCOMES = ("none", "trial", "probation", "confirmed", "quarantined", "failed")
 
 
@@ -76,6 +77,7 @@ class Heartbeat:
     hardware: str = ""  # what kind of machine it is; rollouts may go by it
     variant: str = ""  # which file of its model the device runs: int8, fp32, …
     software: str = ""  # what became of the newest client software here
+    shadow: ShadowReport | None = None
 
     def to_payload(self) -> dict[str, Any]:
         """Return the heartbeat as plain JSON values."""
@@ -137,6 +139,7 @@ class Heartbeat:
             hardware=fields.text("hardware", most=63),
             variant=fields.text("variant", most=32),
             software=fields.text("software", most=600),
+            shadow=None if fields.raw("shadow") is None else ShadowReport.read(fields.raw("shadow"), BadRecord),
         )
 
 

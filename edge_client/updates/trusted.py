@@ -36,6 +36,7 @@ from edge_client.contract.build_date import BUILT_AT
 from edge_client.contract.errors import AndonError, BadRelease, BucketError, NotFound, Refused, Unavailable
 from edge_client.contract.releases import METADATA_PREFIX, TARGETS_PREFIX, Channel, channel_target, settings_target
 from edge_client.contract.settings import DeviceSettings
+from edge_client.contract.shadow import Shadow, shadow_target
 from edge_client.contract.software import SOFTWARE_TARGET, Software, SoftwareRelease, version_key, wheel_target
 from edge_client.contract.staging import DeviceFacts, as_channel, choice_for
 from edge_client.updates.slots import open_plain_folder, sync_tree
@@ -82,6 +83,15 @@ class SoftwareOffer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ShadowOffer:
+    """A challenger that this channel's devices may run unseen, with its files as `engines` signed them."""
+
+    document: Shadow
+    engine: SignedFile
+    selftest: SignedFile
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Trusted:
     """The result of a refresh.
 
@@ -93,6 +103,7 @@ class Trusted:
         problems: What was refused without touching the rest.
         release_refused: Why the channel's release can't be accepted, or "".
         software: Client software that this device should run; None for what it has.
+        shadow: A challenger to run unseen; None for none.
     """
 
     releases: Sequence[Release]
@@ -101,6 +112,7 @@ class Trusted:
     problems: Sequence[str] = ()
     release_refused: str = ""
     software: SoftwareOffer | None = None
+    shadow: ShadowOffer | None = None
 
 
 class TrustedMetadata:
@@ -233,6 +245,7 @@ class TrustedMetadata:
                 raise
             except AndonError as error:
                 refused = str(error)
+        shadow = self._shadow(updater, bucket, inspection, channel, problems)
         settings = self._settings(updater, bucket, facts.device, problems)
         self._check_floors(updater)
         trusted = updater._trusted_set
@@ -245,7 +258,38 @@ class TrustedMetadata:
             problems=tuple(problems),
             release_refused=refused,
             software=software,
+            shadow=shadow,
         )
+
+    def _shadow(
+        self, updater: Updater, bucket: Bucket, inspection: str, channel: str, problems: list[str]
+    ) -> ShadowOffer | None:
+        """Rule 5 for a challenger; what is wrong with it hurts nothing else."""
+        target = updater.get_targetinfo(shadow_target(inspection, channel))
+        if target is None:
+            return None
+        try:
+            document = Shadow.from_json(_fetch(bucket, _signed_file(target), _MAX_DOCUMENT_BYTES))
+            if (document.inspection, document.channel) != (inspection, channel):
+                raise BadRelease(f"it is for {document.inspection!r}, channel {document.channel!r}")
+            named = document.engine
+            self._check_needs(named.engine_path)
+            engine, selftest = (self._approved(updater, path) for path in (named.engine_path, named.selftest_path))
+            if (engine.sha256, engine.length) != (named.engine_sha256, named.engine_bytes):
+                raise BadRelease(f"it names digest {named.engine_sha256[:16]}…, approved is {engine.sha256[:16]}…")
+            return ShadowOffer(document=document, engine=engine, selftest=selftest)
+        except BucketError:
+            raise
+        except AndonError as error:
+            problems.append(f"the shadow of channel {channel!r} is not run: {error}")
+            return None
+
+    @staticmethod
+    def _approved(updater: Updater, path: str) -> SignedFile:
+        target = updater.get_targetinfo(path)
+        if target is None:
+            raise BadRelease(f"{path!r} is not approved by the `engines` key: refused")
+        return _signed_file(target)
 
     def _software(
         self, updater: Updater, bucket: Bucket, facts: DeviceFacts, problems: list[str]
@@ -367,6 +411,16 @@ def fetch_selftest(bucket: Bucket, release: Release) -> bytes:
         BucketError: As the bucket says.
     """
     return _fetch(bucket, release.selftest, _MAX_SELFTEST_BYTES)
+
+
+def fetch_target(bucket: Bucket, file: SignedFile) -> bytes:
+    """Fetch a small signed file, such as a self-test, into memory and check it.
+
+    Raises:
+        BadRelease: Too large, or not what was signed.
+        BucketError: As the bucket says.
+    """
+    return _fetch(bucket, file, _MAX_SELFTEST_BYTES)
 
 
 class _BucketFetcher(FetcherInterface):

@@ -38,7 +38,7 @@ from edge_client.updates.single import SingleUse
 from edge_client.updates.slots import DamagedSlot, Slots
 from edge_client.updates.store import UpdateStore
 from edge_client.updates.trial import TrialOrder, TrialReport, try_engine
-from edge_client.updates.trusted import Release, SoftwareOffer, Trusted, TrustedMetadata
+from edge_client.updates.trusted import Release, ShadowOffer, SoftwareOffer, Trusted, TrustedMetadata
 from edge_client.updates.updater_config import UpdaterConfig
 
 __all__ = ["Updater", "UpdaterConfig"]
@@ -74,6 +74,7 @@ class Updater:
         random: random_module.Random,
         on_settings: Callable[[DeviceSettings], None] | None,
         on_software: Callable[[SoftwareOffer | None, Bucket], None] | None = None,
+        on_shadow: Callable[[ShadowOffer | None, Bucket], None] | None = None,
         tries: Callable[[TrialOrder], TrialReport],
     ) -> None:
         self._config = config
@@ -84,6 +85,7 @@ class Updater:
         self._random = random
         self._on_settings = on_settings
         self._on_software = on_software
+        self._on_shadow = on_shadow
         self._tries = tries
         self._slots = Slots(config.state)
         self._settings = store.settings()
@@ -112,6 +114,7 @@ class Updater:
         store: Callable[[Path], UpdateStore] = UpdateStore,
         on_settings: Callable[[DeviceSettings], None] | None = None,
         on_software: Callable[[SoftwareOffer | None, Bucket], None] | None = None,
+        on_shadow: Callable[[ShadowOffer | None, Bucket], None] | None = None,
         tries: Callable[[TrialOrder], TrialReport] = try_engine,
     ) -> Updater:
         """Open the state folder, and choose and load the engine to start with.
@@ -124,6 +127,7 @@ class Updater:
             store: Opens the database at a path.
             on_settings: Called with signed settings when they change (on the updater's thread).
             on_software: Called after each refresh with the client software to run, and where it is (likewise).
+            on_shadow: Called after each refresh with the challenger to run unseen, and where it is (likewise).
             tries: Runs a trial.
 
         Raises:
@@ -142,6 +146,7 @@ class Updater:
                 random=random or random_module.Random(),
                 on_settings=on_settings,
                 on_software=on_software,
+                on_shadow=on_shadow,
                 tries=tries,
             )
         except BaseException:
@@ -261,6 +266,10 @@ class Updater:
         self._take_over(found)
         if self._on_software is not None:
             self._on_software(found.software, bucket)
+        if self._on_shadow is not None:
+            shadow = found.shadow
+            denied = shadow is not None and shadow.engine.sha256 in self._denied()
+            self._on_shadow(None if denied else shadow, bucket)
         if found.release_refused:
             return self._tell(Check.REFUSED, found.release_refused)
         if not found.releases:
