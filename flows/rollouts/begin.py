@@ -111,7 +111,7 @@ def _at_once(
     """Why all devices are served at once, or ""."""
     if not base:
         return "the channel's first version"
-    if engines == base:
+    if [e.engine_sha256 for e in engines] == [e.engine_sha256 for e in base]:
         return "the version that the channel's devices run already"
     if _older(version, base_version) and version in served_before:
         return f"a rollback from version {base_version}"

@@ -22,11 +22,6 @@ from tests.tiny_engine import tiny_engine
 FRAMES = 600  # between two heartbeats
 
 
-def passing(order: TrialOrder) -> TrialReport:
-    """Trials are tested elsewhere: here they pass at once."""
-    return TrialReport(passed=True, latency_ms=1.0)
-
-
 class Line:
     """One device on a line.
 
@@ -57,6 +52,7 @@ class Line:
         factory.write_bytes(tiny_engine(inspection=inspection, engine_id="factory"))
         self._random = Random(name)
         self._sequence, self._frames, self._defects = 0, 0, 0
+        self.refuses: set[str] = set()  # engine ids that do not pass their trial here
         self.updater = Updater.open(
             UpdaterConfig(
                 device=name,
@@ -70,7 +66,7 @@ class Line:
                 hardware="x86_64",
             ),
             workspace.bucket(),
-            tries=passing,
+            tries=self._try,
         )
 
     def turn(self, *, bad: Sequence[str] = (), defects: float = 0.1, odd: Sequence[str] = ()) -> str:
@@ -94,6 +90,12 @@ class Line:
         self._defects += sum(self._random.random() < share for _ in range(FRAMES))
         self.beat()
         return engine_id
+
+    def _try(self, order: TrialOrder) -> TrialReport:
+        """Trials are tested elsewhere: here they end at once."""
+        if order.engine_id in self.refuses:
+            return TrialReport(passed=False, certain=True, reason=f"{order.engine_id} answers otherwise here")
+        return TrialReport(passed=True, latency_ms=1.0)
 
     def beat(self) -> None:
         """Sign a heartbeat and put it into the bucket."""
