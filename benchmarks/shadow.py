@@ -18,6 +18,7 @@ over all of them. Of the captured frames it is told how much more often one was 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import random
 import tempfile
 import time
@@ -37,8 +38,10 @@ from edge_client.contract.sealing import generate_identity
 from edge_client.contract.signing import generate_private_key
 from edge_client.engine import Engine
 from edge_client.prediction import Prediction, predictions_from
+from edge_client.shadow.process import Answer, ChallengerProcess
 from edge_client.shadow.tally import ShadowTally, difference
 from edge_client.shadow.worker import ShadowWorker
+from edge_client.updates.trial import TrialLimits
 from flows.shadow import Rate
 from training.evaluate import Measure
 from training.plans import DEFAULT
@@ -85,7 +88,9 @@ class Shadowed:
 
     def __init__(self, client: Client, challenger: bytes, *, share: float, cpu_share: float, seed: int) -> None:
         self._client = client
-        self._engine = Engine.from_bytes(challenger, threads=1)
+        self._file = client.config.device.state / "challenger.onnx"
+        self._file.write_bytes(challenger)
+        self._digest = hashlib.sha256(challenger).hexdigest()
         self.tally = ShadowTally()
         self._share, self._cpu_share = share, cpu_share
         self._random = random.Random(seed)
@@ -93,8 +98,11 @@ class Shadowed:
 
     def begin(self) -> None:
         """Let it run."""
+        process = ChallengerProcess(
+            self._file, engine_sha256=self._digest, provider="cpu", memory_bytes=TrialLimits().memory_bytes
+        )
         self._worker = ShadowWorker(
-            self._engine, share=self._share, cpu_share=self._cpu_share, tally=self.tally, random=self._random
+            process, share=self._share, cpu_share=self._cpu_share, tally=self.tally, random=self._random
         )
         self._worker.start()
         self._keeper._worker = self._worker
@@ -155,7 +163,7 @@ def measure_cost(
 def find(client: Client, champion: bytes, challenger: bytes, frames: Frames, *, share: float) -> dict[str, Measure]:
     """Compare what the shadow finds with both engines run offline."""
     engines = [Engine.from_bytes(data, threads=1) for data in (champion, challenger)]
-    truth = [difference(*(_answer(engine, frame) for engine in engines)) for frame in frames]
+    truth = [difference(_answer(engines[0], frame), _as_answer(_answer(engines[1], frame))) for frame in frames]
     true_count = sum(t.disagrees for t in truth)
     every = Shadowed(client, challenger, share=1.0, cpu_share=0.5, seed=2)
     every.begin()
@@ -201,14 +209,21 @@ def _answer(engine: Engine, frame: NDArray[np.uint8]) -> Prediction:
     return prediction
 
 
+def _as_answer(prediction: Prediction) -> Answer:
+    return Answer(
+        verdict=prediction.verdict,
+        label=prediction.label,
+        defect_probability=prediction.defect_probability,
+        cpu_seconds=0.0,
+    )
+
+
 def _until_idle(shadowed: Shadowed) -> None:
+    """Let it answer what it has drawn, and save up time, before the next frame comes."""
     worker = shadowed._worker
     assert worker is not None
-    seen = worker.tally.seen
-    end = time.monotonic() + 0.05
-    while worker._queue and time.monotonic() < end + 1.0:
-        time.sleep(0.001)
-    while worker.tally.seen == seen and worker._left < 0 and time.monotonic() < end:
+    end = time.monotonic() + 20.0
+    while (worker._queue or worker._left < 0) and time.monotonic() < end:
         time.sleep(0.001)
 
 

@@ -25,9 +25,9 @@ from edge_client.clock import Clock
 from edge_client.contract.bucket import Bucket
 from edge_client.contract.errors import AndonError, BadEngine, BadRelease, BucketError
 from edge_client.contract.shadow import Shadow, ShadowReport
-from edge_client.engine import Engine
 from edge_client.prediction import Prediction
 from edge_client.shadow.doubt import Doubt
+from edge_client.shadow.process import ChallengerProcess
 from edge_client.shadow.tally import ShadowTally
 from edge_client.shadow.worker import ShadowWorker
 from edge_client.software.store import write_durably
@@ -162,7 +162,7 @@ class ShadowKeeper:
             self._store_counts()
             return
         try:
-            engine = self._prepared(*offered)
+            challenger = self._prepared(*offered)
         except (BadEngine, BadRelease) as error:
             self._refused[wanted.salt] = str(error)[:500]
             log.warning("shadow: %s", error)
@@ -171,10 +171,10 @@ class ShadowKeeper:
             self._reason = str(error)[:500]
             return
         self._reason = ""
-        self._worker = ShadowWorker(engine, share=wanted.share, cpu_share=wanted.cpu_share, tally=self._tally)
+        self._worker = ShadowWorker(challenger, share=wanted.share, cpu_share=wanted.cpu_share, tally=self._tally)
         self._worker.start()
 
-    def _prepared(self, offer: ShadowOffer, bucket: Bucket) -> Engine:
+    def _prepared(self, offer: ShadowOffer, bucket: Bucket) -> ChallengerProcess:
         """Fetch, try, load (rule 1).
 
         Raises:
@@ -218,10 +218,13 @@ class ShadowKeeper:
         report = self._tries(order)
         if not report.passed:
             raise (BadEngine if report.certain else OSError)(f"challenger {named.engine_id!r}: {report.reason}")
-        data = path.read_bytes()
-        if hashlib.sha256(data).hexdigest() != named.engine_sha256:
-            raise OSError(f"{path} changed after its trial")
-        return Engine.from_bytes(data, threads=1, provider=config.provider)
+        return ChallengerProcess(
+            path,
+            engine_sha256=named.engine_sha256,
+            provider=config.provider,
+            memory_bytes=config.trial.memory_bytes,
+            stopped=lambda: self._stopping,
+        )
 
     def _end(self) -> None:
         if self._worker is not None:

@@ -15,6 +15,7 @@ from typing import Any
 
 from edge_client.contract.shadow import MOST_PAIRS, OTHER_PAIRS
 from edge_client.prediction import Prediction
+from edge_client.shadow.process import Answer
 
 FAR = 0.25
 
@@ -35,7 +36,7 @@ class Difference:
         return self.verdict or self.label or self.far
 
 
-def difference(ours: Prediction, theirs: Prediction) -> Difference:
+def difference(ours: Prediction, theirs: Answer) -> Difference:
     """Compare the answer that was given with the challenger's."""
     verdict, label = ours.verdict != theirs.verdict, ours.label != theirs.label
     apart = abs(ours.defect_probability - theirs.defect_probability)

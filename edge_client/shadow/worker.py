@@ -1,11 +1,13 @@
-"""The challenger at work: a thread of its own behind a short queue, with a bounded share of a core.
+"""The challenger at work: a thread behind a short queue feeds a process of its own, within a share of a core.
 
 1. `offer` is called on the application's thread: it draws, copies the frame if it is drawn, and returns. It never
    waits; when the queue is full, the frame is skipped and counted.
 2. Which frames are drawn depends on nothing but chance: what is seen is a plain random sample.
-3. The thread's own processor time is measured frame by frame and kept below `cpu_share` of the time that passes; while
-   it is used up frames are skipped. It runs at low priority, and its engine on this one thread.
+3. The challenger's processor time is measured frame by frame and kept below `cpu_share` of the time that passes; while
+   it is used up frames are skipped.
 4. A challenger that fails `_MOST_FAILURES` times in a row is given up; nothing that it does reaches an answer.
+5. The thread only moves bytes and counts. Inference in this process would hold Python's lock between its steps, and on
+   a busy machine a thread of low priority that holds it is not scheduled: the line would wait for it.
 """
 
 from __future__ import annotations
@@ -21,11 +23,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_client.background import step_back
-from edge_client.engine import Engine
-from edge_client.images import check_frames
-from edge_client.prediction import Prediction, predictions_from
+from edge_client.prediction import Prediction
 from edge_client.shadow.doubt import Doubt
+from edge_client.shadow.process import Challenger
 from edge_client.shadow.tally import ShadowTally, difference
 
 log = logging.getLogger("edge_client.shadow")
@@ -47,32 +47,30 @@ class ShadowWorker:
     """Runs one challenger.
 
     Args:
-        engine: The challenger, loaded for one thread.
+        challenger: Answers; it is stopped with the worker.
         share: Of the frames.
         cpu_share: Most of a core's time.
         tally: Where it counts.
         random: Draws frames.
         clock: Monotonic seconds.
-        cpu: Processor time of the calling thread, in seconds.
     """
 
     def __init__(
         self,
-        engine: Engine,
+        challenger: Challenger,
         *,
         share: float,
         cpu_share: float,
         tally: ShadowTally,
         random: random_module.Random | None = None,
         clock: Callable[[], float] = time.monotonic,
-        cpu: Callable[[], float] = time.thread_time,
     ) -> None:
-        self.engine = engine
+        self._challenger = challenger
         self.tally = tally
         self.gave_up = ""
         self._share, self._cpu_share = share, cpu_share
         self._random = random or random_module.Random()
-        self._clock, self._cpu = clock, cpu
+        self._clock = clock
         self._queue: deque[_Drawn] = deque()
         self._bell = threading.Event()
         self._stopping = False
@@ -92,6 +90,7 @@ class ShadowWorker:
         self._bell.set()
         if self._thread is not None:
             self._thread.join(timeout_seconds)
+        self._challenger.stop()
 
     def offer(self, frame: NDArray[np.uint8], prediction: Prediction) -> Doubt | None:
         """Offer a frame that was answered; returns at once, with a doubt if the frame was drawn."""
@@ -113,27 +112,28 @@ class ShadowWorker:
         if self._left <= 0 or not self._queue:
             return False
         drawn = self._queue.popleft()
-        begun = self._cpu()
         try:
-            output = self.engine.run_checked(check_frames(drawn.frame))
-            (theirs,) = predictions_from(output, self.engine, sample_ids=[drawn.prediction.sample_id], latency_ms=0.0)
-            found = difference(drawn.prediction, theirs)
-            self.tally.add(found, in_time=drawn.doubt.tell(found.distance))
-            self._failures = 0
+            theirs = self._challenger.answer(drawn.frame, lambda: self._stopping)
+        except TimeoutError:  # the line needed the processor
+            self.tally.skipped += 1
+            return True
         except Exception as error:  # noqa: BLE001 -- the challenger is on trial, not the line
+            if self._stopping:
+                return False
             self.tally.failed += 1
             self._failures += 1
             if self._failures >= _MOST_FAILURES:
                 self.gave_up = f"{self._failures} failures in a row: {error}"[:500]
                 log.warning("shadow: %s", self.gave_up)
-        finally:
-            spent = self._cpu() - begun
-            self._left -= spent
-            self.tally.cpu_seconds += spent
+            return True
+        self._failures = 0
+        found = difference(drawn.prediction, theirs)
+        self.tally.add(found, in_time=drawn.doubt.tell(found.distance))
+        self._left -= theirs.cpu_seconds
+        self.tally.cpu_seconds += theirs.cpu_seconds
         return True
 
     def _work(self) -> None:
-        step_back()
         while not self._stopping and not self.gave_up:
             if self.step():
                 continue

@@ -28,8 +28,8 @@ from pathlib import Path
 from typing import Any
 
 from edge_client.background import step_back
-from edge_client.software.child import die_with_parent
 from edge_client.software.checking import MAX_REPORT_BYTES, CheckOrder, CheckReport
+from edge_client.software.child import die_with_parent
 from edge_client.software.state_format import READABLE_BY
 from edge_client.version import VERSION
 
