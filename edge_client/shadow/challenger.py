@@ -5,7 +5,8 @@ It shares neither Python's lock nor memory with the line, gets the processor onl
 each with one line of JSON:
 
     frame   its number, height and width, little-endian uint32, then the pixels, uint8 RGB
-    answer  {"n": number, "verdict": …, "label": …, "defect_probability": …, "cpu_seconds": …} or {"n": number, "error": …, "cpu_seconds": …}
+    answer  {"n": …, "verdict": …, "label": …, "defect_probability": …, "cpu_seconds": …},
+            or {"n": …, "error": …, "cpu_seconds": …}
 """
 
 from __future__ import annotations
