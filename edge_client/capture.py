@@ -27,6 +27,7 @@ from edge_client.encode import encode_lossless, encode_smaller
 from edge_client.images import media_type_of
 from edge_client.intake import Candidate, Count, Frame, Intake, Item, Policy, Told
 from edge_client.runs import Runs
+from edge_client.shadow.doubt import Doubt
 from edge_client.spool import Spool
 from edge_client.spool_database import SpoolError
 from edge_client.steps import Committed, Extra, Offer, Open, Seal, Seen, Step
@@ -122,6 +123,7 @@ class Capture:
         prediction: Any,
         metadata: Any,
         context: Mapping[str, float | str],
+        doubt: Doubt | None = None,
     ) -> None:
         """Offer a frame; returns at once. An array is copied, since the application may use it again."""
         own = image if isinstance(image, bytes) else image.copy()
@@ -132,6 +134,7 @@ class Capture:
                 metadata=metadata,
                 captured_at=self._clock.now(),
                 context=dict(context),
+                doubt=doubt,
             )
         )
 

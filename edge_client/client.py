@@ -47,6 +47,7 @@ from edge_client.metrics_endpoint import MetricsEndpoint
 from edge_client.prediction import Prediction, predictions_from
 from edge_client.runtime import read_tuning, resolve, usable_cores
 from edge_client.settings_in_force import SettingsInForce
+from edge_client.shadow.keeper import ShadowKeeper
 from edge_client.software.protocol import launched
 from edge_client.software.upgrade import Upgrader
 from edge_client.unchanged import Unchanged
@@ -88,6 +89,7 @@ class Client:
         self._loop: CaptureLoop | None = None
         self._updater: Updater | None = None
         self._upgrader: Upgrader | None = None
+        self._shadow: ShadowKeeper | None = None
         self.runtime = resolve(
             provider=config.inspection.provider,
             threads=config.inspection.threads,
@@ -235,6 +237,7 @@ class Client:
             "engine": self._update_status().to_json(),
             "capture": self._loop.status() if self._loop is not None else None,
             "settings": self._control.status(self._slot.engine),
+            "shadow": self._shadow.status() if self._shadow is not None else None,
             "clock_behind_bucket_seconds": bucket_clock_offset(self._bucket),
             "process": self._consumption.read(sum(counts.latency_counts) + counts.skipped).to_json(),
             **{name: read() for name, read in self._sections.items()},
@@ -299,6 +302,8 @@ class Client:
             self._loop.close()
         if self._upgrader is not None:
             self._upgrader.stop()
+        if self._shadow is not None:
+            self._shadow.stop()
         if self._updater is not None:
             self._updater.stop()
 
@@ -315,12 +320,15 @@ class Client:
     def _open_engine(self) -> EngineSlot:
         config = self.config
         try:
+            updates = UpdaterConfig.from_config(config, self.runtime)
+            self._shadow = ShadowKeeper(updates, self._clock)
             self._updater = Updater.open(
-                UpdaterConfig.from_config(config, self.runtime),
+                updates,
                 self._bucket,
                 clock=self._clock,
                 settings=partial(SettingsInForce.of_device, config),
                 on_software=self._open_upgrader(),
+                on_shadow=self._shadow.take,
             )
             return self._updater.slot
         except (OSError, sqlite3.Error) as error:
@@ -366,6 +374,8 @@ class Client:
                 log.warning("%s", self._problems["capture"])
         if self._upgrader is not None:
             self._upgrader.start()
+        if self._shadow is not None:
+            self._shadow.start()
         self._control.start(self._loop, self._bucket, self._clock, self.status)
         if self._updater is not None:
             self._updater.start()
@@ -472,8 +482,9 @@ class Client:
     ) -> None:
         try:
             for i, prediction in enumerate(predictions):
+                doubt = self._shadow.offer(batch[i], prediction) if self._shadow is not None else None
                 loop.capture.offer(
-                    frame if isinstance(frame, bytes) else batch[i], prediction, engine.metadata, context
+                    frame if isinstance(frame, bytes) else batch[i], prediction, engine.metadata, context, doubt
                 )
         except Exception as error:  # capture must never cost an answer
             self._counters.capture_failed()
@@ -524,7 +535,11 @@ class Client:
             settings=self._control.settings,
             campaigns=self._control.campaigns(self._slot.engine),
         )
-        return replace(told, software=self._upgrader.note() if self._upgrader is not None else "")
+        return replace(
+            told,
+            software=self._upgrader.note() if self._upgrader is not None else "",
+            shadow=self._shadow.report() if self._shadow is not None else None,
+        )
 
     def _executor(self) -> ThreadPoolExecutor:
         if self._pool is None:

@@ -31,6 +31,7 @@ from edge_client.contract.engine_metadata import EngineMetadata, Kind
 from edge_client.contract.sample import Event
 from edge_client.prediction import Prediction
 from edge_client.runs import Runs
+from edge_client.shadow.doubt import Doubt
 from edge_client.steps import Open, Seal
 from edge_client.tally import Tally
 from edge_client.weights import Weighed, Weigher
@@ -42,6 +43,7 @@ class Frame:
 
     Attributes:
         image: uint8 [H, W, 3], owned by capture, or an encoded file.
+        doubt: What a shadow challenger says of it, if the frame was drawn for one.
     """
 
     image: NDArray[np.uint8] | bytes
@@ -49,6 +51,7 @@ class Frame:
     metadata: EngineMetadata
     captured_at: datetime
     context: Mapping[str, float | str]
+    doubt: Doubt | None = None
 
     @property
     def bytes(self) -> int:
@@ -250,6 +253,7 @@ class Intake:
             metadata=metadata,
             k=place.k,
             label=prediction.label,
+            disagree=frame.doubt.take() if frame.doubt is not None else 0.0,
         )
         u = self._draw()
         rejected = weighed.weight / u <= self._threshold

@@ -45,6 +45,7 @@ class Tag(StrEnum):
     LATENCY = "andon.rollout.latency_ms"
     FRAMES = "andon.rollout.frames"
     EVIDENCE = "andon.rollout.evidence"  # each comparison with the controls, in a sentence
+    SHADOW = "andon.shadow"  # where it differs from the engine in service, while it runs unseen
     # On a run.
     COMPLETE = "andon.complete"  # everything is logged; only the model version may be missing
 

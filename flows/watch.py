@@ -37,6 +37,7 @@ from flows.registry import Registry
 from flows.release import release_once
 from flows.retrain_settings import may_start_by_itself
 from flows.rollout import rollout_of, rollout_tags
+from flows.shadow import tag_shadows
 from flows.stack import registry_of, repository_of
 from flows.tags import Tag
 from flows.variants import digests_of
@@ -133,6 +134,7 @@ def watch_once(
                     rollouts += [str(each) for each in (*moved.moved, *moved.released)]
                 registry = registry_of(workspace)
                 tagged += tag_versions(workspace, registry, inspection)
+                tagged += tag_shadows(registry, inspection.name, _heartbeats(workspace, inspection.name))
                 model = registry.api.model(inspection.name)
                 events = count_label_events(catalog, inspection.name)
                 needed = labels_that_start_a_retrain(catalog, inspection.name, workspace.policy())

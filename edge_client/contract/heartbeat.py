@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from edge_client.contract.errors import BadRecord
 from edge_client.contract.fields import Fields
 from edge_client.contract.quoting import cut
+from edge_client.contract.shadow import ShadowReport
 from edge_client.contract.signing import sign_payload, verify_payload
 
 SCHEMA = 1
@@ -31,6 +32,7 @@ _OPTIONAL: Mapping[str, Any] = {
     "campaigns": [],
     "interval_seconds": 0.0,
     "software": "",
+    "shadow": None,
 }
 OUTCOMES = ("none", "trial", "probation", "confirmed", "quarantined", "failed")
 
@@ -95,6 +97,7 @@ class Heartbeat:
     campaigns: tuple[str, ...] = ()  # ids of those that are followed
     interval_seconds: float = 0.0  # the next one comes after so long at the latest; 0: not said
     software: str = ""  # what became of the newest client software here
+    shadow: ShadowReport | None = None
 
     def kept_small(self) -> "Heartbeat":
         """Return what is sent of it: the newest of the lists, in texts that are not too long."""
@@ -175,6 +178,7 @@ class Heartbeat:
             campaigns=fields.names("campaigns", "campaign", most=100),
             interval_seconds=fields.number("interval_seconds", least=0),
             software=fields.text("software", most=600),
+            shadow=None if fields.raw("shadow") is None else ShadowReport.read(fields.raw("shadow"), BadRecord),
         )
 
 

@@ -146,6 +146,12 @@ class Child:
                 self.exit_code = os.waitstatus_to_exitcode(status)
 
 
+def die_with_parent(number: int = signal.SIGKILL) -> None:
+    """Ask Linux to send this process a signal when its parent dies."""
+    if sys.platform.startswith("linux"):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number)
+
+
 def _count(message: Mapping[str, str], name: str, before: int) -> int:
     told = message.get(name, "")
     return int(told) if told.isdigit() and len(told) < 18 else before
@@ -159,10 +165,9 @@ def _become(
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD, signal.SIGUSR1, signal.SIGUSR2):
             signal.signal(number, signal.SIG_DFL)
-        if sys.platform.startswith("linux"):  # a client without its launcher would hold port and state folder
-            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-            if os.getppid() != parent:
-                os._exit(CANNOT_START)
+        die_with_parent(signal.SIGTERM)  # a client without its launcher would hold port and state folder
+        if os.getppid() != parent:
+            os._exit(CANNOT_START)
         # first out of the way, then into place: one of them may lie where another has to go
         spare = [os.dup(s.fileno()) for s in sockets.values()]
         high = [os.dup(fd) if fd < FIRST_DESCRIPTOR + len(spare) else fd for fd in spare]

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import platform
 import re
@@ -54,7 +55,6 @@ def build(folder: Path, *, wheels: Sequence[Path], base_python: Path) -> Path:
         *("--no-index", "--no-deps", "--ignore-installed", "--no-cache-dir", "--no-warn-script-location"),
         *("--disable-pip-version-check", "--no-input", *wheels),
     ]
-    _run([base_python, "-I", "-c", "import pip"], "the base environment has no pip: its `import pip`")
     try:
         done = subprocess.run(
             [str(word) for word in installing],
@@ -69,7 +69,9 @@ def build(folder: Path, *, wheels: Sequence[Path], base_python: Path) -> Path:
     if done.returncode != 0:
         said = [line for line in done.stderr.splitlines() if line.strip()] or ["no word"]
         if "No space left" in done.stderr:
-            raise OSError(28, said[-1])
+            raise OSError(errno.ENOSPC, said[-1])
+        if "No module named pip" in done.stderr:
+            raise OSError(f"the base environment of {base_python} has no pip: install it there")
         raise BadEnvironment(f"pip refuses the wheels: {said[-1][:400]}")
     sync_tree(folder)
     return python

@@ -91,6 +91,8 @@ class Launcher:
             while True:
                 self._wait(_LOOK_SECONDS)
                 self._hear(child)
+                if child.ready_at is None:
+                    notify("WATCHDOG=1", self._outer)  # while one starts this is on the launcher, within its limits
                 if self._stopping:
                     return self._end(child)
                 if not child.running:

@@ -29,6 +29,7 @@ from typing import Any
 
 from edge_client.background import step_back
 from edge_client.software.checking import MAX_REPORT_BYTES, CheckOrder, CheckReport
+from edge_client.software.child import die_with_parent
 from edge_client.software.state_format import READABLE_BY
 from edge_client.version import VERSION
 
@@ -223,6 +224,7 @@ def main() -> int:
     )
     report_to = os.dup(1)  # the report alone goes to the real standard output, whatever a library prints
     os.dup2(2, 1)
+    die_with_parent()
     step_back()  # the line's own frames come first
     try:
         report = check(order)

@@ -162,7 +162,7 @@ def _encode(state: UpdateState) -> dict[str, Any]:
 
 def _decode(value: dict[str, Any]) -> UpdateState:
     def installed(held: dict[str, Any] | None) -> Installed | None:
-        return None if held is None else Installed(**held)
+        return None if held is None else Installed(**_known(Installed, held))
 
     return UpdateState(
         phase=Phase(value["phase"]),
@@ -172,9 +172,14 @@ def _decode(value: dict[str, Any]) -> UpdateState:
         b=installed(value["b"]),
         trial_attempts=int(value["trial_attempts"]),
         starts=int(value["starts"]),
-        target=Target(**{**value["target"], "outcome": Outcome(value["target"]["outcome"])}),
+        target=Target(**{**_known(Target, value["target"]), "outcome": Outcome(value["target"]["outcome"])}),
         quarantine=tuple((str(digest), str(reason)) for digest, reason in value["quarantine"]),
         quarantine_ends=tuple(
             (str(digest), datetime.fromisoformat(end)) for digest, end in value.get("quarantine_ends", ())
         ),
     )
+
+
+def _known(kind: type[Any], value: dict[str, Any]) -> dict[str, Any]:
+    """Pass over what a newer client wrote beside what this one knows: it may be this one's turn again."""
+    return {name: value[name] for name in kind.__dataclass_fields__ if name in value}

@@ -40,6 +40,7 @@ from edge_client.contract.engine_keys import Sealing
 from edge_client.contract.errors import AndonError, BadRelease, BucketError, NotFound, Refused, Unavailable
 from edge_client.contract.help import HelpRequest
 from edge_client.contract.releases import METADATA_PREFIX, TARGETS_PREFIX, Channel, channel_target
+from edge_client.contract.shadow import Shadow, shadow_target
 from edge_client.contract.software import SOFTWARE_TARGET, Software, SoftwareRelease, version_key, wheel_target
 from edge_client.contract.staging import DeviceFacts, as_channel, choice_for
 from edge_client.settings_in_force import SignedDocuments
@@ -103,6 +104,15 @@ class SoftwareOffer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ShadowOffer:
+    """A challenger that this channel's devices may run unseen, with its files as `engines` signed them."""
+
+    document: Shadow
+    engine: SignedFile
+    selftest: SignedFile
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Trusted:
     """The result of a refresh.
 
@@ -116,6 +126,7 @@ class Trusted:
         release_refused: Why the channel's release can't be accepted, or "".
         signed_at: The latest issue time that the keys in force signed; None when they signed none.
         software: Client software that this device should run; None for what it has.
+        shadow: A challenger to run unseen; None for none.
     """
 
     releases: Sequence[Release]
@@ -126,6 +137,7 @@ class Trusted:
     release_refused: str = ""
     signed_at: datetime | None = None
     software: SoftwareOffer | None = None
+    shadow: ShadowOffer | None = None
 
 
 class TrustedMetadata:
@@ -324,6 +336,7 @@ class TrustedMetadata:
 
         signed = fetch_documents(is_signed, fetch, facts.device, known, problems)
         asked = fetch_help(fetch, facts.device, problems)
+        shadow = self._shadow(updater, bucket, inspection, channel, problems)
         self._check_floors(updater)
         trusted = updater._trusted_set
         roles = ("root", "timestamp", "snapshot", "targets", *_DELEGATED)
@@ -337,7 +350,38 @@ class TrustedMetadata:
             release_refused=refused,
             signed_at=self._store.signed_time(_fingerprint(trusted.root.roles["timestamp"].keyids)),
             software=software,
+            shadow=shadow,
         )
+
+    def _shadow(
+        self, updater: Updater, bucket: Bucket, inspection: str, channel: str, problems: list[str]
+    ) -> ShadowOffer | None:
+        """Rule 5 for a challenger; what is wrong with it hurts nothing else."""
+        target = updater.get_targetinfo(shadow_target(inspection, channel))
+        if target is None:
+            return None
+        try:
+            document = Shadow.from_json(_fetch(bucket, _signed_file(target), _MAX_DOCUMENT_BYTES))
+            if (document.inspection, document.channel) != (inspection, channel):
+                raise BadRelease(f"it is for {document.inspection!r}, channel {document.channel!r}")
+            named = document.engine
+            self._check_needs(named.engine_path)
+            engine, selftest = (self._approved(updater, path) for path in (named.engine_path, named.selftest_path))
+            if (engine.sha256, engine.length) != (named.engine_sha256, named.engine_bytes):
+                raise BadRelease(f"it names digest {named.engine_sha256[:16]}…, approved is {engine.sha256[:16]}…")
+            return ShadowOffer(document=document, engine=engine, selftest=selftest)
+        except BucketError:
+            raise
+        except AndonError as error:
+            problems.append(f"the shadow of channel {channel!r} is not run: {error}")
+            return None
+
+    @staticmethod
+    def _approved(updater: Updater, path: str) -> SignedFile:
+        target = updater.get_targetinfo(path)
+        if target is None:
+            raise BadRelease(f"{path!r} is not approved by the `engines` key: refused")
+        return _signed_file(target)
 
     def _software(
         self, updater: Updater, bucket: Bucket, facts: DeviceFacts, problems: list[str]
@@ -481,6 +525,16 @@ def fetch_chunks(bucket: Bucket, listed: SignedFile) -> ChunkList:
         BucketError: As the bucket says.
     """
     return ChunkList.from_json(_fetch(bucket, listed, MAX_LIST_BYTES))
+
+
+def fetch_target(bucket: Bucket, file: SignedFile) -> bytes:
+    """Fetch a small signed file, such as a self-test, into memory and check it.
+
+    Raises:
+        BadRelease: Too large, or not what was signed.
+        BucketError: As the bucket says.
+    """
+    return _fetch(bucket, file, _MAX_SELFTEST_BYTES)
 
 
 class _BucketFetcher(FetcherInterface):

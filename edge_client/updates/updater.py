@@ -47,7 +47,7 @@ from edge_client.updates.slots import DamagedSlot, Slots
 from edge_client.updates.sources import Sources, open_sources, refreshed, source_of
 from edge_client.updates.store import UpdateStore
 from edge_client.updates.trial import TrialOrder, TrialReport, try_engine
-from edge_client.updates.trusted import Release, SoftwareOffer, Trusted, TrustedMetadata
+from edge_client.updates.trusted import Release, ShadowOffer, SoftwareOffer, Trusted, TrustedMetadata
 from edge_client.updates.updater_config import UpdaterConfig
 
 __all__ = ["Updater", "UpdaterConfig"]
@@ -81,6 +81,7 @@ class Updater:
         random: random_module.Random,
         settings: Callable[[SignedDocuments, Callable[[], datetime]], SettingsInForce] | None,
         on_software: Callable[[SoftwareOffer | None, Bucket], None] | None = None,
+        on_shadow: Callable[[ShadowOffer | None, Bucket], None] | None = None,
         tries: Callable[[TrialOrder], TrialReport],
     ) -> None:
         self._config = config
@@ -90,6 +91,7 @@ class Updater:
         self._clock = clock
         self._random = random
         self._on_software = on_software
+        self._on_shadow = on_shadow
         self._tries = tries
         self._slots = Slots(config.state)
         now = bucket.server_time.now if isinstance(bucket, S3Bucket) else clock.now
@@ -129,6 +131,7 @@ class Updater:
         store: Callable[[Path], UpdateStore] = UpdateStore,
         settings: Callable[[SignedDocuments, Callable[[], datetime]], SettingsInForce] | None = None,
         on_software: Callable[[SoftwareOffer | None, Bucket], None] | None = None,
+        on_shadow: Callable[[ShadowOffer | None, Bucket], None] | None = None,
         tries: Callable[[TrialOrder], TrialReport] = try_engine,
     ) -> Updater:
         """Open the state folder, and choose and load the engine to start with.
@@ -142,6 +145,7 @@ class Updater:
             settings: Makes of the last accepted documents, and of the time, what keeps the settings in force; default:
                 what is signed for the device's place.
             on_software: Called after each refresh with the client software to run, and where it is (likewise).
+            on_shadow: Called after each refresh with the challenger to run unseen, and where it is (likewise).
             tries: Runs a trial.
 
         Raises:
@@ -160,6 +164,7 @@ class Updater:
                 random=random or random_module.Random(),
                 settings=settings,
                 on_software=on_software,
+                on_shadow=on_shadow,
                 tries=tries,
             )
         except BaseException:
@@ -296,6 +301,10 @@ class Updater:
         self.on_help(found.help)
         if self._on_software is not None:
             self._on_software(found.software, bucket)
+        if self._on_shadow is not None:
+            shadow = found.shadow
+            denied = shadow is not None and shadow.engine.sha256 in self._denied()
+            self._on_shadow(None if denied else shadow, bucket)
         if found.release_refused:
             return self._tell(Check.REFUSED, found.release_refused)
         if not found.releases:

@@ -42,6 +42,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "rollback": ("infra.cli.loop", "send devices back to an older version"),
     "software": ("infra.cli.software", "which version of the client devices run and should run"),
     "rollout": ("infra.cli.rollout", "how far a version has got on its way to the devices, and a word about it"),
+    "shadow": ("infra.cli.shadow", "let a challenger answer frames unseen, and see where it would differ"),
     "watch": ("infra.cli.loop", "read what devices report, write it to MLflow, see what is wanted"),
     "report": ("infra.cli.report", "how the loop of each inspection is doing, with uncertainties"),
     "fleet": ("infra.cli.fleet", "how the devices are: sites, versions, health, who is silent"),

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +20,7 @@ from benchmarks.software import FAULTS, broken_upgrade, good_upgrade
 from edge_client.software.rules import Phase, Place
 from tests.tiny_engine import tiny_engine
 
-OPTIONS = ("--probation-seconds", "3", "--healthy-seconds", "1", "--hang-seconds", "1.5", "--stand-by-seconds", "20")
+OPTIONS = ("--probation-seconds", "6", "--healthy-seconds", "1", "--hang-seconds", "3", "--stand-by-seconds", "40")
 FAULT = {fault.name: fault for fault in FAULTS}
 
 
@@ -101,7 +105,22 @@ def test_a_launcher_killed_on_probation_goes_on_from_there(line: Line, device: L
         Requests(again.port, line.inspection, connections=1) as requests,
     ):
         again.wait(lambda d: d.runs("5.0"))
-        assert requests.take().answered > 0
+        requests.take()
+        told = _upgrade(line, "--status")
+        assert (told["version"], told["phase"], told["outcome"]) == ("5.0", "steady", None)
+        assert _upgrade(line, "--back")["version"] == upgraded  # a person goes back
+        again.wait(lambda d: d.runs(upgraded))
+        requests.wait_for_answers(5)
+        assert requests.take().broken == 0
+        assert "a person went back" in again.left("5.0")
+        assert _upgrade(line)["outcome"]["upgrade"] == "quarantined"  # and it is not taken again by itself
+
+
+def _upgrade(line: Line, *options: str) -> dict[str, Any]:
+    """Run ``andon-edge upgrade``."""
+    command = [sys.executable, "-m", "edge_client.cli", "upgrade", "--json", "--config", str(line.config), *options]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    return dict(json.loads(done.stdout))
 
 
 def _servers(line: Line) -> list[int]:

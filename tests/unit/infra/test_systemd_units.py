@@ -93,7 +93,9 @@ def test_the_command_line_is_one_that_the_program_takes(command: str):
     (line,) = directives(UNITS[command])["Service.ExecStart"]
     program, *words = line.replace("${ANDON_EDGE_SOURCE}", "camera:0").replace("$ANDON_EDGE_OPTIONS", "").split()
     assert program == PROGRAM
-    args = build_parser([command]).parse_args(words)
+    launcher = build_parser(["launch"]).parse_args(words)
+    assert (launcher.command, launcher.log_format, launcher.words[0]) == ("launch", "json", command)
+    args = build_parser([command]).parse_args(launcher.words)
     assert args.command == command
     assert args.log_format == "json"
 

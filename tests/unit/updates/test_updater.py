@@ -472,3 +472,29 @@ def _write_config(world: World) -> Path:
         """
     )
     return file
+
+
+def test_a_state_that_a_newer_client_wrote_beside_it_is_this_ones_state_still(tmp_path: Path) -> None:
+    """Going back to an older client must not lose the engine: what it does not know is passed over."""
+    import json
+    import sqlite3
+
+    world = World(tmp_path)
+    world.release("e1")
+    device = world.device()
+    device.check_once()
+    serve(device, 3)
+    device.stop()
+    database = tmp_path / "state" / "updates" / "updates.db"
+    with sqlite3.connect(database) as connection:
+        (text,) = connection.execute("SELECT value FROM facts WHERE name = 'state'").fetchone()
+        state = json.loads(text)
+        for part in ("a", "b", "target"):
+            if state[part]:
+                state[part]["colour"] = "green"
+        state["later"] = [1, 2]
+        connection.execute("UPDATE facts SET value = ? WHERE name = 'state'", (json.dumps(state),))
+        connection.execute("CREATE TABLE more (x)")
+    again = world.device()
+    assert again.status().engine_id == "e1"
+    again.stop()

@@ -1,0 +1,302 @@
+"""A challenger in the shadow: what it costs the line, and what it finds: ``python -m benchmarks.shadow [--json]``.
+
+The engine in service has the int8 trunk, the challenger the float trunk; both learnt from the same solar cells, and the
+frames (300 x 300) are some that neither has seen. The client is a whole one: capture, spool, uploads to a folder,
+heartbeats; it inspects at a fixed rate, as a line does.
+
+*Cost*: blocks with and without the shadow take turns, in an order drawn for each pair, in one client. Told are the
+median and the 99th percentile of `predict` within each kind of block, their ratio over pairs with a bootstrap interval,
+and the processor time of the shadow's own thread against the share that it may take.
+
+*What it finds*: with every frame drawn and enough time, the challenger's answers in the field are compared with both
+engines run offline on the same frames; then, at a share of the frames, the rate with its interval against the rate
+over all of them. Of the captured frames it is told how much more often one was kept on which the two disagree.
+
+    python -m benchmarks.shadow [--json] [--pairs 40] [--cache DIR]
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import random
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.engines import bench_engines
+from benchmarks.learning import Cells
+from benchmarks.result import Row, ratio_of_means, tell
+from edge_client import Client
+from edge_client.contract.sealing import generate_identity
+from edge_client.contract.signing import generate_private_key
+from edge_client.engine import Engine
+from edge_client.prediction import Prediction, predictions_from
+from edge_client.shadow.process import Answer, ChallengerProcess
+from edge_client.shadow.tally import ShadowTally, difference
+from edge_client.shadow.worker import ShadowWorker
+from edge_client.updates.trial import TrialLimits
+from flows.shadow import Rate
+from training.evaluate import Measure
+from training.plans import DEFAULT
+
+_WARM_UP = 200
+Frames = Sequence[NDArray[np.uint8]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """What blocks with and without the shadow took."""
+
+    without_ms: list[float]
+    with_ms: list[float]
+    without_p99: list[float]
+    with_p99: list[float]
+    all_without_ms: list[float]
+    all_with_ms: list[float]
+    cpu_share: list[float]
+    seen: int
+    skipped: int
+    cpu_ms_per_frame: float
+
+
+@contextmanager
+def line(engine: bytes, inspection: str) -> Iterator[Client]:
+    """A device as enrolment would set it up, its bucket a folder."""
+    with tempfile.TemporaryDirectory(prefix="andon-bench-") as name:
+        folder = Path(name)
+        (folder / "factory.onnx").write_bytes(engine)
+        generate_private_key(folder / "device.key")
+        recipient = generate_identity(folder / "recipient.age")
+        (folder / "andon.toml").write_text(
+            f'[device]\nname = "line-1"\nsite = "plant"\nstation = "camera"\nkey = "device.key"\n'
+            f'[inspection]\nname = "{inspection}"\nfactory_engine = "factory.onnx"\nthreads = 1\n'
+            f'[bucket]\ndirectory = "bucket"\n[cloud]\nrecipient = "{recipient}"\n'
+        )
+        with Client.from_config(folder / "andon.toml") as client:
+            yield client
+
+
+class Shadowed:
+    """Runs a challenger beside a client, as its keeper does once the document is there."""
+
+    def __init__(self, client: Client, challenger: bytes, *, share: float, cpu_share: float, seed: int) -> None:
+        self._client = client
+        self._file = client.config.device.state / "challenger.onnx"
+        self._file.write_bytes(challenger)
+        self._digest = hashlib.sha256(challenger).hexdigest()
+        self.tally = ShadowTally()
+        self._share, self._cpu_share = share, cpu_share
+        self._random = random.Random(seed)
+        self._worker: ShadowWorker | None = None
+
+    def begin(self) -> None:
+        """Let it run."""
+        process = ChallengerProcess(
+            self._file, engine_sha256=self._digest, provider="cpu", memory_bytes=TrialLimits().memory_bytes
+        )
+        self._worker = ShadowWorker(
+            process, share=self._share, cpu_share=self._cpu_share, tally=self.tally, random=self._random
+        )
+        self._worker.start()
+        self._keeper._worker = self._worker
+
+    def end(self) -> None:
+        """Let it rest."""
+        self._keeper._worker = None
+        if self._worker is not None:
+            self._worker.stop()
+            self._worker = None
+
+    @property
+    def _keeper(self):  # type: ignore[no-untyped-def]
+        assert self._client._shadow is not None
+        return self._client._shadow
+
+
+def measure_cost(
+    client: Client, challenger: bytes, frames: Frames, *, pairs: int, block: int, fps: float, share: float, cpu: float
+) -> Cost:
+    """Let blocks with and without the shadow take turns."""
+    shadowed = Shadowed(client, challenger, share=share, cpu_share=cpu, seed=1)
+    order = random.Random(0)
+    cost = Cost(
+        without_ms=[], with_ms=[], without_p99=[], with_p99=[], all_without_ms=[], all_with_ms=[], cpu_share=[],
+        seen=0, skipped=0, cpu_ms_per_frame=0.0,
+    )  # fmt: skip
+    at = 0
+    _inspect(client, frames, 0, _WARM_UP, fps)
+    for _ in range(pairs):
+        for on in order.sample([True, False], 2):
+            if on:
+                shadowed.begin()
+            before, begun = shadowed.tally.cpu_seconds, time.perf_counter()
+            took = _inspect(client, frames, at, block, fps)
+            seconds = time.perf_counter() - begun
+            at += block
+            if on:
+                shadowed.end()
+                cost.cpu_share.append((shadowed.tally.cpu_seconds - before) / seconds)
+            median, p99 = (float(q) for q in np.quantile(took, [0.5, 0.99]))
+            (cost.with_ms if on else cost.without_ms).append(median)
+            (cost.with_p99 if on else cost.without_p99).append(p99)
+            (cost.all_with_ms if on else cost.all_without_ms).extend(took)
+    tally = shadowed.tally
+    return Cost(
+        **{
+            name: getattr(cost, name)
+            for name in Cost.__dataclass_fields__
+            if name not in ("seen", "skipped", "cpu_ms_per_frame")
+        },
+        seen=tally.seen,
+        skipped=tally.skipped,
+        cpu_ms_per_frame=1e3 * tally.cpu_seconds / max(1, tally.seen),
+    )
+
+
+def find(client: Client, champion: bytes, challenger: bytes, frames: Frames, *, share: float) -> dict[str, Measure]:
+    """Compare what the shadow finds with both engines run offline."""
+    engines = [Engine.from_bytes(data, threads=1) for data in (champion, challenger)]
+    truth = [difference(_answer(engines[0], frame), _as_answer(_answer(engines[1], frame))) for frame in frames]
+    true_count = sum(t.disagrees for t in truth)
+    every = Shadowed(client, challenger, share=1.0, cpu_share=0.5, seed=2)
+    every.begin()
+    kept_before = _kept(client)
+    for frame in frames:
+        client.predict(frame)
+        _until_idle(every)
+    every.end()
+    client.flush(seconds=0)
+    kept = _kept(client) - kept_before
+    some = Shadowed(client, challenger, share=share, cpu_share=0.5, seed=3)
+    some.begin()
+    for frame in frames:
+        client.predict(frame)
+        _until_idle(some)
+    some.end()
+    rate = Rate.of(some.tally.disagreed, some.tally.seen)
+    in_time = 1 - every.tally.late / every.tally.disagreed if every.tally.disagreed else float("nan")
+    return {
+        "disagreements_offline": _exact(true_count, len(frames)),
+        "disagreements_found": _exact(every.tally.disagreed, every.tally.seen),
+        "found_in_time_to_weigh": _exact(in_time, every.tally.disagreed),
+        "captured": _exact(kept, len(frames)),
+        "rate_offline": _exact(true_count / len(frames), len(frames)),
+        "rate_at_share": Measure(value=rate.value, low=rate.low, high=rate.high, n=rate.n),
+    }
+
+
+def _inspect(client: Client, frames: Frames, at: int, n: int, fps: float) -> list[float]:
+    took = []
+    due = time.perf_counter()
+    for i in range(n):
+        due += 1.0 / fps
+        begun = time.perf_counter()
+        client.predict(frames[(at + i) % len(frames)])
+        took.append((time.perf_counter() - begun) * 1e3)
+        time.sleep(max(0.0, due - time.perf_counter()))
+    return took
+
+
+def _answer(engine: Engine, frame: NDArray[np.uint8]) -> Prediction:
+    (prediction,) = predictions_from(engine.run(frame), engine, sample_ids=["0" * 32], latency_ms=0.0)
+    return prediction
+
+
+def _as_answer(prediction: Prediction) -> Answer:
+    return Answer(
+        verdict=prediction.verdict,
+        label=prediction.label,
+        defect_probability=prediction.defect_probability,
+        cpu_seconds=0.0,
+    )
+
+
+def _until_idle(shadowed: Shadowed) -> None:
+    """Let it answer what it has drawn, and save up time, before the next frame comes."""
+    worker = shadowed._worker
+    assert worker is not None
+    end = time.monotonic() + 20.0
+    while (worker._queue or worker._left < 0) and time.monotonic() < end:
+        time.sleep(0.001)
+
+
+def _kept(client: Client) -> int:
+    status = client.status()["capture"]
+    return int(status["acknowledged"]) if status is not None else 0
+
+
+def _exact(value: float, n: int) -> Measure:
+    return Measure(value=float(value), low=float(value), high=float(value), n=n)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.shadow", description=(__doc__ or "").split("\n\n")[1])
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    parser.add_argument("--cache", type=Path, metavar="DIR", help="keeps embeddings and engines")
+    parser.add_argument("--pairs", type=int, default=40, metavar="N", help="pairs of blocks (default: 40)")
+    parser.add_argument("--block", type=int, default=100, metavar="N", help="frames of a block (default: 100)")
+    parser.add_argument("--fps", type=float, default=50.0, help="of the line (default: 50)")
+    parser.add_argument("--share", type=float, default=0.2, help="of the frames (default: 0.2)")
+    parser.add_argument("--cpu-share", type=float, default=0.1, help="of a core (default: 0.1)")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="andon-shadow-") as name:
+        cache = args.cache or Path(name)
+        engines = bench_engines(cache)
+        cells = Cells(cache, "fp32", [DEFAULT])
+        frames = [cells.frames[i] for i in engines.held_out]
+        inspection = Engine.from_bytes(engines.int8).metadata.inspection
+        with line(engines.int8, inspection) as client:
+            cost = measure_cost(
+                client,
+                engines.float32,
+                frames,
+                pairs=args.pairs,
+                block=args.block,
+                fps=args.fps,
+                share=args.share,
+                cpu=args.cpu_share,
+            )
+        with line(engines.int8, inspection) as client:
+            found = find(client, engines.int8, engines.float32, frames, share=args.share)
+    tell("shadow", _rows(cost), {**_figures(cost, args.cpu_share), **found}, as_json=args.json)
+
+
+def _rows(cost: Cost) -> list[Row]:
+    return [
+        Row.of("predict, without a shadow: median of a block", "ms", cost.without_ms),
+        Row.of("predict, with a shadow: median of a block", "ms", cost.with_ms),
+        Row.of("predict, without a shadow: p99 of a block", "ms", cost.without_p99),
+        Row.of("predict, with a shadow: p99 of a block", "ms", cost.with_p99),
+        Row.of("the shadow's processor time", "of a core", cost.cpu_share),
+    ]
+
+
+def _figures(cost: Cost, allowed: float) -> dict[str, Measure]:
+    p99s = [float(np.quantile(values, 0.99)) for values in (cost.all_without_ms, cost.all_with_ms)]
+    return {
+        "latency_p50": ratio_of_means(cost.with_ms, cost.without_ms),
+        "latency_p99": ratio_of_means(cost.with_p99, cost.without_p99),
+        "p99_without_ms": _exact(p99s[0], len(cost.all_without_ms)),
+        "p99_with_ms": _exact(p99s[1], len(cost.all_with_ms)),
+        "cpu_share": Measure(
+            value=float(np.mean(cost.cpu_share)),
+            low=min(cost.cpu_share),
+            high=max(cost.cpu_share),
+            n=len(cost.cpu_share),
+        ),
+        "cpu_share_allowed": _exact(allowed, len(cost.cpu_share)),
+        "cpu_ms_per_frame": _exact(cost.cpu_ms_per_frame, cost.seen),
+        "seen": _exact(cost.seen, cost.seen + cost.skipped),
+        "skipped": _exact(cost.skipped, cost.seen + cost.skipped),
+    }
+
+
+if __name__ == "__main__":
+    main()
