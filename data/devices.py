@@ -122,6 +122,7 @@ def register_device(
             raise DeviceError(f"device {name!r}: this key was revoked; enrol it with a new key")
         row.site, row.station, row.public_key_hex = site, station, public_key_hex
         row.revoked_at = row.revoked_reason = None
+        row.previous_public_key_hex = row.previous_until = None
         session.flush()
         session.execute(delete(DeviceInspectionRow).where(DeviceInspectionRow.device == name))
         for inspection in dict.fromkeys(inspections):
@@ -239,6 +240,15 @@ def device_statuses(catalog: Catalog, inspection: str | None = None) -> dict[str
             row.device: DeviceStatus(heartbeat=Heartbeat.from_payload(row.payload), received_at=row.received_at)
             for row in session.scalars(query)
         }
+
+
+def device_status(catalog: Catalog, device: str) -> DeviceStatus | None:
+    """The newest heartbeat of one device; None when it never sent one."""
+    with catalog.reading() as session:
+        row = session.get(DeviceStatusRow, device)
+        if row is None:
+            return None
+        return DeviceStatus(heartbeat=Heartbeat.from_payload(row.payload), received_at=row.received_at)
 
 
 def heartbeat_history(catalog: Catalog, device: str, *, since: datetime | None = None) -> list[Heartbeat]:

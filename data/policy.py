@@ -104,6 +104,14 @@ class RetentionPolicy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class QuotaPolicy:
+    """What ingest takes over of one device a day (UTC); the rest waits in the inbox."""
+
+    bytes_per_day: int = _value(5_000_000_000, "bytes of shards; 0: no bound", least=0)
+    windows_per_day: int = _value(20_000, "windows; 0: no bound", least=0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DriftPolicy:
     """What counts as drift, and what follows an alarm."""
 
@@ -178,6 +186,7 @@ class Policy:
     snapshot: SnapshotPolicy = field(default_factory=SnapshotPolicy)
     release: ReleasePolicy = field(default_factory=ReleasePolicy)
     retention: RetentionPolicy = field(default_factory=RetentionPolicy)
+    quota: QuotaPolicy = field(default_factory=QuotaPolicy)
     drift: DriftPolicy = field(default_factory=DriftPolicy)
     causes: CausesPolicy = field(default_factory=CausesPolicy)
     outcomes: OutcomePolicy = field(default_factory=OutcomePolicy)
@@ -243,6 +252,7 @@ _SECTIONS: dict[str, type[Any]] = {
     "snapshot": SnapshotPolicy,
     "release": ReleasePolicy,
     "retention": RetentionPolicy,
+    "quota": QuotaPolicy,
     "outcomes": OutcomePolicy,
     "causes": CausesPolicy,
     "drift": DriftPolicy,

@@ -24,6 +24,7 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_client.account import Account
 from edge_client.clock import Clock, SystemClock
 from edge_client.clock_problem import bucket_clock_offset, clock_problem
 from edge_client.config import Config
@@ -96,6 +97,7 @@ class Client:
         self._sections: dict[str, Callable[[], Any]] = {}
         limit = config.inspection.skip_unchanged
         self._unchanged: Unchanged[tuple[Prediction, Engine]] | None = Unchanged(limit) if limit > 0 else None
+        self._account = Account(config, self._bucket)
         self._slot = self._open_engine()
         self._consumption = ConsumptionMeter(clock=self._clock)
         try:
@@ -297,6 +299,7 @@ class Client:
                 self._bucket,
                 clock=self._clock,
                 on_settings=self._take_settings,
+                on_credentials=self._account.take,
             )
             return self._updater.slot
         except (OSError, sqlite3.Error) as error:
@@ -473,6 +476,8 @@ class Client:
             found += self._loop.problems()
         if self._heartbeat is not None and self._heartbeat.problem:
             found.append(self._heartbeat.problem)
+        if self._account.problem:
+            found.append(self._account.problem)
         if told := clock_problem(self._clock.now(), bucket_clock_offset(self._bucket)):
             found.append(told)
         return found
@@ -480,7 +485,7 @@ class Client:
     def heartbeat(self) -> Heartbeat:
         """Return what the next heartbeat says, without a sequence number."""
         self._consumption.keep_up()
-        return describe(
+        told = describe(
             self.config,
             at=self._clock.now(),
             counts=self._counters.copy(),
@@ -488,6 +493,7 @@ class Client:
             figures=self._loop.figures() if self._loop is not None else None,
             problems=self._all_problems(),
         )
+        return replace(told, account=self._account.access_key_id, recipient=self._account.recipient)
 
     def _executor(self) -> ThreadPoolExecutor:
         if self._pool is None:

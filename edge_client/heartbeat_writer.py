@@ -128,6 +128,7 @@ def _substance(heartbeat: Heartbeat) -> object:
         heartbeat.health,
         heartbeat.rollout,
         heartbeat.quarantined,
+        heartbeat.account,
         heartbeat.spool_windows > 0,
     )
 

@@ -28,6 +28,7 @@ from data.label_reviews import record_contradictions
 from data.workspace import Workspace
 from edge_client.contract.errors import AndonError
 from edge_client.contract.heartbeat import Heartbeat
+from flows.accounts import settle_accounts
 from flows.drift import labels_that_start_a_retrain, watch_drift
 from flows.exclusive import Busy, only_one
 from flows.label_count import count_label_events
@@ -110,6 +111,8 @@ def watch_once(
             report = ingest_heartbeats(catalog, workspace.bucket(), clock, keep=keep)
             heartbeats = len(report.new)
             failed += [f"heartbeat {key}: {reason}" for key, reason in report.deferred]
+        with _noting(failed, "accounts"):
+            settle_accounts(workspace, clock)
         with _noting(failed, "release metadata"):
             refreshed = refresh(workspace, clock)
         for inspection in list_inspections(catalog):

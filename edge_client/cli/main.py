@@ -13,7 +13,7 @@ from edge_client.cli.arguments import logging_arguments
 from edge_client.contract.errors import AndonError
 from edge_client.logs import set_up_logging
 
-COMMANDS = ("run", "serve", "status", "ledger", "doctor", "tune", "update", "export")
+COMMANDS = ("run", "serve", "status", "ledger", "doctor", "tune", "update", "export", "enroll")
 
 
 def build_parser(commands: Sequence[str] = COMMANDS) -> argparse.ArgumentParser:

@@ -71,6 +71,8 @@ class Heartbeat:
     rollout: Rollout = field(default_factory=Rollout)
     metadata_versions: Mapping[str, int] = field(default_factory=dict)
     quarantined: tuple[Quarantined, ...] = ()
+    account: str = ""  # access key that it signs requests with
+    recipient: str = ""  # its own age recipient: what the cloud seals to it, it alone can open
 
     def to_payload(self) -> dict[str, Any]:
         """Return the heartbeat as plain JSON values."""
@@ -129,6 +131,8 @@ class Heartbeat:
             rollout=_rollout(Fields(fields.raw("rollout"), "heartbeat: rollout", BadRecord)),
             metadata_versions=fields.counts("metadata_versions"),
             quarantined=tuple(_quarantined(f) for f in fields.objects("quarantined", most=100)),
+            account=fields.text("account", most=128) if fields.has("account") else "",
+            recipient=fields.text("recipient", most=128) if fields.has("recipient") else "",
         )
 
 

@@ -31,6 +31,7 @@ from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig  # type: ignor
 from edge_client.clock import Clock
 from edge_client.contract.bucket import Bucket
 from edge_client.contract.build_date import BUILT_AT
+from edge_client.contract.credentials import credentials_target
 from edge_client.contract.errors import AndonError, BadRelease, BucketError, NotFound, Refused, Unavailable
 from edge_client.contract.releases import METADATA_PREFIX, TARGETS_PREFIX, Channel, channel_target, settings_target
 from edge_client.contract.settings import DeviceSettings
@@ -78,6 +79,7 @@ class Trusted:
         versions: Accepted metadata versions by role.
         problems: What was refused without touching the rest.
         release_refused: Why the channel's release can't be accepted, or "".
+        credentials: New credentials, sealed to this device; None when the cloud offers none.
     """
 
     release: Release | None
@@ -85,6 +87,7 @@ class Trusted:
     versions: Mapping[str, int] = field(default_factory=dict)
     problems: Sequence[str] = ()
     release_refused: str = ""
+    credentials: bytes | None = None
 
 
 class TrustedMetadata:
@@ -200,12 +203,18 @@ class TrustedMetadata:
             except AndonError as error:
                 refused = str(error)
         settings = self._settings(updater, bucket, device, problems)
+        credentials = self._credentials(updater, bucket, device, problems)
         self._check_floors(updater)
         trusted = updater._trusted_set
         roles = ("root", "timestamp", "snapshot", "targets", *_DELEGATED)
         versions = {role: int(trusted[role].version) for role in roles if trusted.get(role) is not None}
         return Trusted(
-            release=release, settings=settings, versions=versions, problems=tuple(problems), release_refused=refused
+            release=release,
+            settings=settings,
+            versions=versions,
+            problems=tuple(problems),
+            release_refused=refused,
+            credentials=credentials,
         )
 
     def _release(
@@ -250,6 +259,18 @@ class TrustedMetadata:
                 problems.append(f"settings {name!r} are not taken over: {error}")
                 return None
         return None
+
+    def _credentials(self, updater: Updater, bucket: Bucket, device: str, problems: list[str]) -> bytes | None:
+        target = updater.get_targetinfo(credentials_target(device))
+        if target is None:
+            return None
+        try:
+            return _fetch(bucket, _signed_file(target), _MAX_DOCUMENT_BYTES)
+        except BucketError:
+            raise
+        except AndonError as error:
+            problems.append(f"new credentials are not taken over: {error}")
+            return None
 
     def _expired(self, error: Exception) -> str:
         now = self._clock.now()

@@ -72,6 +72,7 @@ class Updater:
         clock: Clock,
         random: random_module.Random,
         on_settings: Callable[[DeviceSettings], None] | None,
+        on_credentials: Callable[[bytes], object] | None,
         tries: Callable[[TrialOrder], TrialReport],
     ) -> None:
         self._config = config
@@ -81,6 +82,7 @@ class Updater:
         self._clock = clock
         self._random = random
         self._on_settings = on_settings
+        self._on_credentials = on_credentials
         self._tries = tries
         self._slots = Slots(config.state)
         self._settings = store.settings()
@@ -108,6 +110,7 @@ class Updater:
         random: random_module.Random | None = None,
         store: Callable[[Path], UpdateStore] = UpdateStore,
         on_settings: Callable[[DeviceSettings], None] | None = None,
+        on_credentials: Callable[[bytes], object] | None = None,
         tries: Callable[[TrialOrder], TrialReport] = try_engine,
     ) -> Updater:
         """Open the state folder, and choose and load the engine to start with.
@@ -119,6 +122,7 @@ class Updater:
             random: For jitter.
             store: Opens the database at a path.
             on_settings: Called with signed settings when they change (on the updater's thread).
+            on_credentials: Called with the device's sealed credentials, as long as the cloud offers them.
             tries: Runs a trial.
 
         Raises:
@@ -136,6 +140,7 @@ class Updater:
                 clock=clock or SystemClock(),
                 random=random or random_module.Random(),
                 on_settings=on_settings,
+                on_credentials=on_credentials,
                 tries=tries,
             )
         except BaseException:
@@ -297,6 +302,8 @@ class Updater:
         self._keeper.problems.pop("settings", None)
         if found.problems:
             self._keeper.note("settings", "; ".join(found.problems))
+        if found.credentials is not None and self._on_credentials is not None:
+            self._on_credentials(found.credentials)
         if found.settings is None or found.settings == self._settings:
             return
         self._store.save_settings(found.settings)

@@ -46,6 +46,7 @@ from tuf.api.metadata import (  # type: ignore[attr-defined]  # re-exported ther
 
 from edge_client.contract.bucket import Bucket
 from edge_client.contract.errors import BadRelease
+from edge_client.contract.private_files import replace_private
 from edge_client.contract.releases import (
     METADATA_PREFIX,
     Channel,
@@ -56,7 +57,6 @@ from edge_client.contract.releases import (
 )
 from edge_client.contract.settings import DeviceSettings
 from flows.releases.commit import ONLINE_LIFE, ROOT_LIFE, sign_commit, sign_timestamp
-from flows.releases.durable import write_durably
 from flows.releases.inspection import Inspect, inspect_engine
 from flows.releases.journal import Journal
 from flows.releases.keyring import KeyAway, KeyRing
@@ -121,7 +121,7 @@ class ReleaseRepository:
             anchor = self._roots.anchor
             root = anchor.read_bytes() if anchor.exists() else self._make_root()
             self._bucket.put(root_key(1), root)
-            write_durably(anchor, root)
+            replace_private(anchor, root)
             keys = {role: public_key_of(self._keys, role) for role in ("engines", "rollouts")}
             state = ReleaseMetadata.empty(Metadata[Root].from_bytes(root), keys, self._now())
             self._commit(state, ["targets", "engines", "rollouts"])
@@ -229,6 +229,29 @@ class ReleaseRepository:
         """Return the signed settings of a device (or ``"default"``), or None."""
         data = self._read_target(self._load(), settings_target(name))
         return None if data is None else DeviceSettings.from_json(data)
+
+    def put_document(self, path: str, data: bytes, facts: Mapping[str, str]) -> None:
+        """Sign a document with `rollouts`, and facts beside its digest.
+
+        Raises:
+            BadRelease: The delegation does not allow such a path yet.
+        """
+        with self._locked():
+            self._set_rollout(self._load(), path, data, facts)
+
+    def remove_document(self, path: str) -> bool:
+        """Sign no longer what `rollouts` signed under a path; tell whether there was anything."""
+        with self._locked():
+            state = self._load()
+            if state.rollouts.signed.targets.pop(path, None) is None:
+                return False
+            self._commit(state, ["rollouts"])
+            return True
+
+    def facts_of(self, path: str) -> Mapping[str, str] | None:
+        """The facts signed beside a document of `rollouts`; None where there is none."""
+        file = self._load().rollouts.signed.targets.get(path)
+        return None if file is None else dict(file.unrecognized_fields.get("custom") or {})
 
     def refresh_timestamp(self) -> None:
         """Prolong the online metadata: a new timestamp, and what lives less than half its life longer."""
@@ -339,14 +362,16 @@ class ReleaseRepository:
 
     # --- writing ---------------------------------------------------------------------------------------------------
 
-    def _set_rollout(self, state: ReleaseMetadata, path: str, data: bytes) -> None:
+    def _set_rollout(
+        self, state: ReleaseMetadata, path: str, data: bytes, facts: Mapping[str, str] | None = None
+    ) -> None:
         renewed = self._renewed(state)
         if not state.allows("rollouts", path):
             raise BadRelease(
                 f"target {path!r} is not delegated to `rollouts`: the delegations were signed by an older version, and "
                 "devices would not see it; renew them with the person's key `targets`: `andon keys renew --keys DIR`"
             )
-        file = target_file(path, data, {})
+        file = target_file(path, data, facts or {})
         known = state.rollouts.signed.targets.get(path)
         if known is not None and known.hashes == file.hashes:
             return

@@ -24,6 +24,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "settings": ("infra.cli.settings", "show and change what an inspection states for itself"),
     "enroll": ("infra.cli.devices", "make a device's account, key and bundle"),
     "revoke": ("infra.cli.devices", "end a device's account and key"),
+    "account": ("infra.cli.account", "devices' accounts in the bucket: show them, replace them without a visit"),
     "ingest": ("infra.cli.loop", "take over what devices have uploaded"),
     "label": ("infra.cli.labels", "record labels from a file or the command line"),
     "outcomes": ("infra.cli.outcomes", "take over what was found of parts later, from a file"),

@@ -27,7 +27,7 @@ from edge_client.config import Config
 from edge_client.contract.bucket import S3Bucket
 from edge_client.contract.errors import Refused
 from flows import environment
-from infra.device_rights import DeviceAccounts
+from data.device_rights import DeviceAccounts
 from infra.enrolment import Bundle, EnrolmentError, enroll, revoke
 from infra.stack.ports import LOOPBACK
 from infra.stack.process_identity import ProcessIdentity, descendants

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_client.contract.errors import InvalidName
-from infra.device_rights import device_policy
+from data.device_rights import device_policy
 from infra.enrolment import to_toml
 
 KEYS = st.from_regex(r"[a-z_]{1,12}", fullmatch=True)
