@@ -1,7 +1,7 @@
 """Bundles that are usable once: as one file, or as a code that a QR code shows.
 
-1. Nothing of the device's own is in it: the device makes its keys and claims the bundle with a one-time key. The catalog
-   keeps the public half of that; the account in the bundle may put that claim and get releases, nothing else.
+1. Nothing of the device's own is in it: the device makes its keys and claims the bundle with a one-time key. The
+   catalog keeps the public half of that; the account in the bundle may put that claim and get releases, nothing else.
 2. The bundle file is written last, and durably; a code is given out only when its sealed bundle lies in the bucket.
 3. A new invitation for a name makes the one before it void. An enrolled device stays as it is until the new bundle is
    claimed, and must be named with `replace`: its history goes on under the same name.

@@ -15,6 +15,7 @@ def add_parser(sub: Any) -> None:
         "account",
         help="devices' accounts in the bucket: show them, replace them without a visit",
         description="Each device has an account of its own in the bucket, and a key of its own with which it signs.",
+        epilog="Each ACTION takes [--home DIR] and [--json]; `andon account ACTION --help` tells of it.",
     )
     actions = account.add_subparsers(dest="action", metavar="ACTION", required=True)
     show = command(
