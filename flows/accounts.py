@@ -42,8 +42,15 @@ if TYPE_CHECKING:
 _log = logging.getLogger("andon.accounts")
 
 
-def settle_accounts(workspace: Workspace, clock: Callable[[], datetime]) -> list[str]:
+def settle_accounts(
+    workspace: Workspace, clock: Callable[[], datetime], settler: Settler | None = None
+) -> list[str]:
     """Do what can be done now about every account that something is open about.
+
+    Args:
+        workspace: The installation.
+        clock: Aware time.
+        settler: One that was made before; its connections are slow to make.
 
     Returns:
         What was done, a line each.
@@ -51,7 +58,7 @@ def settle_accounts(workspace: Workspace, clock: Callable[[], datetime]) -> list
     open_accounts = list_accounts(workspace.catalog(), unsettled=True)
     if not open_accounts:
         return []
-    settler = Settler.of(workspace, clock)
+    settler = settler or Settler.of(workspace, clock)
     told: list[str] = []
     for account in open_accounts:
         try:

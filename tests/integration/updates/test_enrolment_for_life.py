@@ -58,6 +58,8 @@ class Plant:
         lay(home)
         self.workspace = Workspace.open(home, environ={})
         create_inspection(self.workspace.catalog(), "solar-cells", [("ok", "ok"), ("crack", "defect")])
+        self.bucket = self.workspace.bucket()  # made once: connections are most of what this costs
+        self.settler = Settler.of(self.workspace, now)
         self.engine = self.folder / "engine.onnx"
         self.engine.write_bytes(tiny_engine(engine_id="factory"))
 
@@ -67,8 +69,8 @@ class Plant:
 
     def watch(self) -> list[str]:
         """What the watch flow does about devices."""
-        ingest_heartbeats(self.workspace.catalog(), self.workspace.bucket())
-        return settle_accounts(self.workspace, now)
+        ingest_heartbeats(self.workspace.catalog(), self.bucket)
+        return settle_accounts(self.workspace, now, self.settler)
 
     def claim(self, folder: Path) -> None:
         """Run the device's side, with the cloud's watch flow in each of its pauses."""
@@ -82,7 +84,11 @@ class Plant:
     def take_over(self, device: str) -> None:
         """Let a device's client run until its heartbeat told of its account."""
         with client_of(self.folder / device):
-            until(lambda: self.watch() or account_of(self.workspace.catalog(), device).next_access_key_id is None)
+            self.until_settled(device)
+
+    def until_settled(self, device: str) -> None:
+        """Watch until the device runs on the account that was made for it."""
+        until(lambda: f"{device}: runs on its new account; the old one is ended" in self.watch())
 
     def device_bucket(self, device: str) -> S3Bucket:
         return S3Bucket.connect(self.rights(device), attempts=1)
@@ -158,11 +164,11 @@ def test_what_was_captured_meanwhile_is_uploaded_with_the_first_account(plant: P
         for i in range(5):
             client.predict(noise(i))
         assert client.flush(seconds=30)
-        until(lambda: plant.watch())
+        plant.until_settled("line-2")
     workspace = plant.workspace
-    report = ingest_inbox(workspace.catalog(), workspace.bucket(), workspace.lake(), workspace.identity(), now)
+    report = ingest_inbox(workspace.catalog(), plant.bucket, workspace.lake(), workspace.identity(), now)
     assert (report.quarantined, report.samples) == ([], 5)
-    assert not list(workspace.bucket().list("releases/bundles/"))  # the sealed bundle went with the invitation
+    assert not list(plant.bucket.list("releases/bundles/"))  # the sealed bundle went with the invitation
 
 
 def test_an_account_is_replaced_without_a_visit_while_the_client_runs(plant: Plant) -> None:
@@ -170,9 +176,9 @@ def test_an_account_is_replaced_without_a_visit_while_the_client_runs(plant: Pla
     catalog = plant.workspace.catalog()
     with client_of(plant.folder / "line-1") as client:
         until(lambda: plant.watch() is not None and device_status(catalog, "line-1"))
-        assert "offered" in Settler.of(plant.workspace, now).replace_account("line-1")
-        assert "offered already" in Settler.of(plant.workspace, now).replace_account("line-1")
-        until(lambda: any("runs on its new account" in line for line in plant.watch()))
+        assert "offered" in plant.settler.replace_account("line-1")
+        assert "offered already" in plant.settler.replace_account("line-1")
+        plant.until_settled("line-1")
         after = plant.rights("line-1")
         assert after.access_key_id != before.access_key_id
         with pytest.raises(Refused):
@@ -185,7 +191,7 @@ def test_an_account_is_replaced_without_a_visit_while_the_client_runs(plant: Pla
 
 def test_a_replaced_device_keeps_its_history(plant: Plant) -> None:
     catalog, workspace = plant.workspace.catalog(), plant.workspace
-    ingest_inbox(catalog, workspace.bucket(), workspace.lake(), workspace.identity(), now)
+    ingest_inbox(catalog, plant.bucket, workspace.lake(), workspace.identity(), now)
     old_key = get_device(catalog, "line-1").public_key_hex
     invitation = plant.invite("line-1", replace=True, out=plant.folder / "new.andon")
     old = plant.rights("line-1")
@@ -198,8 +204,8 @@ def test_a_replaced_device_keeps_its_history(plant: Plant) -> None:
         for i in range(3):
             client.predict(noise(i))
         assert client.flush(seconds=30)
-        until(lambda: plant.watch() or account_of(catalog, "line-1").next_access_key_id is None)
-    report = ingest_inbox(catalog, workspace.bucket(), workspace.lake(), workspace.identity(), now)
+        plant.until_settled("line-1")
+    report = ingest_inbox(catalog, plant.bucket, workspace.lake(), workspace.identity(), now)
     assert (report.quarantined, report.windows) == ([], 1)
     assert get_device(catalog, "line-1").public_key_hex != old_key
     with catalog.reading() as session:
@@ -233,7 +239,7 @@ def test_a_revoked_device_reads_and_writes_nothing_and_what_it_sent_is_set_aside
     with client_of(plant.folder / "line-3") as client:
         client.predict(noise(1))
         assert client.flush(seconds=30)
-        waiting = [o.key for o in workspace.bucket().list("inbox/line-3/")]
+        waiting = [o.key for o in plant.bucket.list("inbox/line-3/")]
         assert waiting
         revoke(workspace, "line-3", reason="stolen")
         tries: dict[str, Callable[[], object]] = {
@@ -253,8 +259,8 @@ def test_a_revoked_device_reads_and_writes_nothing_and_what_it_sent_is_set_aside
                     break
                 assert time.monotonic() < deadline, what
         client.close(flush_seconds=0)
-    report = ingest_inbox(catalog, workspace.bucket(), workspace.lake(), workspace.identity(), now)
+    report = ingest_inbox(catalog, plant.bucket, workspace.lake(), workspace.identity(), now)
     assert report.samples == 0
     assert any("was revoked" in reason for _, reason in report.quarantined)
     assert quarantined_window(catalog, next(key for key in waiting if key.endswith("window.json")))
-    assert ingest_heartbeats(catalog, workspace.bucket()).rejected
+    assert ingest_heartbeats(catalog, plant.bucket).rejected
