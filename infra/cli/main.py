@@ -32,6 +32,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "release": ("infra.cli.loop", "bring the signed channels in line with the aliases in MLflow"),
     "approve": ("infra.cli.approve", "look at an engine that waits for your signature, and sign it"),
     "keys": ("infra.cli.keys", "the keys that sign releases: show, rotate, spare, renew"),
+    "refresh-releases": ("infra.cli.refresh_releases", "sign the online metadata anew, once or for ever"),
     "rollback": ("infra.cli.loop", "send devices back to an older version"),
     "watch": ("infra.cli.loop", "read what devices report, write it to MLflow, see what is wanted"),
     "report": ("infra.cli.report", "how the loop of each inspection is doing, with uncertainties"),
