@@ -9,20 +9,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from data.catalog import Catalog
 from data.catalog.models import DeviceInspectionRow, DeviceRow, DeviceStatusRow, HeartbeatRow
 from data.inspections import inspection_in
-from edge_client.contract.errors import AndonError
+from edge_client.contract.errors import AndonError, BadSignature
 from edge_client.contract.heartbeat import Heartbeat
 from edge_client.contract.names import check_name
+
+_T = TypeVar("_T")
 
 
 class DeviceError(AndonError):
@@ -45,6 +48,22 @@ class Device:
     registered_at: datetime
     revoked_at: datetime | None = None
     revoked_reason: str | None = None
+    previous_public_key_hex: str | None = None  # before a rotation; believed until all that it signed has arrived
+
+    def verified(self, verify: Callable[[str], _T]) -> _T:
+        """Call `verify` with the device's public key, and, where that did not sign, with the one before it.
+
+        Raises:
+            BadSignature: Neither signed; as `verify` said of the present one.
+        """
+        try:
+            return verify(self.public_key_hex)
+        except BadSignature:
+            if self.previous_public_key_hex is None:
+                raise
+            with contextlib.suppress(BadSignature):
+                return verify(self.previous_public_key_hex)
+            raise
 
     @property
     def revoked(self) -> bool:
@@ -131,6 +150,35 @@ def register_device(
         return _device(session, row)
 
 
+def replace_public_key(catalog: Catalog, name: str, public_key_hex: str, *, previous_until: datetime) -> Device:
+    """Take over the key that a device made for itself; the one before it is believed for a while.
+
+    Raises:
+        DeviceError: unknown or revoked device.
+    """
+    with catalog.session() as session:
+        row = session.get(DeviceRow, name, with_for_update=True)
+        if row is None:
+            raise _unknown(session, name)
+        if row.revoked_at is not None:
+            raise DeviceError(f"device {name!r} was revoked: enrol it anew (`andon enroll {name}`)")
+        if row.public_key_hex != public_key_hex:
+            row.previous_public_key_hex, row.previous_until = row.public_key_hex, previous_until
+            row.public_key_hex = public_key_hex
+        return _device(session, row)
+
+
+def end_previous_keys(catalog: Catalog, now: datetime) -> int:
+    """Believe no longer the keys before a rotation whose time is over; return how many there were."""
+    with catalog.session() as session:
+        ended = session.execute(
+            update(DeviceRow)
+            .where(DeviceRow.previous_until < now)
+            .values(previous_public_key_hex=None, previous_until=None)
+        )
+        return int(ended.rowcount)  # type: ignore[attr-defined]  # a cursor's, for an UPDATE
+
+
 def revoke_device(catalog: Catalog, name: str, *, at: datetime, reason: str = "") -> Device:
     """End a device's right to send. Revoking it again changes nothing.
 
@@ -143,6 +191,7 @@ def revoke_device(catalog: Catalog, name: str, *, at: datetime, reason: str = ""
             raise _unknown(session, name)
         if row.revoked_at is None:
             row.revoked_at, row.revoked_reason = at, reason
+        row.previous_public_key_hex = row.previous_until = None
         return _device(session, row)
 
 
@@ -287,6 +336,7 @@ def _device(session: Session, row: DeviceRow) -> Device:
         registered_at=row.registered_at,
         revoked_at=row.revoked_at,
         revoked_reason=row.revoked_reason,
+        previous_public_key_hex=row.previous_public_key_hex,
     )
 
 

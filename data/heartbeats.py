@@ -88,7 +88,8 @@ def _believe(bucket: Bucket, key: str, name: str, device: Device | None) -> Hear
     if info is not None and info.bytes > _MOST_BYTES:
         raise _Disbelieved(f"the heartbeat has {info.bytes} bytes, at most {_MOST_BYTES} are read")
     try:
-        heartbeat = Heartbeat.verify(bucket.get(key, max_bytes=_MOST_BYTES), device.public_key_hex)
+        document = bucket.get(key, max_bytes=_MOST_BYTES)
+        heartbeat = device.verified(lambda public_key: Heartbeat.verify(document, public_key))
     except (BadSignature, BadRecord) as error:
         raise _Disbelieved(str(error)) from error
     if heartbeat.device != name:

@@ -299,7 +299,7 @@ class Client:
                 self._bucket,
                 clock=self._clock,
                 on_settings=self._take_settings,
-                on_credentials=self._account.take,
+                on_offer=self._account.take,
             )
             return self._updater.slot
         except (OSError, sqlite3.Error) as error:
@@ -493,7 +493,8 @@ class Client:
             figures=self._loop.figures() if self._loop is not None else None,
             problems=self._all_problems(),
         )
-        return replace(told, account=self._account.access_key_id, recipient=self._account.recipient)
+        account = self._account
+        return replace(told, account=account.access_key_id, signs_as=account.signs_as, recipient=account.recipient)
 
     def _executor(self) -> ThreadPoolExecutor:
         if self._pool is None:

@@ -181,6 +181,6 @@ def _look(config: Config, account: Account, bucket: Bucket, trusted: TrustedMeta
         )
     except (BadRelease, BucketError) as error:
         return str(error)
-    if found.credentials is not None and not account.take(found.credentials):
+    if found.offer is not None and not account.take(found.offer):
         return account.problem
     return ""

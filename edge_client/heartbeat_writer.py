@@ -129,6 +129,7 @@ def _substance(heartbeat: Heartbeat) -> object:
         heartbeat.rollout,
         heartbeat.quarantined,
         heartbeat.account,
+        heartbeat.signs_as,
         heartbeat.spool_windows > 0,
     )
 

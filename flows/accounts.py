@@ -6,7 +6,9 @@
    A kill between two of them is made up for by the next run: a key that was not published is ended, so that the device
    never holds one that goes.
 3. The old account ends only when a verified heartbeat names the new one. Then the target goes too.
-4. Nothing waits here: what is not yet there is looked for in the next run. With nothing open it costs one query.
+4. A new signing key is made by the device and told by a claim that its present key signs. The present one is believed
+   for 90 days more, since the spool may hold what it signed.
+5. Nothing waits here: what is not yet there is looked for in the next run. With nothing open it costs two statements.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from data.device_accounts import (
@@ -26,12 +28,20 @@ from data.device_accounts import (
     note_claim,
     note_next_key,
     note_replaced,
+    want_key,
 )
-from data.devices import DeviceError, device_status, get_device, register_device
+from data.devices import (
+    DeviceError,
+    device_status,
+    end_previous_keys,
+    get_device,
+    register_device,
+    replace_public_key,
+)
 from data.quarantine import Kind, Quarantined, record_quarantined
 from data.workspace import Workspace
 from edge_client.contract.claim import MAX_BYTES, Claim, claim_key
-from edge_client.contract.credentials import Credentials, credentials_target
+from edge_client.contract.credentials import KEY_WANTED, Credentials, credentials_target
 from edge_client.contract.errors import AndonError, BadSignature, BucketError, NotFound
 
 if TYPE_CHECKING:
@@ -40,11 +50,10 @@ if TYPE_CHECKING:
     from flows.releases.repository import ReleaseRepository
 
 _log = logging.getLogger("andon.accounts")
+PREVIOUS_KEY_LIFE = timedelta(days=90)  # a spool may have held windows for long before it is emptied
 
 
-def settle_accounts(
-    workspace: Workspace, clock: Callable[[], datetime], settler: Settler | None = None
-) -> list[str]:
+def settle_accounts(workspace: Workspace, clock: Callable[[], datetime], settler: Settler | None = None) -> list[str]:
     """Do what can be done now about every account that something is open about.
 
     Args:
@@ -55,6 +64,7 @@ def settle_accounts(
     Returns:
         What was done, a line each.
     """
+    end_previous_keys(workspace.catalog(), clock())
     open_accounts = list_accounts(workspace.catalog(), unsettled=True)
     if not open_accounts:
         return []
@@ -115,12 +125,15 @@ class Settler:
         if account.claim_key_hex is not None:
             told += self._invitation(account, account.claim_key_hex)
             account = account_of(self._catalog, account.device)
+        if account.key_wanted_at is not None:
+            told += self._key(account)
+            account = account_of(self._catalog, account.device)
         if account.state == "claimed" or account.next_access_key_id is not None:
             told += self._offer_or_finish(account)
         return told
 
-    def replace_account(self, device: str) -> str:
-        """Begin to replace a device's account; return what was done.
+    def replace_account(self, device: str, *, key: bool = False) -> str:
+        """Begin to replace a device's account, and with `key` its signing key too; return what was done.
 
         Raises:
             AccountError: It can't be replaced from here: the device never told its recipient.
@@ -129,14 +142,15 @@ class Settler:
         if get_device(self._catalog, device).revoked:
             raise DeviceError(f"device {device!r} was revoked: enrol it anew (`andon enroll {device}`)")
         account, status = account_of(self._catalog, device), device_status(self._catalog, device)
-        if account.next_access_key_id is not None:
-            return self._offer(account, account.recipient or "")
         heartbeat = status.heartbeat if status is not None else None
         if heartbeat is None or not heartbeat.recipient:
             raise AccountError(
                 f"device {device!r} has not told its own recipient yet, so nothing can be sealed to it: wait for a "
                 "heartbeat of a current client, or enrol it anew (`andon enroll --replace`)"
             )
+        if key:
+            want_key(self._catalog, device, self._clock())
+            account = account_of(self._catalog, device)
         known = account.access_key_id or heartbeat.account or None
         return self._offer(replace(account, access_key_id=known), heartbeat.recipient)
 
@@ -185,6 +199,11 @@ class Settler:
         device, status = account.device, device_status(self._catalog, account.device)
         following = account.next_access_key_id
         if following is not None and status is not None and status.heartbeat.account == following:
+            if account.key_wanted_at is not None:
+                return []  # the device has not yet told its new key
+            taken = (self._repository.facts_of(credentials_target(device)) or {}).get("key", "")
+            if taken and status.heartbeat.signs_as != taken[:16]:
+                return []  # nor put it in place
             self._rights.keep_keys(device, [following])
             note_replaced(self._catalog, device, at=self._clock())
             self._repository.remove_document(credentials_target(device))
@@ -211,8 +230,33 @@ class Settler:
         credentials = Credentials(
             device=device, access_key_id=key.access_key_id, secret_access_key=key.secret_access_key, issued_at=now
         )
-        self._repository.put_document(path, credentials.seal(recipient), {"account": key.access_key_id})
+        wish = {"key": KEY_WANTED} if account.key_wanted_at is not None else {}
+        facts = {"account": key.access_key_id, **wish}
+        self._repository.put_document(path, credentials.seal(recipient), facts)
         return f"{device}: a new account is offered to it"
+
+    def _key(self, account: DeviceAccount) -> list[str]:
+        """Take over the key that a device made because it was asked to."""
+        device, path = account.device, credentials_target(account.device)
+        facts = self._repository.facts_of(path)
+        if facts is not None and "key" not in facts:  # asked for after the account was offered
+            self._repository.state_facts(path, {**facts, "key": KEY_WANTED})
+        try:
+            document = self._bucket.get(claim_key(device), max_bytes=MAX_BYTES)
+        except NotFound:
+            return []
+        known = get_device(self._catalog, device)
+        try:
+            claim = known.verified(lambda public_key: Claim.verify(document, public_key))
+        except BadSignature as error:
+            return self._report(device, f"a new key is not believed: {error}", len(document))
+        replace_public_key(
+            self._catalog, device, claim.public_key_hex, previous_until=self._clock() + PREVIOUS_KEY_LIFE
+        )
+        self._repository.state_facts(path, {**(facts or {}), "key": claim.public_key_hex})
+        want_key(self._catalog, device, None)
+        self._bucket.delete(claim_key(device))
+        return [f"{device}: its new key is taken over; the one before it is believed for {PREVIOUS_KEY_LIFE.days} days"]
 
     def _end_invitation(self, device: str) -> None:
         self._rights.withdraw(device)

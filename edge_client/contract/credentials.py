@@ -1,11 +1,16 @@
 """A device's new account in the bucket: sealed to the device's own key, delivered as a signed target.
 
+Beside the digest the target has facts, signed and open: ``account``, the id of the account; ``key``, which is "wanted"
+when the device should make a new signing key, and else the key that the cloud has taken over.
+
 Anybody may read the target; the device alone can open it. Its signature (`rollouts`), its version floors and its way
 over a USB stick are those of every target.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from edge_client.contract.errors import BadRelease, BadSample
 from edge_client.contract.fields import Fields
@@ -20,6 +25,17 @@ _DOCUMENT = "sealed credentials"
 def credentials_target(device: str) -> str:
     """TUF target path of a device's new credentials."""
     return f"settings/{check_name(device, 'device')}.credentials"
+
+
+KEY_WANTED = "wanted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """What the cloud offers to one device, as it was signed."""
+
+    sealed: bytes
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

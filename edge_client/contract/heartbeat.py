@@ -72,6 +72,7 @@ class Heartbeat:
     metadata_versions: Mapping[str, int] = field(default_factory=dict)
     quarantined: tuple[Quarantined, ...] = ()
     account: str = ""  # access key that it signs requests with
+    signs_as: str = ""  # begin of the key that it signs with from its next start on
     recipient: str = ""  # its own age recipient: what the cloud seals to it, it alone can open
 
     def to_payload(self) -> dict[str, Any]:
@@ -132,6 +133,7 @@ class Heartbeat:
             metadata_versions=fields.counts("metadata_versions"),
             quarantined=tuple(_quarantined(f) for f in fields.objects("quarantined", most=100)),
             account=fields.text("account", most=128) if fields.has("account") else "",
+            signs_as=fields.text("signs_as", most=64) if fields.has("signs_as") else "",
             recipient=fields.text("recipient", most=128) if fields.has("recipient") else "",
         )
 

@@ -31,7 +31,7 @@ from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig  # type: ignor
 from edge_client.clock import Clock
 from edge_client.contract.bucket import Bucket
 from edge_client.contract.build_date import BUILT_AT
-from edge_client.contract.credentials import credentials_target
+from edge_client.contract.credentials import Offer, credentials_target
 from edge_client.contract.errors import AndonError, BadRelease, BucketError, NotFound, Refused, Unavailable
 from edge_client.contract.releases import METADATA_PREFIX, TARGETS_PREFIX, Channel, channel_target, settings_target
 from edge_client.contract.settings import DeviceSettings
@@ -79,7 +79,7 @@ class Trusted:
         versions: Accepted metadata versions by role.
         problems: What was refused without touching the rest.
         release_refused: Why the channel's release can't be accepted, or "".
-        credentials: New credentials, sealed to this device; None when the cloud offers none.
+        offer: What the cloud offers this device alone: new credentials, a new key; None when nothing.
     """
 
     release: Release | None
@@ -87,7 +87,7 @@ class Trusted:
     versions: Mapping[str, int] = field(default_factory=dict)
     problems: Sequence[str] = ()
     release_refused: str = ""
-    credentials: bytes | None = None
+    offer: Offer | None = None
 
 
 class TrustedMetadata:
@@ -203,7 +203,7 @@ class TrustedMetadata:
             except AndonError as error:
                 refused = str(error)
         settings = self._settings(updater, bucket, device, problems)
-        credentials = self._credentials(updater, bucket, device, problems)
+        offer = self._offer(updater, bucket, device, problems)
         self._check_floors(updater)
         trusted = updater._trusted_set
         roles = ("root", "timestamp", "snapshot", "targets", *_DELEGATED)
@@ -214,7 +214,7 @@ class TrustedMetadata:
             versions=versions,
             problems=tuple(problems),
             release_refused=refused,
-            credentials=credentials,
+            offer=offer,
         )
 
     def _release(
@@ -260,12 +260,16 @@ class TrustedMetadata:
                 return None
         return None
 
-    def _credentials(self, updater: Updater, bucket: Bucket, device: str, problems: list[str]) -> bytes | None:
+    def _offer(self, updater: Updater, bucket: Bucket, device: str, problems: list[str]) -> Offer | None:
         target = updater.get_targetinfo(credentials_target(device))
         if target is None:
             return None
         try:
-            return _fetch(bucket, _signed_file(target), _MAX_DOCUMENT_BYTES)
+            facts = target.unrecognized_fields.get("custom")
+            return Offer(
+                sealed=_fetch(bucket, _signed_file(target), _MAX_DOCUMENT_BYTES),
+                facts=dict(facts) if isinstance(facts, dict) else {},
+            )
         except BucketError:
             raise
         except AndonError as error:

@@ -23,6 +23,7 @@ from pathlib import Path
 
 from edge_client.clock import Clock, SystemClock
 from edge_client.contract.bucket import Bucket, DirectoryBucket
+from edge_client.contract.credentials import Offer
 from edge_client.contract.errors import BadEngine, BadRelease, BucketError, Refused
 from edge_client.contract.heartbeat import Quarantined, Rollout
 from edge_client.contract.settings import DeviceSettings
@@ -72,7 +73,7 @@ class Updater:
         clock: Clock,
         random: random_module.Random,
         on_settings: Callable[[DeviceSettings], None] | None,
-        on_credentials: Callable[[bytes], object] | None,
+        on_offer: Callable[[Offer], object] | None,
         tries: Callable[[TrialOrder], TrialReport],
     ) -> None:
         self._config = config
@@ -82,7 +83,7 @@ class Updater:
         self._clock = clock
         self._random = random
         self._on_settings = on_settings
-        self._on_credentials = on_credentials
+        self._on_offer = on_offer
         self._tries = tries
         self._slots = Slots(config.state)
         self._settings = store.settings()
@@ -110,7 +111,7 @@ class Updater:
         random: random_module.Random | None = None,
         store: Callable[[Path], UpdateStore] = UpdateStore,
         on_settings: Callable[[DeviceSettings], None] | None = None,
-        on_credentials: Callable[[bytes], object] | None = None,
+        on_offer: Callable[[Offer], object] | None = None,
         tries: Callable[[TrialOrder], TrialReport] = try_engine,
     ) -> Updater:
         """Open the state folder, and choose and load the engine to start with.
@@ -122,7 +123,7 @@ class Updater:
             random: For jitter.
             store: Opens the database at a path.
             on_settings: Called with signed settings when they change (on the updater's thread).
-            on_credentials: Called with the device's sealed credentials, as long as the cloud offers them.
+            on_offer: Called with what the cloud offers this device alone, as long as it does.
             tries: Runs a trial.
 
         Raises:
@@ -140,7 +141,7 @@ class Updater:
                 clock=clock or SystemClock(),
                 random=random or random_module.Random(),
                 on_settings=on_settings,
-                on_credentials=on_credentials,
+                on_offer=on_offer,
                 tries=tries,
             )
         except BaseException:
@@ -302,8 +303,8 @@ class Updater:
         self._keeper.problems.pop("settings", None)
         if found.problems:
             self._keeper.note("settings", "; ".join(found.problems))
-        if found.credentials is not None and self._on_credentials is not None:
-            self._on_credentials(found.credentials)
+        if found.offer is not None and self._on_offer is not None:
+            self._on_offer(found.offer)
         if found.settings is None or found.settings == self._settings:
             return
         self._store.save_settings(found.settings)

@@ -239,6 +239,16 @@ class ReleaseRepository:
         with self._locked():
             self._set_rollout(self._load(), path, data, facts)
 
+    def state_facts(self, path: str, facts: Mapping[str, str]) -> None:
+        """Sign other facts beside a document of `rollouts`; nothing where there is none."""
+        with self._locked():
+            state = self._load()
+            file = state.rollouts.signed.targets.get(path)
+            if file is None or file.unrecognized_fields.get("custom") == dict(facts):
+                return
+            file.unrecognized_fields["custom"] = dict(facts)
+            self._commit(state, ["rollouts"])
+
     def remove_document(self, path: str) -> bool:
         """Sign no longer what `rollouts` signed under a path; tell whether there was anything."""
         with self._locked():
@@ -373,7 +383,7 @@ class ReleaseRepository:
             )
         file = target_file(path, data, facts or {})
         known = state.rollouts.signed.targets.get(path)
-        if known is not None and known.hashes == file.hashes:
+        if known is not None and (known.hashes, known.unrecognized_fields) == (file.hashes, file.unrecognized_fields):
             return
         self._put_target(file, data)
         state.rollouts.signed.targets[path] = file

@@ -32,6 +32,9 @@ def add_parser(sub: Any) -> None:
         "a heartbeat names the new one; until then both work. A device that is away takes it over when it is back.",
     )
     rotate.add_argument("device", nargs="*", help="the devices")
+    rotate.add_argument(
+        "--key", action="store_true", help="the device makes itself a new signing key too, in force from its next start"
+    )
     rotate.add_argument("--all", action="store_true", help="every device that is not revoked")
 
 
@@ -96,7 +99,7 @@ def _rotate(args: argparse.Namespace) -> int:
     failed: dict[str, str] = {}
     for name in names:
         try:
-            done[name] = settler.replace_account(name)
+            done[name] = settler.replace_account(name, key=args.key)
         except AndonError as error:
             failed[name] = str(error)
     if args.json:

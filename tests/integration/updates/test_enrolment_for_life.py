@@ -189,6 +189,34 @@ def test_an_account_is_replaced_without_a_visit_while_the_client_runs(plant: Pla
     assert plant.watch() == []
 
 
+def test_a_device_makes_itself_a_new_signing_key_and_what_the_old_one_signed_still_counts(plant: Plant) -> None:
+    catalog, workspace = plant.workspace.catalog(), plant.workspace
+    old_key = get_device(catalog, "line-1").public_key_hex
+    with client_of(plant.folder / "line-1") as client:
+        plant.settler.replace_account("line-1", key=True)
+        plant.until_settled("line-1")
+        new_key = get_device(catalog, "line-1").public_key_hex
+        assert new_key != old_key
+        client.predict(noise(7))
+        assert client.flush(seconds=30)  # signed by the old key: it is this process's until it ends
+    with client_of(plant.folder / "line-1") as client:
+        client.predict(noise(8))
+        assert client.flush(seconds=30)
+        until(lambda: plant.watch() is not None and _signs(plant, "line-1") == new_key[:16])
+    assert not (plant.folder / "line-1" / "device.key.next").exists()
+    report = ingest_inbox(catalog, plant.bucket, workspace.lake(), workspace.identity(), now)
+    assert report.quarantined == []
+    assert get_device(catalog, "line-1").previous_public_key_hex == old_key
+    settle_accounts(workspace, lambda: now() + timedelta(days=91), plant.settler)
+    assert get_device(catalog, "line-1").previous_public_key_hex is None
+
+
+def _signs(plant: Plant, device: str) -> str:
+    """Begin of the key by which the device's heartbeat in the bucket is signed."""
+    document = json.loads(plant.bucket.get(f"fleet/{device}/status.json", max_bytes=1 << 20))
+    return str(document["key_id"])
+
+
 def test_a_replaced_device_keeps_its_history(plant: Plant) -> None:
     catalog, workspace = plant.workspace.catalog(), plant.workspace
     ingest_inbox(catalog, plant.bucket, workspace.lake(), workspace.identity(), now)
@@ -213,9 +241,7 @@ def test_a_replaced_device_keeps_its_history(plant: Plant) -> None:
 
         from data.catalog.models import WindowRow
 
-        epochs = session.scalar(
-            select(func.count(func.distinct(WindowRow.epoch))).where(WindowRow.device == "line-1")
-        )
+        epochs = session.scalar(select(func.count(func.distinct(WindowRow.epoch))).where(WindowRow.device == "line-1"))
     assert epochs == 2  # the windows of both lives, under one name
 
 
