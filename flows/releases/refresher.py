@@ -21,7 +21,7 @@ from pathlib import Path
 from data.workspace import Workspace
 from edge_client.contract.errors import AndonError
 from flows.releases.commit import ONLINE_LIFE
-from flows.releases.repository import ReleaseRepository
+from flows.releases.signed import SignedRepository
 
 _log = logging.getLogger("andon.refresher")
 LOOK_SECONDS = 3600.0
@@ -48,7 +48,7 @@ def due(expires: datetime, now: datetime) -> bool:
 
 
 def keep_fresh(
-    repository: ReleaseRepository,
+    repository: SignedRepository,
     wait: Callable[[float], bool],
     *,
     look_seconds: float = LOOK_SECONDS,
@@ -77,14 +77,14 @@ def keep_fresh(
             return
 
 
-def repository_at(home: Path | None) -> ReleaseRepository:
+def repository_at(home: Path | None) -> SignedRepository:
     """The release repository of a home directory.
 
     Raises:
         ConfigError: There is no stack there.
     """
     workspace = Workspace.open(home)
-    return ReleaseRepository(workspace.bucket(), workspace.keys, SystemClock())
+    return SignedRepository(workspace.bucket(), workspace.keys, SystemClock())
 
 
 def main(arguments: list[str] | None = None) -> int:
