@@ -6,6 +6,7 @@ Prefect are not there: none of this needs them.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from data.device_accounts import account_of
+from data.device_rights import DeviceAccounts
 from data.devices import device_status, get_device
 from data.ingest import ingest_heartbeats, ingest_inbox
 from data.inspections import create_inspection
@@ -34,6 +36,8 @@ from infra.stack.foundation import lay
 from tests.integration.capture.weed import Weed, running_weed
 from tests.tiny_engine import tiny_engine
 from tests.unit.capture.device import noise
+
+POLICIES = Path(__file__).parents[3] / "infra" / "iam"
 
 
 def now() -> datetime:
@@ -290,3 +294,47 @@ def test_a_revoked_device_reads_and_writes_nothing_and_what_it_sent_is_set_aside
     assert any("was revoked" in reason for _, reason in report.quarantined)
     assert quarantined_window(catalog, next(key for key in waiting if key.endswith("window.json")))
     assert ingest_heartbeats(catalog, plant.bucket).rejected
+
+
+@pytest.mark.parametrize(
+    ("file", "allowed"),
+    [
+        ("device.json", {"put own", "get releases"}),
+        ("devices-by-name.json", {"put own", "get releases"}),
+        ("invitation.json", {"claim", "get releases"}),
+        ("refresher.json", {"get releases", "list", "put metadata"}),
+        ("cloud.json", {"put own", "claim", "get releases", "read back", "list", "delete", "put metadata"}),
+    ],
+)
+def test_the_policies_of_the_documentation_allow_what_they_say(plant: Plant, file: str, allowed: set[str]) -> None:
+    iam = DeviceAccounts(plant.weed.settings)._iam
+    name = f"user-{file.partition('.')[0]}"
+    policy = (POLICIES / file).read_text().replace("BUCKET", "andon").replace("DEVICE", name)
+    iam.create_user(UserName=name)
+    iam.put_user_policy(UserName=name, PolicyName="p", PolicyDocument=policy)
+    key = iam.create_access_key(UserName=name)["AccessKey"]
+    bucket = S3Bucket.connect(
+        replace(plant.weed.settings, access_key_id=key["AccessKeyId"], secret_access_key=key["SecretAccessKey"]),
+        attempts=1,
+    )
+    plant.bucket.put("inbox/another/1-1/0.tar", b"x")
+    tries: dict[str, Callable[[], object]] = {
+        "put own": lambda: bucket.put(f"inbox/{name}/1-1/0.tar", b"x"),
+        "claim": lambda: bucket.put(f"fleet/{name}/claim.json", b"x"),
+        "get releases": lambda: bucket.get("releases/metadata/timestamp.json", max_bytes=1 << 20),
+        "read back": lambda: bucket.get("inbox/another/1-1/0.tar", max_bytes=10),
+        "list": lambda: list(bucket.list("inbox/")),
+        "put metadata": lambda: bucket.put("releases/metadata/probe.json", b"{}"),
+        "delete": lambda: bucket.delete("inbox/another/1-1/0.tar"),
+    }
+    expected = allowed | ({"claim"} if "put own" in allowed else set())
+    until(lambda: _allowed(tries) == expected, seconds=10)
+
+
+def _allowed(tries: dict[str, Callable[[], object]]) -> set[str]:
+    found = set()
+    for what, attempt in tries.items():
+        with contextlib.suppress(Refused):
+            attempt()
+            found.add(what)
+    return found
