@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from data.device_accounts import account_of
-from data.device_rights import DeviceAccounts
+from data.device_rights import AccessKey, DeviceAccounts
 from data.devices import device_status, get_device
 from data.ingest import ingest_heartbeats, ingest_inbox
 from data.inspections import create_inspection
@@ -30,9 +30,10 @@ from edge_client.contract.errors import Refused, Unavailable
 from edge_client.contract.sealing import generate_identity
 from edge_client.enrolment import claim_bundle, claimed, read_bundle, unpack_into
 from flows.accounts import Settler, settle_accounts
+from flows.releases.repository import ReleaseRepository
 from infra.enrolment import EnrolmentError, enroll, revoke
 from infra.invitation import Invitation, invite, write_qr
-from infra.stack.foundation import lay
+from infra.stack.foundation import SystemClock, lay
 from tests.integration.capture.weed import Weed, running_weed
 from tests.tiny_engine import tiny_engine
 from tests.unit.capture.device import noise
@@ -191,6 +192,36 @@ def test_an_account_is_replaced_without_a_visit_while_the_client_runs(plant: Pla
         assert client.flush(seconds=30)  # the same process, with the new account
         assert client.status()["capture"]["upload"]["problem"] == ""
     assert plant.watch() == []
+
+
+class Cut(Exception):
+    """The cloud's process dies here."""
+
+
+@pytest.mark.parametrize("where", ["after the key was made", "before it is published", "after it was published"])
+def test_the_cloud_cut_while_it_replaces_an_account_leaves_one_that_works(plant: Plant, where: str) -> None:
+    class CutRights(DeviceAccounts):
+        def add_key(self, device: str, *, known: Sequence[str]) -> AccessKey:
+            super().add_key(device, known=known)
+            raise Cut
+
+    class CutRepository(ReleaseRepository):
+        def put_document(self, path: str, data: bytes, facts: Mapping[str, str]) -> None:
+            if where.startswith("after"):
+                super().put_document(path, data, facts)
+            raise Cut
+
+    workspace, before = plant.workspace, plant.rights("line-2")
+    rights = (CutRights if where.endswith("made") else DeviceAccounts)(workspace.bucket_settings)
+    repository = CutRepository(plant.bucket, workspace.keys, SystemClock())
+    with pytest.raises(Cut):
+        Settler(workspace, plant.bucket, rights, repository, now).replace_account("line-2")
+    S3Bucket.connect(before, attempts=1).put("fleet/line-2/probe", b"")  # the device goes on meanwhile
+    plant.settler.replace_account("line-2")
+    plant.take_over("line-2")
+    after = plant.rights("line-2").access_key_id
+    keys = DeviceAccounts(workspace.bucket_settings)._iam.list_access_keys(UserName="line-2")["AccessKeyMetadata"]
+    assert [key["AccessKeyId"] for key in keys] == [after] != [before.access_key_id]
 
 
 def test_a_device_makes_itself_a_new_signing_key_and_what_the_old_one_signed_still_counts(plant: Plant) -> None:
