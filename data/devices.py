@@ -9,11 +9,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import contextlib
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TypeVar
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from data.catalog import Catalog
@@ -21,9 +23,12 @@ from data.catalog.models import DeviceInspectionRow, DeviceRow, DeviceStatusRow,
 from data.fleet.taking import take_heartbeats
 from data.inspections import inspection_in
 from data.policy import FleetPolicy
-from edge_client.contract.errors import AndonError
+from edge_client.contract.errors import AndonError, BadSignature
 from edge_client.contract.heartbeat import Heartbeat
 from edge_client.contract.names import check_name
+
+_T = TypeVar("_T")
+PublicKeys = tuple[str, str | None]  # the present one, and the one before a rotation
 
 
 class DeviceError(AndonError):
@@ -46,6 +51,15 @@ class Device:
     registered_at: datetime
     revoked_at: datetime | None = None
     revoked_reason: str | None = None
+    previous_public_key_hex: str | None = None  # before a rotation; believed until all that it signed has arrived
+
+    def verified(self, verify: Callable[[str], _T]) -> _T:
+        """Call `verify` with the device's public key, and, where that did not sign, with the one before it.
+
+        Raises:
+            BadSignature: Neither signed; as `verify` said of the present one.
+        """
+        return verified_by((self.public_key_hex, self.previous_public_key_hex), verify)
 
     @property
     def revoked(self) -> bool:
@@ -56,6 +70,23 @@ class Device:
     def inspection_names(self) -> tuple[str, ...]:
         """The inspections it may send samples of."""
         return tuple(name for name, _ in self.inspections)
+
+
+def verified_by(public_keys: PublicKeys, verify: Callable[[str], _T]) -> _T:
+    """Call `verify` with the present public key of a device, and, where that did not sign, with the one before it.
+
+    Raises:
+        BadSignature: Neither signed; as `verify` said of the present one.
+    """
+    present, before = public_keys
+    try:
+        return verify(present)
+    except BadSignature:
+        if before is None:
+            raise
+        with contextlib.suppress(BadSignature):
+            return verify(before)
+        raise
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,12 +154,42 @@ def register_device(
             raise DeviceError(f"device {name!r}: this key was revoked; enrol it with a new key")
         row.site, row.station, row.public_key_hex = site, station, public_key_hex
         row.revoked_at = row.revoked_reason = None
+        row.previous_public_key_hex = row.previous_until = None
         session.flush()
         session.execute(delete(DeviceInspectionRow).where(DeviceInspectionRow.device == name))
         for inspection in dict.fromkeys(inspections):
             session.add(DeviceInspectionRow(device=name, inspection=inspection, channel=channel))
         session.flush()
         return _device(session, row)
+
+
+def replace_public_key(catalog: Catalog, name: str, public_key_hex: str, *, previous_until: datetime) -> Device:
+    """Take over the key that a device made for itself; the one before it is believed for a while.
+
+    Raises:
+        DeviceError: unknown or revoked device.
+    """
+    with catalog.session() as session:
+        row = session.get(DeviceRow, name, with_for_update=True)
+        if row is None:
+            raise _unknown(session, name)
+        if row.revoked_at is not None:
+            raise DeviceError(f"device {name!r} was revoked: enrol it anew (`andon enroll {name}`)")
+        if row.public_key_hex != public_key_hex:
+            row.previous_public_key_hex, row.previous_until = row.public_key_hex, previous_until
+            row.public_key_hex = public_key_hex
+        return _device(session, row)
+
+
+def end_previous_keys(catalog: Catalog, now: datetime) -> int:
+    """Believe no longer the keys before a rotation whose time is over; return how many there were."""
+    with catalog.session() as session:
+        ended = session.execute(
+            update(DeviceRow)
+            .where(DeviceRow.previous_until < now)
+            .values(previous_public_key_hex=None, previous_until=None)
+        )
+        return int(ended.rowcount)  # type: ignore[attr-defined]  # a cursor's, for an UPDATE
 
 
 def revoke_device(catalog: Catalog, name: str, *, at: datetime, reason: str = "") -> Device:
@@ -143,6 +204,7 @@ def revoke_device(catalog: Catalog, name: str, *, at: datetime, reason: str = ""
             raise _unknown(session, name)
         if row.revoked_at is None:
             row.revoked_at, row.revoked_reason = at, reason
+        row.previous_public_key_hex = row.previous_until = None
         return _device(session, row)
 
 
@@ -234,7 +296,7 @@ def device_statuses(catalog: Catalog, inspection: str | None = None) -> dict[str
 
 
 def device_status(catalog: Catalog, device: str) -> DeviceStatus | None:
-    """The newest heartbeat of one device, or None."""
+    """The newest heartbeat of one device; None when it never sent one."""
     with catalog.reading() as session:
         row = session.get(DeviceStatusRow, device)
         if row is None:
@@ -270,6 +332,7 @@ def _described(row: DeviceRow, runs: Iterable[DeviceInspectionRow]) -> Device:
         registered_at=row.registered_at,
         revoked_at=row.revoked_at,
         revoked_reason=row.revoked_reason,
+        previous_public_key_hex=row.previous_public_key_hex,
     )
 
 

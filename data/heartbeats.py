@@ -24,6 +24,7 @@ from sqlalchemy import select
 
 from data.catalog import Catalog
 from data.catalog.models import DeviceRow, FleetShardRow
+from data.devices import PublicKeys, verified_by
 from data.fleet.rows import reconcile
 from data.fleet.shards import PREFIX, Seen, Shard, belonging, changed, continues_after, device_of, end_of, in_turn
 from data.fleet.silence import log_silences, raise_silences
@@ -157,7 +158,7 @@ class _Reader:
         page = page_of(self._bucket, PREFIX, after=shard.after, most=self._page)
         infos = belonging(page, end)
         keys = self._keys([device_of(info.key) or "" for info in infos])
-        judged = {name: _REVOKED if revoked else key[:16] for name, (key, revoked) in keys.items()}
+        judged = {name: _REVOKED if revoked else public[0][:16] for name, (public, revoked) in keys.items()}
         todo = changed(infos, shard, judged)
         self.report.unchanged += len(infos) - len(todo)
         seen = {info.key: shard.seen[info.key] for info in infos if info.key in shard.seen}
@@ -172,7 +173,7 @@ class _Reader:
         self.report.shards += 1
         return looked, beyond
 
-    def _open(self, info: ObjectInfo, name: str, seen: Seen, key: tuple[str, bool] | None) -> _Read:
+    def _open(self, info: ObjectInfo, name: str, seen: Seen, key: tuple[PublicKeys, bool] | None) -> _Read:
         """Fetch and verify one heartbeat; on one of several threads."""
         try:
             return _Read(info=info, device=name, seen=seen, beat=self._believe(info, name, key))
@@ -183,7 +184,7 @@ class _Reader:
         except BucketError as error:
             return _Read(info=info, device=name, seen=seen, deferred=str(error))
 
-    def _believe(self, info: ObjectInfo, name: str, key: tuple[str, bool] | None) -> Heartbeat:
+    def _believe(self, info: ObjectInfo, name: str, key: tuple[PublicKeys, bool] | None) -> Heartbeat:
         """Rule 1."""
         try:
             check_name(name, "device")
@@ -191,13 +192,14 @@ class _Reader:
             raise _Disbelieved(str(error)) from error
         if key is None:
             raise _Disbelieved(f"device {name!r} is not registered; enrol it with `andon enroll`")
-        public_key_hex, revoked = key
+        public, revoked = key
         if revoked:
             raise _Disbelieved(f"device {name!r} was revoked")
         if info.bytes > _MOST_BYTES:
             raise _Disbelieved(f"the heartbeat has {info.bytes} bytes, at most {_MOST_BYTES} are read")
         try:
-            heartbeat = Heartbeat.verify(self._bucket.get(info.key, max_bytes=_MOST_BYTES), public_key_hex)
+            document = self._bucket.get(info.key, max_bytes=_MOST_BYTES)
+            heartbeat = verified_by(public, lambda public_key: Heartbeat.verify(document, public_key))
         except (BadSignature, BadRecord) as error:
             raise _Disbelieved(str(error)) from error
         if heartbeat.device != name:
@@ -241,13 +243,15 @@ class _Reader:
         self.report.silent = [alarm.device for alarm in raised]
         log_silences(raised, self.report.heard_again)
 
-    def _keys(self, names: Sequence[str]) -> dict[str, tuple[str, bool]]:
-        """Device → its public key, and whether it is revoked."""
-        found: dict[str, tuple[str, bool]] = {}
+    def _keys(self, names: Sequence[str]) -> dict[str, tuple[PublicKeys, bool]]:
+        """Device → its public keys, and whether it is revoked."""
+        found: dict[str, tuple[PublicKeys, bool]] = {}
         with self._catalog.reading() as session:
-            query = select(DeviceRow.name, DeviceRow.public_key_hex, DeviceRow.revoked_at)
-            for name, key, revoked_at in session.execute(query.where(DeviceRow.name.in_(names))):
-                found[name] = (key, revoked_at is not None)
+            query = select(
+                DeviceRow.name, DeviceRow.public_key_hex, DeviceRow.previous_public_key_hex, DeviceRow.revoked_at
+            )
+            for name, key, before, revoked_at in session.execute(query.where(DeviceRow.name.in_(names))):
+                found[name] = ((key, before), revoked_at is not None)
         return found
 
 

@@ -144,6 +144,14 @@ class FleetPolicy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class QuotaPolicy:
+    """What ingest takes over of one device a day (UTC); the rest waits in the inbox."""
+
+    bytes_per_day: int = _value(5_000_000_000, "bytes of shards; 0: no bound", least=0)
+    windows_per_day: int = _value(20_000, "windows; 0: no bound", least=0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DriftPolicy:
     """What counts as drift, and what follows an alarm."""
 
@@ -219,6 +227,7 @@ class Policy:
     rollout: RolloutPolicy = field(default_factory=RolloutPolicy)
     retention: RetentionPolicy = field(default_factory=RetentionPolicy)
     fleet: FleetPolicy = field(default_factory=FleetPolicy)
+    quota: QuotaPolicy = field(default_factory=QuotaPolicy)
     drift: DriftPolicy = field(default_factory=DriftPolicy)
     causes: CausesPolicy = field(default_factory=CausesPolicy)
     outcomes: OutcomePolicy = field(default_factory=OutcomePolicy)
@@ -285,6 +294,7 @@ _SECTIONS: dict[str, type[Any]] = {
     "rollout": RolloutPolicy,
     "retention": RetentionPolicy,
     "fleet": FleetPolicy,
+    "quota": QuotaPolicy,
     "outcomes": OutcomePolicy,
     "causes": CausesPolicy,
     "drift": DriftPolicy,

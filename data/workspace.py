@@ -20,13 +20,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data.catalog import Catalog
 from data.policy import Policy
 from edge_client.contract.bucket import S3Bucket, S3Settings
 from edge_client.contract.errors import ConfigError
 from edge_client.contract.sealing import load_identity
 
 if TYPE_CHECKING:
+    from data.catalog import Catalog
     from data.lake import Lake
 
 HOME_VARIABLE = "ANDON_HOME"
@@ -132,6 +132,8 @@ def default_catalog_url(home: Path) -> str:
 
 @lru_cache(maxsize=8)
 def _catalog(url: str) -> Catalog:
+    from data.catalog import Catalog  # SQLAlchemy: not every process needs the catalog
+
     return Catalog.open(url)
 
 

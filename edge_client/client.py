@@ -24,6 +24,7 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_client.account import Account
 from edge_client.clock import Clock, SystemClock
 from edge_client.clock_problem import bucket_clock_offset, clock_problem
 from edge_client.cloud_control import CloudControl
@@ -104,6 +105,7 @@ class Client:
         self._sections: dict[str, Callable[[], Any]] = {}
         limit = config.inspection.skip_unchanged
         self._unchanged: Unchanged[tuple[Prediction, Engine]] | None = Unchanged(limit) if limit > 0 else None
+        self._account = Account(config, self._bucket)
         self._slot = self._open_engine()
         self._control = CloudControl(config, self._updater)
         self._consumption = ConsumptionMeter(clock=self._clock)
@@ -329,6 +331,7 @@ class Client:
                 settings=partial(SettingsInForce.of_device, config),
                 on_software=self._open_upgrader(),
                 on_shadow=self._shadow.take,
+                on_offer=self._account.take,
             )
             return self._updater.slot
         except (OSError, sqlite3.Error) as error:
@@ -518,6 +521,8 @@ class Client:
             found += self._loop.problems()
         if self._heartbeat is not None and self._heartbeat.problem:
             found.append(self._heartbeat.problem)
+        if self._account.problem:
+            found.append(self._account.problem)
         if told := clock_problem(self._clock.now(), bucket_clock_offset(self._bucket)):
             found.append(told)
         return found
@@ -540,6 +545,8 @@ class Client:
             software=self._upgrader.note() if self._upgrader is not None else "",
             shadow=self._shadow.report() if self._shadow is not None else None,
         )
+        account = self._account
+        return replace(told, account=account.access_key_id, signs_as=account.signs_as, recipient=account.recipient)
 
     def _executor(self) -> ThreadPoolExecutor:
         if self._pool is None:

@@ -340,6 +340,16 @@ class Config:
             server_time=ServerTime((clock or SystemClock()).now),
         )
 
+    def s3_settings(self) -> S3Settings | None:
+        """How the bucket is reached, with the account of the credentials file; None for none, or a folder.
+
+        Raises:
+            ConfigError: The credentials file is missing or incomplete.
+        """
+        if self.bucket is None or self.bucket.directory is not None:
+            return None
+        return self._s3_settings(self.bucket)
+
     def _s3_settings(self, bucket: BucketConfig) -> S3Settings:
         assert bucket.credentials is not None  # _check saw to it
         secrets = _read_toml(bucket.credentials, "credentials")

@@ -130,6 +130,8 @@ def _substance(heartbeat: Heartbeat) -> object:
         heartbeat.settings_versions,
         heartbeat.campaigns,
         2 * heartbeat.spool_bytes > heartbeat.spool_limit > 0,  # windows come and go; a spool that fills is news
+        heartbeat.account,
+        heartbeat.signs_as,
     )
 
 

@@ -54,6 +54,7 @@ def ingest_once(
             workspace.identity(),
             clock,
             split=workspace.policy().split,
+            quota=workspace.policy().quota,
         )
     for key, reason in report.quarantined:
         _log.warning("quarantined %s: %s", key, reason)
@@ -69,6 +70,7 @@ def told(report: IngestReport) -> str:
         "quarantined": len(report.quarantined),
         "missing": report.missing,
         "put off": len(report.deferred),
+        "devices over their quota": len(report.over_quota),
     }
     parts += [f"{count} {what}" for what, count in rest.items() if count]
     return ", ".join([*parts, *([f"stopped: {report.stopped}"] if report.stopped else [])])

@@ -145,7 +145,7 @@ def start(
         expires_at=now + life,
         issued_at=now,
     )
-    repository.set_document(shadow_target(inspection, channel), document.to_json())
+    repository.put_document(shadow_target(inspection, channel), document.to_json())
     return document
 
 
@@ -155,7 +155,7 @@ def stop(repository: ReleaseRepository, inspection: str, channel: str, now: date
     if document is None or document.share == 0:
         return None
     ended = replace(document, share=0.0, issued_at=now)
-    repository.set_document(shadow_target(inspection, channel), ended.to_json())
+    repository.put_document(shadow_target(inspection, channel), ended.to_json())
     return document
 
 

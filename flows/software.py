@@ -248,7 +248,7 @@ def _sign(repository: ReleaseRepository, document: Software) -> Software:
     before = read(repository)
     if before is not None and replace(before, issued_at=document.issued_at) == document:
         return before
-    repository.set_document(SOFTWARE_TARGET, document.to_json())
+    repository.put_document(SOFTWARE_TARGET, document.to_json())
     return document
 
 

@@ -30,6 +30,7 @@ from data.rollouts.stored import any_open
 from data.workspace import Workspace
 from edge_client.contract.errors import AndonError
 from edge_client.contract.heartbeat import Heartbeat
+from flows.accounts import settle_accounts
 from flows.drift import labels_that_start_a_retrain, watch_drift
 from flows.exclusive import Busy, only_one
 from flows.label_count import count_label_events
@@ -120,6 +121,8 @@ def watch_once(
             )
             heartbeats = len(report.new)
             failed += [f"heartbeat {key}: {reason}" for key, reason in report.deferred]
+        with _noting(failed, "accounts"):
+            settle_accounts(workspace, clock)
         with _noting(failed, "release metadata"):
             refreshed = refresh(workspace, clock)
         for inspection in list_inspections(catalog):

@@ -26,9 +26,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from data.device_accounts import forget_account, note_account
+from data.device_rights import DeviceAccounts
 from data.devices import Device, get_device, list_devices, register_device, revoke_device
 from data.inspections import get_inspection
 from data.workspace import Workspace
+from edge_client.contract.credentials import credentials_target
 from edge_client.contract.engine_metadata import EngineMetadata
 from edge_client.contract.errors import AndonError, BadEngine, ConfigError
 from edge_client.contract.names import check_name
@@ -39,10 +42,9 @@ from edge_client.contract.signing import generate_private_key
 from flows.engine_keys import after_revocation, keys_for_bundle, share_with
 from flows.stack import registry_of, repository_of
 from flows.wanted import CHAMPION
-from infra.device_rights import DeviceAccounts
 
 if TYPE_CHECKING:
-    from infra.device_rights import AccessKey
+    from data.device_rights import AccessKey
 
 Value = str | int | float | bool
 _MAX_ENGINE_BYTES = 512 << 20
@@ -73,7 +75,9 @@ class Bundle:
 
 
 @dataclass(frozen=True, slots=True)
-class _Factory:
+class Factory:
+    """The engine that a device starts with."""
+
     engine: bytes
     selftest: bytes | None
     engine_id: str
@@ -120,13 +124,15 @@ def enroll(
     check_name(inspection, "inspection")
     catalog = workspace.catalog()
     get_inspection(catalog, inspection)
-    _check_not_enrolled(workspace, device)
+    check_not_enrolled(workspace, device)
     place = (out_dir or workspace.home / "devices" / device).absolute()
     if place.exists() and (not place.is_dir() or any(place.iterdir())):
         raise EnrolmentError(
             f"{place} is there already: a bundle is not overwritten; move it away, or choose another folder with --out"
         )
-    factory = _from_file(inspection, engine, selftest) if engine else _from_registry(workspace, inspection)
+    factory = (
+        factory_from_file(inspection, engine, selftest) if engine else factory_from_registry(workspace, inspection)
+    )
     root = repository_of(workspace, clock).root_bytes()
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -141,12 +147,13 @@ def enroll(
         (draft / "factory.onnx").write_bytes(factory.engine)
         if factory.selftest is not None:
             (draft / "factory.selftest").write_bytes(factory.selftest)
-        tables = _tables(workspace, device, site, station, inspection, channel, settings or {})
+        tables = tables_of(workspace, device, site, station, inspection, channel, settings or {})
         (draft / "andon.toml").write_text(to_toml(tables), encoding="utf-8")
         account = DeviceAccounts(workspace.bucket_settings).create(device)
-        write_private(draft / "credentials.toml", to_toml(_credentials(account)).encode())
+        write_private(draft / "credentials.toml", to_toml(credentials_of(account)).encode())
         register_device(catalog, device, site, station, [inspection], public, at=clock(), channel=channel)
         share_with(workspace, inspection, device, public)
+        note_account(catalog, device, account.access_key_id, at=clock())
         if place.exists():
             place.rmdir()
         draft.rename(place)
@@ -173,21 +180,33 @@ def revoke(
     reason: str = "",
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Device:
-    """End a device's key and its account in the bucket. Revoking it again is harmless and finishes what was
-    interrupted.
+    """End a device's key, its account in the bucket and whatever was offered to it. Revoking it again is harmless and
+    finishes what was interrupted.
+
+    What it sent and ingest has not yet taken goes into quarantine; what it sends from now on the bucket refuses.
 
     Raises:
         DeviceError: No such device.
         BucketError: The key is ended, the account is not: the bucket is away. Run it again.
     """
     check_name(device, "device")
-    revoked = revoke_device(workspace.catalog(), device, at=clock(), reason=reason)
-    DeviceAccounts(workspace.bucket_settings).remove(device)
+    catalog = workspace.catalog()
+    revoked = revoke_device(catalog, device, at=clock(), reason=reason)
+    accounts = DeviceAccounts(workspace.bucket_settings)
+    accounts.remove(device)
+    accounts.withdraw(device)
+    repository_of(workspace, clock).remove_document(credentials_target(device))
+    forget_account(catalog, device)
     after_revocation(workspace, device, revoked.inspection_names)
     return revoked
 
 
-def _check_not_enrolled(workspace: Workspace, device: str) -> None:
+def check_not_enrolled(workspace: Workspace, device: str) -> None:
+    """Refuse a name that is a device's already (rule 3).
+
+    Raises:
+        EnrolmentError: It is.
+    """
     if not any(known.name == device for known in list_devices(workspace.catalog())):
         return
     known = get_device(workspace.catalog(), device)
@@ -200,7 +219,12 @@ def _check_not_enrolled(workspace: Workspace, device: str) -> None:
         )
 
 
-def _from_registry(workspace: Workspace, inspection: str) -> _Factory:
+def factory_from_registry(workspace: Workspace, inspection: str) -> Factory:
+    """The champion.
+
+    Raises:
+        EnrolmentError: There is none yet.
+    """
     registry = registry_of(workspace)
     champion = registry.api.by_alias(inspection, CHAMPION) if registry.api.model(inspection) else None
     if champion is None:
@@ -209,12 +233,16 @@ def _from_registry(workspace: Workspace, inspection: str) -> _Factory:
             f"{inspection}` and set the alias {CHAMPION!r} in MLflow, or give an engine with --engine FILE"
         )
     engine = registry.engine_bytes(champion)
-    return _Factory(
-        engine, registry.selftest_bytes(champion), _metadata(engine, f"version {champion.number}").engine_id
-    )
+    return Factory(engine, registry.selftest_bytes(champion), _metadata(engine, f"version {champion.number}").engine_id)
 
 
-def _from_file(inspection: str, engine: Path, selftest: Path | None) -> _Factory:
+def factory_from_file(inspection: str, engine: Path, selftest: Path | None) -> Factory:
+    """An engine file.
+
+    Raises:
+        ConfigError: It can't be read.
+        BadEngine: It is no engine of this inspection.
+    """
     try:
         if engine.stat().st_size > _MAX_ENGINE_BYTES:
             raise BadEngine(f"{engine} has {engine.stat().st_size} bytes, at most {_MAX_ENGINE_BYTES} are taken")
@@ -232,7 +260,7 @@ def _from_file(inspection: str, engine: Path, selftest: Path | None) -> _Factory
         )
     if test is not None:
         SelfTest.unpack(test)
-    return _Factory(data, test, metadata.engine_id)
+    return Factory(data, test, metadata.engine_id)
 
 
 def _metadata(engine: bytes, where: str) -> EngineMetadata:
@@ -249,7 +277,7 @@ def _metadata(engine: bytes, where: str) -> EngineMetadata:
     return EngineMetadata.from_json(text)
 
 
-def _tables(
+def tables_of(
     workspace: Workspace,
     device: str,
     site: str,
@@ -258,6 +286,7 @@ def _tables(
     channel: str,
     settings: Mapping[str, Mapping[str, Value]],
 ) -> dict[str, dict[str, Value]]:
+    """The tables of a device's andon.toml."""
     bucket = workspace.bucket_settings
     where: dict[str, Value] = {"name": bucket.bucket, "region": bucket.region, "credentials": "credentials.toml"}
     if bucket.endpoint_url:
@@ -289,7 +318,8 @@ def _tables(
     return tables
 
 
-def _credentials(account: AccessKey) -> dict[str, dict[str, Value] | Value]:
+def credentials_of(account: AccessKey) -> dict[str, dict[str, Value] | Value]:
+    """The keys of credentials.toml."""
     return {"access_key_id": account.access_key_id, "secret_access_key": account.secret_access_key}
 
 

@@ -21,7 +21,8 @@
 8. A bucket that is away, a full disk or a busy database is nobody's fault: the window is deferred and stays in the
    inbox. After three such deferrals in a row the run stops, since the cause is not the windows.
 9. A shard that cannot be found is waited for (`missing_grace_seconds` after its record): stores may show objects late.
-10. Memory: one shard and one lake batch at a time.
+10. Of each device so much a day is taken over as its quota allows (`data.quotas`); the rest waits in the inbox.
+11. Memory: one shard and one lake batch at a time.
 """
 
 from data.heartbeats import HeartbeatReport, ingest_heartbeats

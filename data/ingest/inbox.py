@@ -18,8 +18,9 @@ from data.ingest.lake_batch import LakeBatch
 from data.ingest.open_shard import BadMember, GoodEvents, GoodSample, open_shard
 from data.ingest.plan import Rejected, WaitingWindow, believe, list_inbox, still_arriving
 from data.lake import Lake
-from data.policy import SplitPolicy
+from data.policy import QuotaPolicy, SplitPolicy
 from data.quarantine import Kind, Quarantined, copy_objects, keep_bytes, quarantined_window, record_quarantined
+from data.quotas import Usage, usage_of
 from edge_client.contract.bucket import Bucket
 from edge_client.contract.errors import BadShard, BucketError, NotFound
 from edge_client.contract.names import shard_key
@@ -53,6 +54,7 @@ class IngestReport:
         unfinished: windows whose record is not up yet.
         bytes: of the shards ingested, as uploaded.
         stopped: why the run ended early, or None.
+        over_quota: device -> which bound it reached; its further windows stay in the inbox until tomorrow.
     """
 
     windows: int = 0
@@ -67,6 +69,7 @@ class IngestReport:
     bytes: int = 0
     samples_by_inspection: dict[str, int] = field(default_factory=dict)
     stopped: str | None = None
+    over_quota: dict[str, str] = field(default_factory=dict)
 
 
 def utc_now() -> datetime:
@@ -82,6 +85,7 @@ def ingest_inbox(
     clock: Callable[[], datetime] = utc_now,
     *,
     split: SplitPolicy | None = None,
+    quota: QuotaPolicy | None = None,
     checker: ImageChecker | None = None,
     progress: Callable[[IngestProgress], None] | None = None,
     most_windows: int | None = None,
@@ -96,6 +100,7 @@ def ingest_inbox(
         identity: the age identity that devices seal to.
         clock: aware time of the cloud.
         split: salt and shares of the group split.
+        quota: what is taken over of one device a day; None for no bound.
         checker: decoder to share; by default one is made and ended here.
         progress: called after each window.
         most_windows: stop after so many.
@@ -108,13 +113,18 @@ def ingest_inbox(
     windows = listing.windows if most_windows is None else listing.windows[:most_windows]
     report = IngestReport(unfinished=listing.unfinished)
     own = checker or ImageChecker()
-    run = _Run(catalog, bucket, lake, identity, clock, split or SplitPolicy(), own, missing_grace_seconds, report)
+    run = _Run(
+        catalog, bucket, lake, identity, clock, split or SplitPolicy(), own, missing_grace_seconds, report, quota, {}
+    )
     in_a_row = 0
     try:
         for number, waiting in enumerate(windows, start=1):
             try:
                 run.take(waiting)
                 in_a_row = 0
+            except _OverQuota as error:  # the next window may be another device's
+                report.over_quota[waiting.device or ""] = str(error)
+                report.deferred.append((waiting.record.key, f"{waiting.device} is over its quota: {error}"))
             except Exception as error:  # noqa: BLE001 - rule 8: recorded, left in the inbox, and on to the next
                 reason = f"{type(error).__name__}: {error}"
                 outside = _environmental(error)
@@ -138,6 +148,10 @@ class _Arriving(BucketError):
     """A shard that the record names is not there yet."""
 
 
+class _OverQuota(Exception):
+    """The device has sent what may be taken over of it today."""
+
+
 class _WrongSize(Exception):
     """A shard is not as long as its record says."""
 
@@ -159,6 +173,8 @@ class _Run:
     checker: ImageChecker
     grace_seconds: float
     report: IngestReport
+    quota: QuotaPolicy | None
+    used: dict[str, Usage]
 
     def take(self, waiting: WaitingWindow) -> None:
         """One window, from its record to its deletion from the inbox."""
@@ -182,14 +198,25 @@ class _Run:
             if known is not None:
                 raise conflict(known, digest)
             record = believe(document, waiting, self._device(waiting.device))
+            self._check_quota(record.device)
             content = self._gather(waiting, record, digest)
             if content is None:
                 return None
             committed = self._commit(content)
+            if record.device in self.used:
+                self.used[record.device] = self.used[record.device].plus(content.uploaded_bytes)
         except Rejected as error:
             return self._set_aside(waiting, str(error))
         self._count(content, committed)
         return self._clear(waiting, record)
+
+    def _check_quota(self, device: str) -> None:
+        if self.quota is None:
+            return
+        if device not in self.used:
+            self.used[device] = usage_of(self.catalog, device, self.clock())
+        if reason := self.used[device].over(self.quota):
+            raise _OverQuota(reason)
 
     def _device(self, name: str | None) -> Device | None:
         try:

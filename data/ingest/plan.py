@@ -89,7 +89,7 @@ def believe(document: bytes, waiting: WaitingWindow, device: Device | None) -> W
     if device.revoked:
         raise Rejected(f"device {name!r} was revoked at {device.revoked_at:%Y-%m-%d %H:%M} UTC")
     try:
-        record = WindowRecord.verify(document, device.public_key_hex)
+        record = device.verified(lambda public_key: WindowRecord.verify(document, public_key))
     except (BadSignature, BadRecord) as error:
         raise Rejected(str(error)) from error
     except (ValueError, TypeError, LookupError, ArithmeticError, RecursionError) as error:

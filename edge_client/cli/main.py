@@ -25,6 +25,7 @@ COMMANDS = (
     "upgrade",
     "mirror",
     "export",
+    "enroll",
 )
 
 

@@ -96,6 +96,7 @@ class S3Bucket:
         watchman: Ends requests that stall.
         server_time: Learns the bucket's time.
         throttle: Called before pieces are sent; rests to keep to a bandwidth.
+        credentials: botocore's, with which the client signs.
     """
 
     def __init__(
@@ -106,7 +107,9 @@ class S3Bucket:
         watchman: "Watchman",
         server_time: ServerTime,
         throttle: "Throttle | None" = None,
+        credentials: Any = None,
     ) -> None:
+        self._credentials = credentials
         self.client = client
         self.name = bucket
         self.server_time = server_time
@@ -160,13 +163,32 @@ class S3Bucket:
         client = session.client("s3", endpoint_url=settings.endpoint_url, config=config, verify=settings.ca_bundle)
         paced = PacedSession.like(client, pace, connect_seconds=connect_timeout, ca_bundle=settings.ca_bundle)
         client.meta.events.register("before-send.s3", lambda request, **_: paced.send(request))
-        sign_with_server_time(client, session.get_credentials(), server_time)
-        return cls(client, settings.bucket, watchman=Watchman(pace), server_time=server_time)
+        credentials = session.get_credentials()
+        sign_with_server_time(client, credentials, server_time)
+        return cls(client, settings.bucket, watchman=Watchman(pace), server_time=server_time, credentials=credentials)
+
+    @property
+    def access_key_id(self) -> str:
+        """The account that requests are signed with."""
+        return str(self._credentials.access_key) if self._credentials is not None else ""
+
+    def use(self, access_key_id: str, secret_access_key: str) -> None:
+        """Sign with another account from the next request on, in every bucket that shares this client.
+
+        A request signed in just this moment may be refused, as one is now and then; it is repeated like any other.
+        """
+        self._credentials.secret_key = secret_access_key
+        self._credentials.access_key = access_key_id
 
     def throttled(self, throttle: "Throttle") -> "S3Bucket":
         """Return the same bucket, whose requests rest to keep to a bandwidth."""
         return S3Bucket(
-            self.client, self.name, watchman=self._watchman, server_time=self.server_time, throttle=throttle
+            self.client,
+            self.name,
+            watchman=self._watchman,
+            server_time=self.server_time,
+            throttle=throttle,
+            credentials=self._credentials,
         )
 
     def put(self, key: str, data: bytes, *, content_type: str = "application/octet-stream") -> None:

@@ -33,6 +33,9 @@ _OPTIONAL: Mapping[str, Any] = {
     "interval_seconds": 0.0,
     "software": "",
     "shadow": None,
+    "account": "",
+    "signs_as": "",
+    "recipient": "",
 }
 OUTCOMES = ("none", "trial", "probation", "confirmed", "quarantined", "failed")
 
@@ -98,6 +101,10 @@ class Heartbeat:
     interval_seconds: float = 0.0  # the next one comes after so long at the latest; 0: not said
     software: str = ""  # what became of the newest client software here
     shadow: ShadowReport | None = None
+
+    account: str = ""  # access key that it signs requests with
+    signs_as: str = ""  # begin of the key that it signs with from its next start on
+    recipient: str = ""  # its own age recipient: what the cloud seals to it, it alone can open
 
     def kept_small(self) -> "Heartbeat":
         """Return what is sent of it: the newest of the lists, in texts that are not too long."""
@@ -179,6 +186,9 @@ class Heartbeat:
             interval_seconds=fields.number("interval_seconds", least=0),
             software=fields.text("software", most=600),
             shadow=None if fields.raw("shadow") is None else ShadowReport.read(fields.raw("shadow"), BadRecord),
+            account=fields.text("account", most=128),
+            signs_as=fields.text("signs_as", most=64),
+            recipient=fields.text("recipient", most=128),
         )
 
 

@@ -36,6 +36,7 @@ from edge_client.contract.bucket import Bucket, Fetched
 from edge_client.contract.build_date import BUILT_AT
 from edge_client.contract.chunks import MAX_LIST_BYTES, ChunkList, chunks_path
 from edge_client.contract.conditional import get_changed
+from edge_client.contract.credentials import Offer, credentials_target
 from edge_client.contract.engine_keys import Sealing
 from edge_client.contract.errors import AndonError, BadRelease, BucketError, NotFound, Refused, Unavailable
 from edge_client.contract.help import HelpRequest
@@ -127,6 +128,7 @@ class Trusted:
         signed_at: The latest issue time that the keys in force signed; None when they signed none.
         software: Client software that this device should run; None for what it has.
         shadow: A challenger to run unseen; None for none.
+        offer: What the cloud offers this device alone: new credentials, a new key; None when nothing.
     """
 
     releases: Sequence[Release]
@@ -138,6 +140,7 @@ class Trusted:
     signed_at: datetime | None = None
     software: SoftwareOffer | None = None
     shadow: ShadowOffer | None = None
+    offer: Offer | None = None
 
 
 class TrustedMetadata:
@@ -337,6 +340,7 @@ class TrustedMetadata:
         signed = fetch_documents(is_signed, fetch, facts.device, known, problems)
         asked = fetch_help(fetch, facts.device, problems)
         shadow = self._shadow(updater, bucket, inspection, channel, problems)
+        offer = self._offer(updater, bucket, facts.device, problems)
         self._check_floors(updater)
         trusted = updater._trusted_set
         roles = ("root", "timestamp", "snapshot", "targets", *_DELEGATED)
@@ -351,6 +355,7 @@ class TrustedMetadata:
             signed_at=self._store.signed_time(_fingerprint(trusted.root.roles["timestamp"].keyids)),
             software=software,
             shadow=shadow,
+            offer=offer,
         )
 
     def _shadow(
@@ -484,6 +489,22 @@ class TrustedMetadata:
             return None
         self._check_needs(path)
         return _fetch(bucket, _signed_file(target), _MAX_DOCUMENT_BYTES)
+
+    def _offer(self, updater: Updater, bucket: Bucket, device: str, problems: list[str]) -> Offer | None:
+        target = updater.get_targetinfo(credentials_target(device))
+        if target is None:
+            return None
+        try:
+            facts = target.unrecognized_fields.get("custom")
+            return Offer(
+                sealed=_fetch(bucket, _signed_file(target), _MAX_DOCUMENT_BYTES),
+                facts=dict(facts) if isinstance(facts, dict) else {},
+            )
+        except BucketError:
+            raise
+        except AndonError as error:
+            problems.append(f"new credentials are not taken over: {error}")
+            return None
 
     def _expired(self, error: Exception) -> str:
         now = self._clock.now()

@@ -24,6 +24,7 @@ from pathlib import Path
 
 from edge_client.clock import Clock, SystemClock
 from edge_client.contract.bucket import Bucket, DirectoryBucket, S3Bucket
+from edge_client.contract.credentials import Offer
 from edge_client.contract.errors import BadEngine, BadRelease, BucketError, Refused
 from edge_client.contract.heartbeat import Quarantined, Rollout
 from edge_client.contract.help import HelpRequest
@@ -82,6 +83,7 @@ class Updater:
         settings: Callable[[SignedDocuments, Callable[[], datetime]], SettingsInForce] | None,
         on_software: Callable[[SoftwareOffer | None, Bucket], None] | None = None,
         on_shadow: Callable[[ShadowOffer | None, Bucket], None] | None = None,
+        on_offer: Callable[[Offer], object] | None,
         tries: Callable[[TrialOrder], TrialReport],
     ) -> None:
         self._config = config
@@ -92,6 +94,7 @@ class Updater:
         self._random = random
         self._on_software = on_software
         self._on_shadow = on_shadow
+        self._on_offer = on_offer
         self._tries = tries
         self._slots = Slots(config.state)
         now = bucket.server_time.now if isinstance(bucket, S3Bucket) else clock.now
@@ -132,6 +135,7 @@ class Updater:
         settings: Callable[[SignedDocuments, Callable[[], datetime]], SettingsInForce] | None = None,
         on_software: Callable[[SoftwareOffer | None, Bucket], None] | None = None,
         on_shadow: Callable[[ShadowOffer | None, Bucket], None] | None = None,
+        on_offer: Callable[[Offer], object] | None = None,
         tries: Callable[[TrialOrder], TrialReport] = try_engine,
     ) -> Updater:
         """Open the state folder, and choose and load the engine to start with.
@@ -146,6 +150,7 @@ class Updater:
                 what is signed for the device's place.
             on_software: Called after each refresh with the client software to run, and where it is (likewise).
             on_shadow: Called after each refresh with the challenger to run unseen, and where it is (likewise).
+            on_offer: Called with what the cloud offers this device alone, as long as it does.
             tries: Runs a trial.
 
         Raises:
@@ -165,6 +170,7 @@ class Updater:
                 settings=settings,
                 on_software=on_software,
                 on_shadow=on_shadow,
+                on_offer=on_offer,
                 tries=tries,
             )
         except BaseException:
@@ -366,6 +372,8 @@ class Updater:
         self._keeper.problems.pop("settings", None)
         if found.problems:
             self._keeper.note("settings", "; ".join(found.problems))
+        if found.offer is not None and self._on_offer is not None:
+            self._on_offer(found.offer)
         if found.documents != self.signed.documents:
             store_documents(self._store, found.documents)
             self.signed.take(found.documents)

@@ -21,7 +21,6 @@ from pathlib import Path
 
 from edge_client.contract.errors import BadEngine, Unavailable
 from edge_client.contract.onnx_check import check_onnx
-from edge_client.contract.selftest import SelfTest
 
 
 class FailedInspection(BadEngine):
@@ -53,6 +52,8 @@ def inspect_engine(inspection: str, engine_id: str, engine: bytes, selftest: byt
             f"engine says it is {found.engine_id!r} for {found.inspection!r}: it can't be published as "
             f"{engine_id!r} for {inspection!r}"
         )
+    from edge_client.contract.selftest import SelfTest  # numpy: not every process that signs looks at engines
+
     SelfTest.unpack(selftest)
     report = _try(inspection, engine_id, engine, selftest)
     reason = str(report.get("reason", ""))

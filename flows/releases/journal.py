@@ -13,8 +13,8 @@ from pathlib import Path
 
 from edge_client.contract.bucket import Bucket
 from edge_client.contract.errors import BadRelease
+from edge_client.contract.private_files import replace_private
 from flows.releases.commit import Put
-from flows.releases.durable import write_durably
 
 JOURNAL_FILE = "rotation.json"
 
@@ -28,7 +28,7 @@ class Journal:
     def write(self, puts: Sequence[Put]) -> None:
         """Store what is to be put, in order."""
         document = [[key, base64.b64encode(data).decode()] for key, data in puts]
-        write_durably(self._path, json.dumps(document).encode())
+        replace_private(self._path, json.dumps(document).encode())
 
     def pending(self) -> bool:
         """Whether a change is written down and not finished."""

@@ -26,29 +26,19 @@ Rules:
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from securesystemslib.signer import Signer
 from tuf.api.exceptions import RepositoryError
-from tuf.api.metadata import (  # type: ignore[attr-defined]  # re-exported there without saying so
-    Metadata,
-    Role,
-    Root,
-    TargetFile,
-)
+from tuf.api.metadata import TargetFile  # type: ignore[attr-defined]  # re-exported there without saying so
 
 from edge_client.contract.bucket import Bucket
 from edge_client.contract.chunks import ChunkList, chunks_path
 from edge_client.contract.errors import BadRelease
 from edge_client.contract.releases import (
-    METADATA_PREFIX,
     Channel,
     NamedEngine,
     channel_target,
@@ -58,33 +48,14 @@ from edge_client.contract.releases import (
 )
 from edge_client.contract.settings import DeviceSettings
 from edge_client.contract.software import wheel_target
-from flows.releases.commit import ONLINE_LIFE, ROOT_LIFE, sign_commit, sign_timestamp
-from flows.releases.durable import write_durably
 from flows.releases.engine_keys import load_engine_keys, seal_targets
 from flows.releases.inspection import Inspect, inspect_engine
-from flows.releases.journal import Journal
 from flows.releases.keyring import KeyAway, KeyRing
-from flows.releases.keys import create_keys, public_key_of
-from flows.releases.metadata import (
-    TOP_ROLES,
-    ReleaseMetadata,
-    load_metadata,
-    stored_at,
-    target_file,
-    to_json,
-)
-from flows.releases.roots import Roots, root_key
-from flows.releases.rotation import Vouches, rotate
+from flows.releases.metadata import ReleaseMetadata, stored_at, target_file
+from flows.releases.signed import Clock, SignedRepository
 
 
-class Clock(Protocol):
-    """Where the repository learns the time."""
-
-    def now(self) -> datetime:
-        """Return the wall-clock time, aware, in UTC."""
-
-
-class ReleaseRepository:
+class ReleaseRepository(SignedRepository):
     """Publishes engines, channels and settings.
 
     Args:
@@ -104,31 +75,8 @@ class ReleaseRepository:
         ring: KeyRing | None = None,
         inspect: Inspect = inspect_engine,
     ) -> None:
-        self._bucket = bucket
-        self._keys = Path(keys_dir)
-        self._clock = clock
-        self._ring = ring or KeyRing(self._keys)
+        super().__init__(bucket, keys_dir, clock, ring=ring)
         self._inspect = inspect
-        self._roots = Roots(self._keys, bucket)
-        self._journal = Journal(self._keys)
-
-    def create(self) -> None:
-        """Create the keys that are missing and, unless there is one, an empty repository."""
-        with self._locked():
-            create_keys(self._keys)
-            if self._exists():
-                state = self._load()
-                if state.outdated() and self._ring.has("targets", state.keys_of("targets")):
-                    state.update_paths()
-                    self._commit(state, ["targets"])
-                return
-            anchor = self._roots.anchor
-            root = anchor.read_bytes() if anchor.exists() else self._make_root()
-            self._bucket.put(root_key(1), root)
-            write_durably(anchor, root)
-            keys = {role: public_key_of(self._keys, role) for role in ("engines", "rollouts")}
-            state = ReleaseMetadata.empty(Metadata[Root].from_bytes(root), keys, self._now())
-            self._commit(state, ["targets", "engines", "rollouts"])
 
     def publish_engine(
         self,
@@ -286,110 +234,44 @@ class ReleaseRepository:
             path.removeprefix("client/"): file for path, file in sorted(signed.items()) if path.startswith("client/")
         }
 
-    def set_document(self, path: str, data: bytes) -> None:
-        """Sign a document for devices with `rollouts`."""
-        with self._locked():
-            self._set_rollout(self._load(), path, data)
-
     def read_document(self, path: str) -> bytes | None:
         """Return a document that `rollouts` signed, or None."""
         return self._read_target(self._load(), path)
 
-    def refresh_timestamp(self) -> None:
-        """Prolong the online metadata: a new timestamp, and what lives less than half its life longer."""
-        with self._locked():
-            state = self._load()
-            soon = self._now() + ONLINE_LIFE / 2
-            aging = ["rollouts"] if state.rollouts.signed.expires < soon else []
-            if aging or state.snapshot.signed.expires < soon:
-                self._commit(state, aging)
-            else:
-                self._bucket.put(*sign_timestamp(state, self._signers(state), self._now()))
-
-    def renew(self) -> Sequence[str]:
-        """Sign anew what a person signs, before it ends, and bring the delegations up to date.
-
-        Returns:
-            The roles that were signed: those whose key is at hand, except the root (a rotation renews that one).
-        """
-        with self._locked():
-            state = self._load()
-            roles = [role for role in ("targets", "engines") if self._ring.has(role, state.keys_of(role))]
-            if "targets" in roles:
-                state.update_paths()
-            if roles:
-                self._commit(state, roles)
-            return roles
-
-    def replace_keys(self, new: Mapping[str, Sequence[Signer]], *, vouches: Vouches | None = None) -> None:
-        """Change the keys of roles (rule 9).
-
-        Args:
-            new: Role -> its new signers; the first signs, others are spare. Their keys are stored safely already.
-            vouches: Which targets of a rotated delegated role stay; None for all.
+    def put_document(self, path: str, data: bytes, facts: Mapping[str, str] | None = None) -> None:
+        """Sign a document with `rollouts`, and facts beside its digest.
 
         Raises:
-            KeyAway: A key that has to sign the change is not at hand.
+            BadRelease: The delegation does not allow such a path yet.
         """
         with self._locked():
+            self._set_rollout(self._load(), path, data, facts)
+
+    def state_facts(self, path: str, facts: Mapping[str, str]) -> None:
+        """Sign other facts beside a document of `rollouts`; nothing where there is none."""
+        with self._locked():
             state = self._load()
-            signer = self._signers(state)
-            puts = rotate(state, new, lambda role: signer(role)[0], self._now(), vouches=vouches)
-            self._journal.write(puts)
-            self._finish()
+            file = state.rollouts.signed.targets.get(path)
+            if file is None or file.unrecognized_fields.get("custom") == dict(facts):
+                return
+            file.unrecognized_fields["custom"] = dict(facts)
+            self._commit(state, ["rollouts"])
 
-    def change_under_way(self) -> bool:
-        """Whether a change of keys was written down and is not finished."""
-        return self._journal.pending()
+    def remove_document(self, path: str) -> bool:
+        """Sign no longer what `rollouts` signed under a path; tell whether there was anything."""
+        with self._locked():
+            state = self._load()
+            if state.rollouts.signed.targets.pop(path, None) is None:
+                return False
+            self._commit(state, ["rollouts"])
+            return True
 
-    def signer(self, role: str) -> Signer:
-        """Return the signer of a role in force.
-
-        Raises:
-            KeyAway: It is not at hand.
-        """
-        return self._ring.signer(role, self._load().keys_of(role))
-
-    def root_bytes(self) -> bytes:
-        """Return the newest root, the trust anchor that goes into a device's bundle.
-
-        Raises:
-            BadRelease: There is no repository yet.
-        """
-        return self._roots.newest()
-
-    def state(self) -> ReleaseMetadata:
-        """Return the metadata in force, verified; for looking at."""
-        return self._load()
-
-    def key_at_hand(self, role: str, state: ReleaseMetadata | None = None) -> bool:
-        """Whether the role could sign now."""
-        return self._ring.has(role, (state or self._load()).keys_of(role))
-
-    def versions(self) -> dict[str, int]:
-        """Return the metadata versions in force, by role."""
-        state = self._load()
-        return {
-            "timestamp": state.timestamp.signed.version,
-            "snapshot": state.snapshot.signed.version,
-            **{role: state.of(role).signed.version for role in ("targets", "engines", "rollouts")},
-        }
-
-    def expiry(self) -> dict[str, datetime]:
-        """Return when each role's metadata ends, by role."""
-        state = self._load()
-        roles: dict[str, Metadata[Any]] = {"timestamp": state.timestamp, "snapshot": state.snapshot}
-        roles["root"] = state.root
-        roles |= {role: state.of(role) for role in ("targets", "engines", "rollouts")}
-        return {role: metadata.signed.expires for role, metadata in roles.items()}
+    def facts_of(self, path: str) -> Mapping[str, str] | None:
+        """The facts signed beside a document of `rollouts`; None where there is none."""
+        file = self._load().rollouts.signed.targets.get(path)
+        return None if file is None else dict(file.unrecognized_fields.get("custom") or {})
 
     # --- reading ---------------------------------------------------------------------------------------------------
-
-    def _exists(self) -> bool:
-        return self._bucket.head(f"{METADATA_PREFIX}timestamp.json") is not None
-
-    def _load(self) -> ReleaseMetadata:
-        return load_metadata(self._bucket, Metadata[Root].from_bytes(self._roots.newest()))
 
     def _read_target(self, state: ReleaseMetadata, path: str) -> bytes | None:
         file = state.rollouts.signed.targets.get(path)
@@ -404,67 +286,21 @@ class ReleaseRepository:
 
     # --- writing ---------------------------------------------------------------------------------------------------
 
-    def _set_rollout(self, state: ReleaseMetadata, path: str, data: bytes) -> None:
+    def _set_rollout(
+        self, state: ReleaseMetadata, path: str, data: bytes, facts: Mapping[str, str] | None = None
+    ) -> None:
         renewed = self._renewed(state)
         _check_delegated(state, "rollouts", path)
-        file = target_file(path, data, {})
+        file = target_file(path, data, facts or {})
         known = state.rollouts.signed.targets.get(path)
-        if known is not None and known.hashes == file.hashes:
+        if known is not None and (known.hashes, known.unrecognized_fields) == (file.hashes, file.unrecognized_fields):
             return
         self._put_target(file, data)
         state.rollouts.signed.targets[path] = file
         self._commit(state, [*renewed, "rollouts"])
 
-    def _renewed(self, state: ReleaseMetadata) -> list[str]:
-        """Rule 10: the roles that have to be signed for it."""
-        if not state.outdated() or not self._ring.has("targets", state.keys_of("targets")):
-            return []
-        state.update_paths()
-        return ["targets"]
-
     def _put_target(self, file: TargetFile, data: bytes) -> None:
         self._bucket.put(stored_at(file), data)
-
-    def _commit(self, state: ReleaseMetadata, changed: list[str]) -> None:
-        """Sign and store what changed, then the snapshot, then the timestamp (rule 2)."""
-        for key, data in sign_commit(state, changed, self._signers(state), self._now()):
-            self._bucket.put(key, data)
-
-    def _signers(self, state: ReleaseMetadata) -> Callable[[str], Sequence[Signer]]:
-        return lambda role: [self._ring.signer(role, state.keys_of(role))]
-
-    def _finish(self) -> None:
-        """Rule 9."""
-        for key, data in self._journal.finish(self._bucket):
-            if key.endswith(".root.json"):
-                self._roots.remember(data)
-        self._journal.forget()
-
-    def _make_root(self) -> bytes:
-        keys = {role: public_key_of(self._keys, role) for role in TOP_ROLES}
-        root = Metadata(
-            Root(
-                version=1,
-                expires=self._now() + ROOT_LIFE,
-                keys={key.keyid: key for key in keys.values()},
-                roles={role: Role([key.keyid], 1) for role, key in keys.items()},
-                consistent_snapshot=True,
-            )
-        )
-        root.sign(self._ring.signer("root", [keys["root"]]))
-        return to_json(root)
-
-    def _now(self) -> datetime:
-        return self._clock.now().astimezone(UTC).replace(microsecond=0)
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """One publisher at a time on this machine."""
-        self._keys.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with open(self._keys / ".lock", "w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            self._finish()
-            yield
 
 
 def _check_approved(state: ReleaseMetadata, channel: Channel, engine: NamedEngine) -> None:

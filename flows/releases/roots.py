@@ -16,8 +16,8 @@ from tuf.api.metadata import Metadata, Root  # type: ignore[attr-defined]  # re-
 
 from edge_client.contract.bucket import Bucket
 from edge_client.contract.errors import BadRelease, NotFound
+from edge_client.contract.private_files import replace_private
 from edge_client.contract.releases import METADATA_PREFIX
-from flows.releases.durable import write_durably
 from flows.releases.keys import ANCHOR_FILE, public_key_of
 from flows.releases.metadata import MAX_METADATA_BYTES
 
@@ -68,7 +68,7 @@ class Roots:
                 f"1.root.json in the bucket is not signed by the root key in {self._folder} ({error}): the bucket "
                 "belongs to another installation or was tampered with; restore keys/root.json from your backup"
             ) from error
-        write_durably(self.anchor, data)
+        replace_private(self.anchor, data)
         return data
 
     def newest(self) -> bytes:
@@ -91,7 +91,7 @@ class Roots:
 
     def remember(self, data: bytes) -> None:
         """Keep the newest root (rule 1)."""
-        write_durably(self._folder / NEWEST_FILE, data)
+        replace_private(self._folder / NEWEST_FILE, data)
 
     def _next(self, known: Metadata[Root], data: bytes, version: int) -> Metadata[Root]:
         try:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edge_client.contract.errors import ConfigError
 from infra.cli.arguments import command, open_workspace, print_json, the_inspection
+
+if TYPE_CHECKING:
+    from data.workspace import Workspace
 
 
 def add_parser(sub: Any) -> None:
@@ -17,8 +20,9 @@ def add_parser(sub: Any) -> None:
         "enroll",
         "make a device's account, key and bundle",
         "Makes the device's account in the bucket, its signing key, and the folder that goes to the device: "
-        "configuration, "
-        "credentials, key, trust anchor and the engine it starts with.",
+        "configuration, credentials, key, trust anchor and the engine it starts with. "
+        "With --as file or --as qr the bundle can be used once: the device makes its own key and claims the bundle "
+        "with `andon-edge enroll`; a copy of it is worth nothing afterwards, and using one is reported.",
     )
     enroll.add_argument("device", help="its name, such as aoi-3")
     enroll.add_argument("--inspection", help="what it inspects (default: the only inspection there is)")
@@ -27,6 +31,23 @@ def add_parser(sub: Any) -> None:
     enroll.add_argument("--channel", default="stable", help="the channel it follows (default: stable)")
     enroll.add_argument(
         "--out", type=Path, metavar="DIR", help="the bundle's folder (default: devices/DEVICE in the home directory)"
+    )
+    enroll.add_argument(
+        "--as",
+        dest="form",
+        choices=("folder", "file", "qr"),
+        default="folder",
+        help="folder: with the device's key in it, for a device that is set up from here (default); file: one file, "
+        "usable once; qr: a code, usable once, its bundle sealed in the bucket",
+    )
+    enroll.add_argument("--qr", type=Path, metavar="FILE", help="with --as qr: draw it (.svg, .png, .pdf)")
+    enroll.add_argument(
+        "--days", type=float, default=14.0, metavar="N", help="an unused file or code is void after so many days (14)"
+    )
+    enroll.add_argument(
+        "--replace",
+        action="store_true",
+        help="the name is a device's already, which the new one replaces: its history goes on; with --as file or qr",
     )
     enroll.add_argument("--engine", type=Path, metavar="FILE", help="engine to start with (default: the champion)")
     enroll.add_argument(
@@ -58,7 +79,11 @@ def _enroll(args: argparse.Namespace) -> int:
 
     check_name(args.device, "device")  # before anything is opened
     settings = parse_settings(args.set)
+    if args.replace and args.form == "folder":
+        raise ConfigError("--replace is for --as file or --as qr: the old device goes on until the new one claims it")
     workspace = open_workspace(args)
+    if args.form != "folder":
+        return _invite(args, workspace, settings)
     bundle = enroll(
         workspace,
         args.device,
@@ -86,6 +111,48 @@ def _enroll(args: argparse.Namespace) -> int:
         return 0
     print(f"{bundle.device} is enrolled. Its bundle, with secrets in it: {bundle.path}")
     print(f"Copy it to the device, then there: andon-edge run --config {bundle.config} --source FOLDER --follow")
+    return 0
+
+
+def _invite(args: argparse.Namespace, workspace: Workspace, settings: Any) -> int:
+    from infra.invitation import invite, write_qr
+
+    invitation = invite(
+        workspace,
+        args.device,
+        site=args.site,
+        station=args.station or args.device,
+        inspection=the_inspection(workspace, args.inspection),
+        as_code=args.form == "qr",
+        out=args.out,
+        days=args.days,
+        replace=args.replace,
+        channel=args.channel,
+        engine=args.engine,
+        settings=settings,
+    )
+    if args.form == "qr" and args.qr is not None:
+        write_qr(invitation.code, args.qr)
+    if args.json:
+        print_json(
+            {
+                "device": invitation.device,
+                "inspection": invitation.inspection,
+                "channel": invitation.channel,
+                "bundle": invitation.path,
+                "code": invitation.code or None,
+                "qr": args.qr if args.form == "qr" else None,
+                "engine_id": invitation.engine_id,
+                "until": invitation.until,
+            }
+        )
+        return 0
+    what = str(invitation.path or args.qr or "the code below")
+    print(f"{invitation.device} is invited until {invitation.until:%Y-%m-%d %H:%M} UTC, once, by {what}")
+    if invitation.code:
+        print(f"On the device: andon-edge enroll CODE --into DIR, with the code\n{invitation.code}")
+    else:
+        print(f"On the device: andon-edge enroll {Path(what).name} --into DIR")
     return 0
 
 
@@ -123,5 +190,5 @@ def _revoke(args: argparse.Namespace) -> int:
     if args.json:
         print_json({"device": device.name, "revoked_at": device.revoked_at, "reason": device.revoked_reason})
     else:
-        print(f"{device.name} is revoked: its account and its key are ended.")
+        print(f"{device.name} is revoked: its account and its key are ended; what it still had waiting is set aside.")
     return 0

@@ -25,6 +25,7 @@ def add_parser(sub: Any) -> None:
         "keys",
         help="the keys that sign releases: show, rotate, spare, renew",
         description=f"The keys that sign releases. Roles: {_ROLES}. docs/keys.md has a page for each mishap.",
+        epilog="Each ACTION takes [--home DIR] and [--json]; `andon keys ACTION --help` tells of it.",
     )
     actions = keys.add_subparsers(dest="action", metavar="ACTION", required=True)
     show = command(actions, "show", "which keys are in force, where they are, and when what they signed ends")

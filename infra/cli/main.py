@@ -27,6 +27,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "device": ("infra.cli.device", "all that is known of a device; ask it for logs, a doctor's look or a restart"),
     "enroll": ("infra.cli.devices", "make a device's account, key and bundle"),
     "revoke": ("infra.cli.devices", "end a device's account and key"),
+    "account": ("infra.cli.account", "devices' accounts in the bucket: show them, replace them without a visit"),
     "ingest": ("infra.cli.loop", "take over what devices have uploaded"),
     "label": ("infra.cli.labels", "record labels from a file or the command line"),
     "outcomes": ("infra.cli.outcomes", "take over what was found of parts later, from a file"),
@@ -39,6 +40,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
         "seal an inspection's engines, so that who reads the bucket can't take them",
     ),
     "export-stick": ("infra.cli.stick", "copy the signed releases to a USB stick or a folder"),
+    "refresh-releases": ("infra.cli.refresh_releases", "sign the online metadata anew, once or for ever"),
     "rollback": ("infra.cli.loop", "send devices back to an older version"),
     "software": ("infra.cli.software", "which version of the client devices run and should run"),
     "rollout": ("infra.cli.rollout", "how far a version has got on its way to the devices, and a word about it"),
@@ -50,6 +52,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "drift": ("infra.cli.drift", "whether the line still looks as it did, and what is likely the matter"),
     "causes": ("infra.cli.causes", "which variables of the process go with which defects"),
     "audit": ("infra.cli.audit", "compare what devices acknowledged with what the catalog has"),
+    "sbom": ("infra.cli.sbom", "bills of material of the edge wheel and of the cloud's environment"),
     "simulate": ("infra.cli.simulate", "what the gate could decide with so many labels; what a fleet does and costs"),
     "rehearse": ("infra.rehearsal.cli", "play a labelled archive through the real loop"),
 }

@@ -6,6 +6,7 @@
     prefect     server and UI
     serving     the flows with their schedules (needs the foundation; waits for prefect by itself)
     console     the web page
+    releases    keeps the release repository fresh, whatever becomes of mlflow and prefect (needs the foundation)
 
 1. Everything listens on 127.0.0.1 alone. The bucket's inner ports answer nobody but the bucket: HTTP is off or asks
    for a signed token, gRPC asks for a certificate of this home directory.
@@ -27,14 +28,22 @@ from pathlib import Path
 from edge_client.contract.bucket import S3Settings
 from infra.stack.layout import Home, StackError
 from infra.stack.ports import LOOPBACK
-from infra.stack.readiness import Probe, bucket_probe, console_probe, mlflow_probe, prefect_probe, serving_probe
+from infra.stack.readiness import (
+    Probe,
+    bucket_probe,
+    console_probe,
+    mlflow_probe,
+    prefect_probe,
+    releases_probe,
+    serving_probe,
+)
 from infra.stack.secrets_file import StackSecrets
 from infra.stack.state import BUCKET_NAME, REGION, StackState
 
-BUCKET, FOUNDATION, MLFLOW, PREFECT, SERVING, CONSOLE = (
-    "bucket", "foundation", "mlflow", "prefect", "serving", "console",
+BUCKET, FOUNDATION, MLFLOW, PREFECT, SERVING, CONSOLE, RELEASES = (
+    "bucket", "foundation", "mlflow", "prefect", "serving", "console", "releases",
 )  # fmt: skip
-SERVERS = (BUCKET, MLFLOW, PREFECT, SERVING, CONSOLE)
+SERVERS = (BUCKET, MLFLOW, PREFECT, SERVING, CONSOLE, RELEASES)
 _FOREIGN = ("AWS_", "MLFLOW_", "PREFECT_", "WEED_", "ANDON_", "BOTO_")
 _QUIET = {"DO_NOT_TRACK": "1", "MLFLOW_DISABLE_TELEMETRY": "true", "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
 
@@ -166,6 +175,13 @@ def process_specs(
             environment=ours,
             needs=(FOUNDATION,),
             probe=lambda since: console_probe(urls["console"]),
+        ),
+        ProcessSpec(
+            name=RELEASES,
+            command=(*python, "flows.releases.refresher", "--home", str(home.path)),
+            environment=ours,
+            needs=(FOUNDATION,),
+            probe=lambda since: releases_probe(bucket_settings(state, secrets), since),
         ),
     )
 

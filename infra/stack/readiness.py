@@ -16,6 +16,7 @@ from typing import Any
 
 from edge_client.contract.bucket import S3Bucket, S3Settings
 from edge_client.contract.errors import BucketError, NotFound
+from edge_client.contract.releases import METADATA_PREFIX
 
 TIMEOUT_SECONDS = 5.0
 PROBE_KEY = "probe/ready"
@@ -108,6 +109,26 @@ def console_probe(url: str) -> Probe:
 
     def probe() -> None:
         call("GET", f"{url}/healthz")
+
+    return probe
+
+
+def releases_probe(settings: S3Settings, since: Callable[[], float | None]) -> Probe:
+    """The process started at `since` (seconds since the epoch) has signed a timestamp."""
+    bucket: S3Bucket | None = None
+
+    def probe() -> None:
+        nonlocal bucket
+        if bucket is None:
+            bucket = S3Bucket.connect(settings, connect_timeout=1, read_timeout=TIMEOUT_SECONDS, attempts=1)
+        try:
+            document = json.loads(bucket.get(f"{METADATA_PREFIX}timestamp.json", max_bytes=1 << 20))
+            issued = _time(document["signed"]["x-andon-issued-at"])
+        except (BucketError, ValueError, KeyError, TypeError) as error:
+            raise NotReady(f"reading the timestamp: {error!r}") from error
+        started = since()
+        if issued is None or started is None or issued < int(started):
+            raise NotReady("no timestamp was signed since it started")
 
     return probe
 

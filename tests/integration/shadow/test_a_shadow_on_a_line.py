@@ -51,7 +51,7 @@ def start_shadow(line: Line, challenger: bytes) -> None:
         expires_at=datetime.now(UTC) + timedelta(hours=1),
         issued_at=datetime.now(UTC),
     )
-    line.repository.set_document(shadow_target(line.inspection, "stable"), document.to_json())
+    line.repository.put_document(shadow_target(line.inspection, "stable"), document.to_json())
 
 
 def report_of(client: Client, true: Callable[[ShadowReport], bool]) -> ShadowReport:

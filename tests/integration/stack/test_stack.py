@@ -20,6 +20,7 @@ import pytest
 from botocore.config import Config as BotoConfig
 from botocore.exceptions import ClientError
 
+from data.device_rights import DeviceAccounts
 from data.devices import get_device, list_devices
 from data.inspections import create_inspection
 from data.workspace import Workspace
@@ -27,7 +28,6 @@ from edge_client.config import Config
 from edge_client.contract.bucket import S3Bucket
 from edge_client.contract.errors import Refused
 from flows import environment
-from infra.device_rights import DeviceAccounts
 from infra.enrolment import Bundle, EnrolmentError, enroll, revoke
 from infra.stack.ports import LOOPBACK
 from infra.stack.process_identity import ProcessIdentity, descendants

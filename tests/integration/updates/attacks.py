@@ -203,6 +203,14 @@ def tampered_engine(scene: Scene) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def shortened_engine(scene: Scene) -> Iterator[None]:
+    engine = scene.world.release("e2")
+    path = scene.world.bucket.path / f"releases/targets/engines/solar-cells/{digest(engine)}.e2.onnx"
+    path.write_bytes(engine[:-10])
+    yield
+
+
+@contextlib.contextmanager
 def replayed(scene: Scene) -> Iterator[Bucket]:
     with copied(scene) as old:
         scene.world.repository.refresh_timestamp()
@@ -478,6 +486,7 @@ MATRIX = (
         because="is not what was signed",
         does=tampered_engine,
     ),
+    Attack(name="tampered", how="the engine's file cut short", because="is not what was signed", does=shortened_engine),
     Attack(name="replayed", how="yesterday's whole repository", because=_REPLAY, does=replayed),
     Attack(name="frozen", how="nothing new is let through for 31 days", because="has expired", does=frozen),
     Attack(name="mix-and-match", how="old snapshot and channels, new timestamp", because=_VERIFY, does=mixed),

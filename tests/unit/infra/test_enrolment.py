@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from data.device_rights import device_policy
 from edge_client.contract.errors import InvalidName
-from infra.device_rights import device_policy
 from infra.enrolment import to_toml
 
 KEYS = st.from_regex(r"[a-z_]{1,12}", fullmatch=True)

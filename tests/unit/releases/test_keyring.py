@@ -151,4 +151,5 @@ def test_older_delegations_are_renewed_when_their_key_is_at_hand_and_named_until
     device = world.device()
     device.check_once()
     settings = device.settings()
-    assert settings is not None and settings.values["capture.byte_budget"] == 5
+    assert settings is not None
+    assert settings.values["capture.byte_budget"] == 5

@@ -76,7 +76,7 @@ def shadow(world: World, *, salt: str = "s1", approve: bool = True, **changes: o
         issued_at=world.cloud_clock.now(),
     )
     document = replace(document, **changes)  # type: ignore[arg-type]
-    world.repository.set_document(shadow_target(INSPECTION, "stable"), document.to_json())
+    world.repository.put_document(shadow_target(INSPECTION, "stable"), document.to_json())
     return document
 
 

@@ -82,7 +82,7 @@ def test_a_stolen_rollouts_key_cannot_name_software_that_no_person_approved(worl
         document.to_json().replace(b'"bytes":', b'"bytes":1'),
         document.to_json().replace(b"0.2.0", b"0.6.6"),
     ):
-        world.repository.set_document(SOFTWARE_TARGET, forged)
+        world.repository.put_document(SOFTWARE_TARGET, forged)
         device = world.device()
         device.check_once()
         (problem,) = device.status().problems
@@ -180,5 +180,6 @@ def test_settings_that_need_a_newer_client_are_not_taken_over(world: World) -> N
     software.need(world.repository, "settings/*", "", NOW)
     device.check_once()
     settings = device.settings()
-    assert settings is not None and settings.values["capture.byte_budget"] == 1
+    assert settings is not None
+    assert settings.values["capture.byte_budget"] == 1
     device.stop()

@@ -12,6 +12,7 @@ from random import Random
 from types import SimpleNamespace
 
 import pytest
+from edge_client.uplink.schedule import Schedule
 
 from edge_client.config import Config, ShareConfig
 from edge_client.contract.bucket import Bucket, DirectoryBucket
@@ -26,7 +27,6 @@ from edge_client.updates.sources import BUCKET, Source, Sources
 from edge_client.updates.updater import Updater
 from edge_client.updates.updater_config import UpdaterConfig
 from edge_client.updates.web_mirror import WebMirror
-from edge_client.uplink.schedule import Schedule
 from tests.unit.updates.release_world import INSPECTION, HandClock, World, digest, passing, serve
 
 
