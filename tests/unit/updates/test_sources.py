@@ -12,7 +12,7 @@ from random import Random
 from types import SimpleNamespace
 
 import pytest
-from edge_client.uplink.schedule import Schedule
+from edge_client.contract.schedule import Schedule
 
 from edge_client.config import Config, ShareConfig
 from edge_client.contract.bucket import Bucket, DirectoryBucket
