@@ -4,8 +4,8 @@
 
 Lines differ (defect shares of 4 to 15 %), four pictures of a part are alike, 200 frames pass between two looks, four
 hours of looks two minutes apart; an engine that is not stopped counts with all of them. The limit is 0.1. The engine
-shifts the share of defects by what the case says; at the limit a stop is false. Beside the bounds that hold at all looks
-together stands what most people would write: the 95 % binomial interval of one look, at each look.
+shifts the share of defects by what the case says; at the limit a stop is false. Beside the bounds that hold at all
+looks together stands what most people would write: the 95 % binomial interval of one look, at each look.
 """
 
 from __future__ import annotations
