@@ -1,4 +1,4 @@
-"""What no state of `rules.py` may break, by the numbers of its rules: held before storing a state, and after reading."""
+"""What no state of `rules.py` may break, by the numbers of its rules: held before storing one, and after reading."""
 
 from __future__ import annotations
 
