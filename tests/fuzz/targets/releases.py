@@ -10,7 +10,7 @@ import numpy as np
 from edge_client.contract import onnx_layout
 from edge_client.contract.chunks import ChunkList, FilePieces
 from edge_client.contract.errors import BadRelease
-from edge_client.contract.releases import Channel, engine_target, selftest_target
+from edge_client.contract.releases import Channel, Cohort, Staged, engine_target, selftest_target
 from edge_client.contract.selftest import SelfTest
 from edge_client.contract.settings import DeviceSettings
 from edge_client.updates.delta import compare
@@ -81,7 +81,10 @@ def _channels() -> tuple[bytes, ...]:
         selftest_path=selftest_target(INSPECTION, "e1"),
         issued_at=NOW,
     )
-    return (channel.to_json(),)
+    twin = replace(channel.engines()[0], variant="fp32", provider="openvino")
+    cohorts = (Cohort(percent=12.5), Cohort(sites=("plant-a",), devices=("line-1",)))
+    staged = Staged(version="8", engines=(twin,), salt="salt", cohorts=cohorts)
+    return (channel.to_json(), replace(channel, variant="int8", variants=(twin,), staged=staged).to_json())
 
 
 def _selftests() -> tuple[bytes, ...]:
