@@ -78,7 +78,7 @@ def fetch_release(
         if limited and not config.hours.is_open(local):
             left = config.hours.seconds_until_open(local) / 3600
             raise Unavailable(f"engine {release.channel.engine_id!r} waits {left:.1f} h for the hours of downloading")
-        bucket = keys.opened(bucket, release)
+        bucket = keys.opened(bucket, engine, release.selftest)
         plan = plan_download(release, bucket, slots, config.factory_engine)
         selftest = fetch_selftest(bucket, release, plan.selftest)
         file = download(

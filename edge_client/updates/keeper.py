@@ -20,6 +20,7 @@ from edge_client.engine import Engine
 from edge_client.engine_slot import EngineSlot
 from edge_client.images import MAX_PIXELS
 from edge_client.updates import rules
+from edge_client.updates.invariants import broken_rules
 from edge_client.updates.loading import load_active, load_place
 from edge_client.updates.rules import Phase, UpdateState
 from edge_client.updates.slots import Slots
@@ -156,7 +157,7 @@ class Keeper:
                 self.apply(rules.engine_failed(state, reason))
 
     def _save(self, state: UpdateState) -> None:
-        broken = rules.broken_rules(state)
+        broken = broken_rules(state)
         if broken:
             raise AssertionError(f"the update state breaks rule {'; '.join(broken)}: {state}")
         self._store.save(state)

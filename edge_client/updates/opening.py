@@ -16,7 +16,7 @@ from edge_client.contract.engine_keys import MAX_KEYS_BYTES, EngineKeys, keys_ob
 from edge_client.contract.errors import BadRelease, BucketError, ConfigError, NotFound, Refused
 from edge_client.contract.signing import load_private_key
 from edge_client.updates.store import UpdateStore
-from edge_client.updates.trusted import Release, SignedFile
+from edge_client.updates.trusted import SignedFile
 
 _FACT = "engine_keys"
 
@@ -45,14 +45,14 @@ class DeviceEngineKeys:
         """Whether engines of this inspection are sealed, as far as this device knows."""
         return self._store.fact(_FACT) is not None
 
-    def opened(self, bucket: Bucket, release: Release) -> Bucket:
-        """Return a bucket that gives a release's files in the plain.
+    def opened(self, bucket: Bucket, *files: SignedFile) -> Bucket:
+        """Return a bucket that gives these files in the plain; the same one where none is sealed.
 
         Raises:
-            BadRelease: It is sealed to a key that this device does not get.
+            BadRelease: They are sealed to a key that this device does not get.
             Unavailable: The bucket can't be reached for the key.
         """
-        sealed = {file.key: file for file in (release.engine, release.selftest) if file.sealing is not None}
+        sealed = {file.key: file for file in files if file.sealing is not None}
         if not sealed:
             return bucket
         wanted = {file.sealing.key_id for file in sealed.values() if file.sealing is not None}
@@ -61,7 +61,7 @@ class DeviceEngineKeys:
             keys = self._asked(bucket)
         if missing := sorted(wanted - set(keys)):
             raise BadRelease(
-                f"engine {release.channel.engine_id!r} is sealed to the key {missing[0]!r}, which this device has not "
+                f"{files[0].path!r} is sealed to the key {missing[0]!r}, which this device has not "
                 "been given: ask the cloud to share the engine keys with it (`andon engine-keys`), or whether it was "
                 "revoked"
             )

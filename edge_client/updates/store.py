@@ -18,7 +18,8 @@ from typing import Any
 
 from edge_client.contract.errors import BadRelease
 from edge_client.contract.settings import DeviceSettings
-from edge_client.updates.rules import Installed, Outcome, Phase, Place, Target, UpdateState, broken_rules
+from edge_client.updates.invariants import broken_rules
+from edge_client.updates.rules import Installed, Outcome, Phase, Place, Target, UpdateState
 from edge_client.updates.slots import make_durable_folder
 
 _SCHEMA = """

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from edge_client.updates.invariants import broken_rules
 from edge_client.updates.outcome import Check
-from edge_client.updates.rules import Limits, broken_rules
+from edge_client.updates.rules import Limits
 from tests.unit.updates.release_world import World, digest, serve
 
 SCRIPT = Path(__file__).with_name("killed_device.py")

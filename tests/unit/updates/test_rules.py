@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from edge_client.updates import rules
+from edge_client.updates.invariants import broken_rules
 from edge_client.updates.rules import Installed, Limits, Outcome, Phase, Place, Step, Target, UpdateState
 
 FACTORY = "f" * 64
@@ -266,7 +267,7 @@ class Device(RuleBasedStateMachine):
 
     @invariant()
     def no_rule_is_broken(self) -> None:
-        assert rules.broken_rules(self.state) == []
+        assert broken_rules(self.state) == []
 
 
 Device.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
