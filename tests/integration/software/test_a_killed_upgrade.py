@@ -21,7 +21,7 @@ from tests.unit.updates.release_world import World
 
 SCRIPT = Path(__file__).with_name("killed_upgrade.py")
 STATES = 3  # the place emptied, the self-check counted, staged
-POINTS = [("after", 1), ("building", 4), ("before", STATES), ("after", STATES)]
+POINTS = [("after", 1), ("building", 3), ("before", STATES), ("after", STATES)]
 
 UPGRADED_BEFORE = SoftwareState(
     active=Place.A,
