@@ -12,7 +12,7 @@ import pytest
 from edge_client.contract.errors import BadEngine
 from edge_client.shadow.process import ChallengerProcess
 from tests.tiny_engine import tiny_engine
-from tests.unit.shadow.test_shadow_worker import CHALLENGER, GREYS, answer
+from tests.unit.shadow.challengers import CHALLENGER, GREYS, answer
 
 
 @pytest.fixture(scope="module")

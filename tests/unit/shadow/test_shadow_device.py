@@ -27,7 +27,7 @@ from edge_client.updates.updater import Updater
 from edge_client.weights import Weigher
 from flows.shadow import result_of, stop
 from tests.tiny_engine import tiny_engine
-from tests.unit.shadow.test_shadow_worker import Here
+from tests.unit.shadow.challengers import Here
 from tests.unit.updates.release_world import DARK, INSPECTION, World, digest, passing, selftest_of
 
 BEAT = Heartbeat(

@@ -13,11 +13,17 @@ import pytest
 
 from edge_client.cli.launch import first_config, software_folder
 from edge_client.cli.main import main
+from edge_client.config import Config
 from edge_client.contract.errors import ConfigError
+from edge_client.doctor.software import check_software
+from edge_client.software import rules
 from edge_client.software.checking import _read
 from edge_client.software.environments import fits_this_machine
 from edge_client.software.protocol import fields, last_launch, remember_launch
+from edge_client.software.rules import Environment, SoftwareState
 from edge_client.software.sockets import environment_for, inherited, listening
+from edge_client.software.store import SoftwareStore
+from tests.unit.capture.device import Bundle
 
 
 def test_a_socket_is_taken_by_the_process_that_it_is_meant_for() -> None:
@@ -117,3 +123,18 @@ def test_a_device_that_was_never_launched_says_what_to_do(capsys: pytest.Capture
     assert "expected one of ('run', 'serve')" in capsys.readouterr().err
     assert main(["upgrade", "--status", "--config", str(tmp_path / "andon.toml")]) == 2
     assert "does not exist" in capsys.readouterr().err
+
+
+def test_the_doctor_says_whether_upgrades_can_be_built_and_what_was_left(tmp_path: Path) -> None:
+    config = Config.load(Bundle(tmp_path / "device").config)
+    assert [f.result.value for f in check_software(config)] == ["ok"]
+    store = SoftwareStore(config.device.state / "software")
+    remember_launch(store.folder, ["serve"])
+    assert "upgrades can be built" in list(check_software(config))[-1].found
+    state, place = rules.build_begins(SoftwareState())
+    state = rules.switched(rules.staged(state, place, Environment(version="0.2.0", digest="ab")))
+    store.save(rules.failed(state, "ended with code 3", certain=True))
+    assert "client 0.2.0 was left: ended with code 3" in [f.found for f in check_software(config)]
+    told = json.loads((store.folder / "launch.json").read_text())
+    (store.folder / "launch.json").write_text(json.dumps({**told, "base_python": str(tmp_path / "no-python")}))
+    assert list(check_software(config))[-1].result.value == "problem"
