@@ -129,7 +129,7 @@ class Launcher:
     def _spawn(self, place: Place) -> Child | None:
         """Start the client in a place; None when there is none."""
         if place is Place.BASE:
-            command = [sys.executable, "-m", "edge_client.cli", *self._words]
+            command = [sys.executable, "-P", "-m", "edge_client.cli", *self._words]
         else:
             python = self._store.environment(place) / "bin" / "python"
             if not os.access(python, os.X_OK):
