@@ -146,9 +146,10 @@ class Registry:
                 Tag.ENGINE_SHA256: _sha256(record.engine),
                 Tag.ENGINE_BYTES: str(len(record.engine)),
                 Tag.SNAPSHOT: record.snapshot_id,
-                **({Tag.VARIANTS: tag_of(v.described for v in record.variants)} if record.variants else {}),
                 **record.tags,
             }
+            if record.variants:
+                tags[Tag.VARIANTS] = tag_of(file.described for file in record.variants)
             described = {
                 "source": uri,
                 "model_id": model_id,

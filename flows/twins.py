@@ -29,7 +29,8 @@ def twins(workspace: Workspace, ready: TrainingSet, challenger: Challenger) -> t
     plain = float_of(workspace, inspection.name, ready.trunk)
     if plain is None:
         return ()
-    some = np.unique(np.linspace(0, len(ready.train) - 1, min(len(ready.train), _FRAMES)).astype(np.int64))
+    some = np.zeros(len(ready.train), dtype=bool)
+    some[np.linspace(0, len(some) - 1, min(len(some), _FRAMES)).astype(np.int64)] = True
     frames = ready.selftest_images() + ready.images(ready.train.select(some))
     twin = float_variant(challenger, ready.trunk, plain, frames, ready.selftest_images())
     workspace.lake().note_space(inspection.name, twin.metadata.engine_id, twin.metadata.embedding_id)

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 
-from edge_client.contract.errors import BadEngine
+from edge_client.contract.errors import BadEngine, InvalidName
 from edge_client.contract.names import check_name
 from flows.tags import Tag
 
@@ -65,7 +65,7 @@ def variants_of(tags: Mapping[str, str]) -> tuple[Variant, ...]:
         found = tuple(Variant(**each) for each in json.loads(text))
         for each in found:
             check_name(each.engine_id, "engine")
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, InvalidName) as error:
         raise BadEngine(
             f"the tag {Tag.VARIANTS} cannot be read ({error}); take the tag away, or retrain with variants = both"
         ) from error

@@ -9,6 +9,7 @@ from random import Random
 
 from data.devices import register_device
 from data.workspace import Workspace
+from edge_client.contract.bucket import Bucket
 from edge_client.contract.heartbeat import Heartbeat
 from edge_client.contract.names import status_key
 from edge_client.contract.signing import generate_private_key, load_private_key
@@ -27,6 +28,7 @@ class Line:
 
     Args:
         workspace: The cloud that it belongs to.
+        bucket: Its bucket.
         repository: Gives its trust anchor.
         folder: For its key, engines and metadata.
         name: Of the device.
@@ -37,6 +39,7 @@ class Line:
     def __init__(
         self,
         workspace: Workspace,
+        bucket: Bucket,
         repository: ReleaseRepository,
         folder: Path,
         name: str,
@@ -44,7 +47,7 @@ class Line:
         *,
         site: str = "plant",
     ) -> None:
-        self._workspace, self.name, self.inspection, self.site = workspace, name, inspection, site
+        self._bucket, self.name, self.inspection, self.site = bucket, name, inspection, site
         self._key = folder / f"{name}.key"
         public = generate_private_key(self._key)
         register_device(workspace.catalog(), name, site, "end", [inspection], public, at=datetime.now(UTC))
@@ -65,7 +68,7 @@ class Line:
                 site=site,
                 hardware="x86_64",
             ),
-            workspace.bucket(),
+            bucket,
             tries=self._try,
         )
 
@@ -124,4 +127,4 @@ class Line:
             hardware="x86_64",
             variant=status.variant,
         )
-        self._workspace.bucket().put(status_key(self.name), heartbeat.sign(load_private_key(self._key)))
+        self._bucket.put(status_key(self.name), heartbeat.sign(load_private_key(self._key)))
