@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -19,8 +20,9 @@ from edge_client.doctor.software import check_software
 from edge_client.software import rules
 from edge_client.software.checking import _read
 from edge_client.software.environments import fits_this_machine
+from edge_client.software.launcher import Launcher
 from edge_client.software.protocol import fields, last_launch, remember_launch
-from edge_client.software.rules import Environment, SoftwareState
+from edge_client.software.rules import Environment, Limits, Phase, Place, SoftwareState
 from edge_client.software.sockets import environment_for, inherited, listening
 from edge_client.software.store import SoftwareStore
 from tests.unit.capture.device import Bundle
@@ -138,3 +140,26 @@ def test_the_doctor_says_whether_upgrades_can_be_built_and_what_was_left(tmp_pat
     told = json.loads((store.folder / "launch.json").read_text())
     (store.folder / "launch.json").write_text(json.dumps({**told, "base_python": str(tmp_path / "no-python")}))
     assert list(check_software(config))[-1].result.value == "problem"
+
+
+def test_a_disk_that_cannot_be_written_ends_no_client_and_the_state_is_stored_later(tmp_path: Path) -> None:
+    store = SoftwareStore(tmp_path / "software")
+    state, place = rules.build_begins(SoftwareState())
+    store.save(rules.switched(rules.staged(state, place, Environment(version="0.2.0", digest="ab"))))
+    full = [True]
+
+    class FullDisk(SoftwareStore):
+        def save(self, state: SoftwareState) -> None:
+            if full[0]:
+                raise OSError(28, "No space left on device")
+            super().save(state)
+
+    launcher = Launcher(FullDisk(store.folder), ["serve"], sockets={}, limits=Limits())
+    after = launcher._change(lambda s: rules.failed(s, "ended with code 3", certain=True))
+    assert after.active is Place.BASE  # it is acted on all the same
+    assert launcher._state() == after
+    assert store.load().phase is Phase.PROBATION
+    full[0] = False
+    assert launcher._change(rules.healthy).quarantine == after.quarantine
+    assert store.load() == launcher._state()
+    shutil.rmtree(launcher._folder)
