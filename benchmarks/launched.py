@@ -175,7 +175,7 @@ class Launched:
         stored.write_bytes(wheel[:1000] + bytes([wheel[1000] ^ 1]) + wheel[1001:])
         software.choose(self.line.repository, version, SystemClock().now())
 
-    def wait(self, done: Callable[[Self], bool], *, seconds: float = 120.0) -> float:
+    def wait(self, done: Callable[[Self], bool], *, seconds: float = 400.0) -> float:
         """Wait until something is true; returns how long it took.
 
         Raises:

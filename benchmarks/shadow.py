@@ -114,6 +114,12 @@ class Shadowed:
             self._worker.stop()
             self._worker = None
 
+    def wait_for(self, frames: int, *, seconds: float = 60.0) -> None:
+        """Wait until so many frames were answered or skipped."""
+        end = time.monotonic() + seconds
+        while self.tally.seen + self.tally.skipped + self.tally.failed < frames and time.monotonic() < end:
+            time.sleep(0.01)
+
     @property
     def _keeper(self):  # type: ignore[no-untyped-def]
         assert self._client._shadow is not None
@@ -167,13 +173,14 @@ def find(client: Client, champion: bytes, challenger: bytes, frames: Frames, *, 
     true_count = sum(t.disagrees for t in truth)
     every = Shadowed(client, challenger, share=1.0, cpu_share=0.5, seed=2)
     every.begin()
-    kept_before = _kept(client)
-    for frame in frames:
-        client.predict(frame)
+    doubted: dict[str, bool] = {}
+    for frame, told in zip(frames, truth, strict=True):
+        doubted[client.predict(frame).sample_id] = told.disagrees
         _until_idle(every)
+    every.wait_for(len(frames))
     every.end()
     client.flush(seconds=0)
-    kept = _kept(client) - kept_before
+    kept = _kept(client)
     some = Shadowed(client, challenger, share=share, cpu_share=0.5, seed=3)
     some.begin()
     for frame in frames:
@@ -186,7 +193,8 @@ def find(client: Client, champion: bytes, challenger: bytes, frames: Frames, *, 
         "disagreements_offline": _exact(true_count, len(frames)),
         "disagreements_found": _exact(every.tally.disagreed, every.tally.seen),
         "found_in_time_to_weigh": _exact(in_time, every.tally.disagreed),
-        "captured": _exact(kept, len(frames)),
+        "captured_of_agreed": _share([sample in kept for sample, differs in doubted.items() if not differs]),
+        "captured_of_disagreed": _share([sample in kept for sample, differs in doubted.items() if differs]),
         "rate_offline": _exact(true_count / len(frames), len(frames)),
         "rate_at_share": Measure(value=rate.value, low=rate.low, high=rate.high, n=rate.n),
     }
@@ -227,9 +235,18 @@ def _until_idle(shadowed: Shadowed) -> None:
         time.sleep(0.001)
 
 
-def _kept(client: Client) -> int:
-    status = client.status()["capture"]
-    return int(status["acknowledged"]) if status is not None else 0
+def _kept(client: Client) -> set[str]:
+    """Sample ids of the frames that capture holds."""
+    loop = client._loop
+    assert loop is not None
+    with loop.spool.lock:
+        rows = loop.spool.db.execute("SELECT sample_id FROM entries WHERE state IN ('kept', 'uploaded')").fetchall()
+    return {str(sample) for (sample,) in rows}
+
+
+def _share(values: list[bool]) -> Measure:
+    rate = Rate.of(sum(values), len(values))
+    return Measure(value=rate.value, low=rate.low, high=rate.high, n=rate.n)
 
 
 def _exact(value: float, n: int) -> Measure:
@@ -243,6 +260,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=40, metavar="N", help="pairs of blocks (default: 40)")
     parser.add_argument("--block", type=int, default=100, metavar="N", help="frames of a block (default: 100)")
     parser.add_argument("--fps", type=float, default=50.0, help="of the line (default: 50)")
+    parser.add_argument("--frames", type=int, metavar="N", help="to find disagreements on (default: all held out)")
     parser.add_argument("--share", type=float, default=0.2, help="of the frames (default: 0.2)")
     parser.add_argument("--cpu-share", type=float, default=0.1, help="of a core (default: 0.1)")
     args = parser.parse_args()
@@ -264,7 +282,7 @@ def main() -> None:
                 cpu=args.cpu_share,
             )
         with line(engines.int8, inspection) as client:
-            found = find(client, engines.int8, engines.float32, frames, share=args.share)
+            found = find(client, engines.int8, engines.float32, frames[: args.frames], share=args.share)
     tell("shadow", _rows(cost), {**_figures(cost, args.cpu_share), **found}, as_json=args.json)
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import fcntl
+import logging
 import os
+import sys
 import tomllib
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +17,8 @@ from edge_client.software.launcher import Launcher
 from edge_client.software.rules import Limits
 from edge_client.software.sockets import inherited, listening
 from edge_client.software.store import SoftwareStore
+
+log = logging.getLogger("edge_client.launcher")
 
 _COMMANDS = ("run", "serve")
 
@@ -61,8 +65,13 @@ def run(args: argparse.Namespace) -> int:
             f"launch {' '.join(words[:1])}: expected one of {_COMMANDS} with its options, such as "
             "`andon-edge launch serve --config andon.toml`"
         )
-    store = SoftwareStore(software_folder(first_config(words)))
-    held = _only_one(store.folder)
+    folder = software_folder(first_config(words))
+    try:
+        store = SoftwareStore(folder)
+        held = _only_one(folder)
+    except OSError as error:  # inspect with what was installed by hand, rather than not at all
+        log.warning("upgrades are off: %s cannot be used: %s", folder, error)
+        os.execv(sys.executable, [sys.executable, "-P", "-m", "edge_client.cli", *words])  # noqa: S606 -- no shell
     limits = replace(
         Limits(),
         stand_by_seconds=args.stand_by_seconds,

@@ -16,6 +16,7 @@ from edge_client.doctor.finding import Finding, ok, problem
 from edge_client.doctor.identity import check_credentials, check_key, check_recipient
 from edge_client.doctor.mirrors import check_mirrors
 from edge_client.doctor.releases import check_releases
+from edge_client.doctor.software import check_software
 from edge_client.doctor.spool import check_spool
 from edge_client.updates.trial import try_engine
 
@@ -51,6 +52,7 @@ def examine(
     checks: list[tuple[str, Callable[[], Iterator[Finding]]]] = [
         ("client", lambda: check_client(config)),
         ("extras", lambda: check_extras(config)),
+        ("software", lambda: check_software(config)),
         ("key", lambda: check_key(config)),
         ("credentials", lambda: check_credentials(config)),
         ("recipient", lambda: check_recipient(config)),

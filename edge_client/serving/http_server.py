@@ -78,6 +78,7 @@ class HttpServer:
         self._open: dict[threading.Thread, tuple[Wire, HttpReader[Prepared]]] = {}
         self._shared = listener is not None
         if listener is not None:
+            listener = listener.dup()  # the one that was handed over stays for whatever this process becomes
             listener.settimeout(_ACCEPT_SECONDS)
         else:
             family = socket.AF_INET6 if ":" in host else socket.AF_INET

@@ -27,7 +27,7 @@ from edge_client.contract.errors import AndonError, BadEngine, BadRelease, Bucke
 from edge_client.contract.shadow import Shadow, ShadowReport
 from edge_client.prediction import Prediction
 from edge_client.shadow.doubt import Doubt
-from edge_client.shadow.process import ChallengerProcess
+from edge_client.shadow.process import Challenger, ChallengerProcess
 from edge_client.shadow.tally import ShadowTally
 from edge_client.shadow.worker import ShadowWorker
 from edge_client.software.store import write_durably
@@ -48,14 +48,21 @@ class ShadowKeeper:
         config: The updater's.
         clock: The device's clock.
         tries: Runs a trial.
+        opens: Opens what passed it.
     """
 
     def __init__(
-        self, config: UpdaterConfig, clock: Clock, *, tries: Callable[[TrialOrder], TrialReport] = try_engine
+        self,
+        config: UpdaterConfig,
+        clock: Clock,
+        *,
+        tries: Callable[[TrialOrder], TrialReport] = try_engine,
+        opens: Callable[..., Challenger] = ChallengerProcess,
     ) -> None:
         self._config = config
         self._clock = clock
         self._tries = tries
+        self._opens = opens
         self._folder = config.state / "shadow"
         self._bell = threading.Condition()
         self._offered: tuple[ShadowOffer, Bucket] | None = None
@@ -174,7 +181,7 @@ class ShadowKeeper:
         self._worker = ShadowWorker(challenger, share=wanted.share, cpu_share=wanted.cpu_share, tally=self._tally)
         self._worker.start()
 
-    def _prepared(self, offer: ShadowOffer, bucket: Bucket) -> ChallengerProcess:
+    def _prepared(self, offer: ShadowOffer, bucket: Bucket) -> Challenger:
         """Fetch, try, load (rule 1).
 
         Raises:
@@ -218,7 +225,7 @@ class ShadowKeeper:
         report = self._tries(order)
         if not report.passed:
             raise (BadEngine if report.certain else OSError)(f"challenger {named.engine_id!r}: {report.reason}")
-        return ChallengerProcess(
+        return self._opens(
             path,
             engine_sha256=named.engine_sha256,
             provider=config.provider,

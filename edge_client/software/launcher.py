@@ -9,6 +9,8 @@ It lives in the base environment, is never upgraded with the client, and uses th
 4. On probation the first fault of its own ends a release: the good one is started at once.
 5. A client that ends in order ends the launcher with it; SIGTERM is passed on. The base that cannot be started is left
    to the service manager, with its exit code.
+6. A disk that is full or broken never ends a client: what cannot be stored holds in memory, and is stored when it can
+   be.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from edge_client.sd_notify import notify
@@ -71,6 +73,8 @@ class Launcher:
         self._stopping = False
         self._early_ends = 0
         self._exchange_after = 0.0
+        self._last = SoftwareState()
+        self._unsaved: SoftwareState | None = None
         self._folder = Path(tempfile.mkdtemp(prefix="andon-edge-"))  # short: a socket's path has 107 characters
         self._selector = selectors.DefaultSelector()
 
@@ -85,7 +89,10 @@ class Launcher:
         signal.signal(signal.SIGCHLD, lambda *_: None)
         self._selector.register(wake, selectors.EVENT_READ, wake)
         child: Child | None = None
-        protocol.remember_launch(self._store.folder, self._words)
+        try:
+            protocol.remember_launch(self._store.folder, self._words)
+        except OSError as error:
+            log.warning("upgrades are off: %s cannot be written: %s", self._store.folder, error)
         try:
             child = self._start_active()
             while True:
@@ -119,9 +126,9 @@ class Launcher:
 
     def _start_active(self) -> Child:
         """Start the client that the state names, after whatever it names cannot be started is left."""
-        self._store.change(lambda s: rules.switched(s) if s.phase is Phase.STAGED else s)
+        self._change(lambda s: rules.switched(s) if s.phase is Phase.STAGED else s)
         while True:
-            state = self._store.change(lambda s: rules.starting(s, self._limits))
+            state = self._change(lambda s: rules.starting(s, self._limits))
             if (child := self._spawn(state.active)) is not None:
                 return child
             self._damaged(state.active)
@@ -129,7 +136,7 @@ class Launcher:
     def _spawn(self, place: Place) -> Child | None:
         """Start the client in a place; None when there is none."""
         if place is Place.BASE:
-            command = [sys.executable, "-m", "edge_client.cli", *self._words]
+            command = [sys.executable, "-P", "-m", "edge_client.cli", *self._words]
         else:
             python = self._store.environment(place) / "bin" / "python"
             if not os.access(python, os.X_OK):
@@ -188,17 +195,17 @@ class Launcher:
                 self._fail(child, f"lost {child.lost} of {child.answered + child.lost} requests", certain=True)
                 return self._start_active()
             if enough:
-                log.info("%s", self._store.change(rules.confirmed).note)
+                log.info("%s", self._change(rules.confirmed).note)
         elif state.phase is Phase.STAGED or child.place is not state.active:
             if time.monotonic() >= self._exchange_after:
                 return self._exchange(child)
         elif state.starts and healthy:
-            self._store.change(rules.healthy)
+            self._change(rules.healthy)
         return child
 
     def _exchange(self, old: Child) -> Child:
         """Bring the client that the state names into service, beside the one that is (rules 2 and 3)."""
-        state = self._store.change(
+        state = self._change(
             lambda s: rules.starting(rules.switched(s) if s.phase is Phase.STAGED else s, self._limits)
         )
         place = state.active
@@ -238,7 +245,7 @@ class Launcher:
         code = child.exit_code
         self._forget(child)
         if code == 0:
-            self._store.change(rules.healthy)
+            self._change(rules.healthy)
             return 0
         if code == CANNOT_START and child.place is not Place.BASE:
             self._damaged(child.place)
@@ -256,12 +263,12 @@ class Launcher:
 
     def _damaged(self, place: Place) -> None:
         reason = f"the environment {place.value} cannot be started: its files, or the Python under it, are gone"
-        self._store.change(lambda s: rules.place_damaged(s, place, reason))
+        self._change(lambda s: rules.place_damaged(s, place, reason))
         log.warning("%s", reason)
 
     def _fail(self, child: Child, reason: str, *, certain: bool) -> None:
         before = self._state().active
-        state = self._store.change(lambda s: rules.failed(s, reason, certain=certain))
+        state = self._change(lambda s: rules.failed(s, reason, certain=certain))
         log.warning("the client of %s %s", child.place.value, reason)
         if state.active is not before:
             log.warning("back to the client of %s", state.active.value)
@@ -279,7 +286,7 @@ class Launcher:
         in_order = not child.running
         self._forget(child)
         if in_order:
-            self._store.change(rules.healthy)
+            self._change(rules.healthy)
         return 0 if child.exit_code == 0 else 1
 
     # --- waiting and reading ----------------------------------------------------------------------------------------
@@ -296,7 +303,25 @@ class Launcher:
             notify("WATCHDOG=1", self._outer)
 
     def _state(self) -> SoftwareState:
-        return self._store.load()
+        """What holds: what is stored, or what could not be stored yet (rule 6)."""
+        if self._unsaved is not None:
+            return self._unsaved
+        try:
+            self._last = self._store.load()
+        except OSError as error:
+            log.warning("the software's state cannot be read: %s", error)
+        return self._last
+
+    def _change(self, rule: Callable[[SoftwareState], SoftwareState]) -> SoftwareState:
+        """Apply a rule and store what it gives."""
+        unsaved = self._unsaved
+        try:
+            self._last = self._store.change(rule if unsaved is None else lambda _: rule(unsaved))
+            self._unsaved = None
+        except OSError as error:
+            self._last = self._unsaved = rule(self._state())
+            log.warning("the software's state cannot be stored: %s", error)
+        return self._last
 
     def _forget(self, child: Child) -> None:
         if child.socket.fileno() >= 0:

@@ -14,14 +14,21 @@ from pathlib import Path
 import pytest
 
 from benchmarks.client_wheels import client_wheel, wheel_name
-from edge_client.software.rules import Phase, Place, broken_rules
+from edge_client.software.rules import Environment, Phase, Place, SoftwareState, broken_rules
 from edge_client.software.store import SoftwareStore
 from flows import software
 from tests.unit.updates.release_world import World
 
 SCRIPT = Path(__file__).with_name("killed_upgrade.py")
 STATES = 3  # the place emptied, the self-check counted, staged
-POINTS = [("after", 1), ("building", 4), ("before", STATES), ("after", STATES)]
+POINTS = [("after", 1), ("building", 3), ("before", STATES), ("after", STATES)]
+
+UPGRADED_BEFORE = SoftwareState(
+    active=Place.A,
+    good=Place.A,
+    a=Environment(version="0.1.5", digest="a5" * 32, confirmed=True),
+    b=Environment(version="0.1.4", digest="a4" * 32, confirmed=True),
+)
 
 
 def run(folder: Path, when: str, n: int) -> subprocess.CompletedProcess[str]:
@@ -44,14 +51,17 @@ def test_an_upgrade_killed_anywhere_leaves_a_client_to_start_and_ends_well(
 ) -> None:
     folder = tmp_path / "world"
     shutil.copytree(cloud, folder)
+    store = SoftwareStore(folder / "state" / "software")
+    store.save(UPGRADED_BEFORE)
     killed = run(folder, when, n)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
-    store = SoftwareStore(folder / "state" / "software")
     state = store.load()
     assert broken_rules(state) == []
-    assert (state.active, state.good) == (Place.BASE, Place.BASE)
-    if state.phase is Phase.STAGED:  # what waits for the launcher is whole
-        assert (when, n) == ("after", STATES)
+    assert (state.active, state.good, state.a) == (Place.A, Place.A, UPGRADED_BEFORE.a)
+    if (when, n) == ("after", STATES):
+        assert state.phase is Phase.STAGED  # what waits for the launcher is whole
+    else:
+        assert state.b is None  # nobody may start what is being built over
     again = run(folder, "after", STATES + 5)
     assert again.returncode == 0, again.stderr
     assert again.stdout.startswith("staged")

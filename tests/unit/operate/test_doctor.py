@@ -90,7 +90,7 @@ def test_a_sound_device_has_nothing_but_ok(device: Device):
     findings = device.examine(tries=try_engine)
     only(findings)
     assert set(findings) == {
-        *("client", "extras", "key", "credentials", "recipient", "state", "spool", "engine", "clock"),
+        *("client", "extras", "software", "key", "credentials", "recipient", "state", "spool", "engine", "clock"),
         *("bucket", "root", "timestamp"),
     }
     assert "self-test passed" in findings["engine"].found

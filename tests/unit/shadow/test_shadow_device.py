@@ -27,6 +27,7 @@ from edge_client.updates.updater import Updater
 from edge_client.weights import Weigher
 from flows.shadow import result_of, stop
 from tests.tiny_engine import tiny_engine
+from tests.unit.shadow.challengers import Here
 from tests.unit.updates.release_world import DARK, INSPECTION, World, digest, passing, selftest_of
 
 BEAT = Heartbeat(
@@ -80,11 +81,17 @@ def shadow(world: World, *, salt: str = "s1", approve: bool = True, **changes: o
     return document
 
 
+def here(path: Path, *, engine_sha256: str, **_: object) -> Here:
+    """Open a challenger in this process."""
+    assert digest(path.read_bytes()) == engine_sha256
+    return Here(Engine.from_bytes(path.read_bytes()))
+
+
 class Device:
     """A device's updater and shadow, each step on the test's own thread."""
 
     def __init__(self, world: World, tries=passing) -> None:
-        self.keeper = ShadowKeeper(world.config(), world.clock, tries=tries)
+        self.keeper = ShadowKeeper(world.config(), world.clock, tries=tries, opens=here)
         self.updater = Updater.open(
             world.config(), world.bucket, clock=world.clock, tries=passing, on_shadow=self.keeper.take
         )

@@ -2,98 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import random
 import time
-from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from edge_client.contract.errors import BadEngine
 from edge_client.engine import Engine
-from edge_client.prediction import Prediction, predictions_from
-from edge_client.shadow.process import Answer, ChallengerProcess
 from edge_client.shadow.tally import ShadowTally, difference
 from edge_client.shadow.worker import ShadowWorker
 from tests.tiny_engine import tiny_engine
-
-CHAMPION = Engine.from_bytes(tiny_engine(engine_id="e1"))
-CHALLENGER = Engine.from_bytes(tiny_engine(engine_id="e2", bias=4.0))  # sees more defects
-GREYS = [np.full((16, 16, 3), level, np.uint8) for level in range(0, 256, 5)]
-
-
-def answer(engine: Engine, frame: np.ndarray) -> Prediction:
-    (prediction,) = predictions_from(engine.run(frame), engine, sample_ids=["0" * 32], latency_ms=1.0)
-    return prediction
-
-
-def as_answer(prediction: Prediction, cpu_seconds: float = 0.001) -> Answer:
-    return Answer(
-        verdict=prediction.verdict,
-        label=prediction.label,
-        defect_probability=prediction.defect_probability,
-        cpu_seconds=cpu_seconds,
-    )
-
-
-class Here:
-    """A challenger in this process, with the time that it says it takes."""
-
-    def __init__(self, engine: Engine, *, frame_seconds: float = 0.0, sleeps: float = 0.0) -> None:
-        self._engine, self._frame_seconds, self._sleeps = engine, frame_seconds, sleeps
-        self.answered = 0
-
-    def answer(self, frame: np.ndarray, stopped: Callable[[], bool] = lambda: False) -> Answer:
-        time.sleep(self._sleeps)
-        self.answered += 1
-        return as_answer(answer(self._engine, frame), self._frame_seconds)
-
-    def stop(self) -> None: ...
-
-
-@pytest.fixture(scope="module")
-def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChallengerProcess]:
-    """The challenger in its real process."""
-    data = tiny_engine(engine_id="e2", bias=4.0)
-    path = tmp_path_factory.mktemp("challenger") / "challenger.onnx"
-    path.write_bytes(data)
-    made = ChallengerProcess(path, engine_sha256=hashlib.sha256(data).hexdigest(), provider="cpu", memory_bytes=2 << 30)
-    yield made
-    made.stop()
-
-
-def test_the_process_answers_as_the_engine_does_and_says_what_it_took(process: ChallengerProcess) -> None:
-    for grey in GREYS[::10]:
-        found = process.answer(grey)
-        expected = answer(CHALLENGER, grey)
-        assert (found.verdict, found.label) == (expected.verdict, expected.label)
-        assert found.defect_probability == pytest.approx(expected.defect_probability, abs=1e-6)
-        assert 0 < found.cpu_seconds < 5
-    policy = os.sched_getscheduler(process._child.pid)
-    assert policy == os.SCHED_IDLE or os.getpriority(os.PRIO_PROCESS, process._child.pid) == 19
-
-
-def test_a_process_that_dies_is_a_failure_and_no_more(tmp_path: Path) -> None:
-    data = tiny_engine(engine_id="e2")
-    (tmp_path / "e.onnx").write_bytes(data)
-    digest = hashlib.sha256(data).hexdigest()
-    process = ChallengerProcess(tmp_path / "e.onnx", engine_sha256=digest, provider="cpu", memory_bytes=2 << 30)
-    process._child.kill()
-    process._child.wait(10)
-    with pytest.raises(BadEngine, match="has ended"):
-        process.answer(GREYS[0])
-    process.stop()
-
-
-def test_a_file_that_is_not_what_was_tried_is_not_loaded(tmp_path: Path) -> None:
-    (tmp_path / "e.onnx").write_bytes(tiny_engine(engine_id="e2"))
-    with pytest.raises(BadEngine, match="is not what was tried"):
-        ChallengerProcess(tmp_path / "e.onnx", engine_sha256="0" * 64, provider="cpu", memory_bytes=2 << 30)
+from tests.unit.shadow.challengers import CHALLENGER, CHAMPION, GREYS, Here, answer, as_answer
 
 
 def test_what_it_counts_is_what_the_two_engines_answer() -> None:

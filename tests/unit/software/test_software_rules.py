@@ -36,7 +36,7 @@ def launched(state: SoftwareState) -> SoftwareState:
     return rules.starting(rules.switched(state) if state.phase is Phase.STAGED else state, LIMITS)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(EVENTS), st.integers(0, 3), st.booleans()), max_size=40))
 def test_whatever_happens_there_is_a_client_to_start_and_no_rule_is_broken(
     events: list[tuple[str, int, bool]],
