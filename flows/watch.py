@@ -53,6 +53,7 @@ class WatchOutcome:
     Attributes:
         heartbeats: New ones taken over.
         tagged: (inspection, version) whose tags changed.
+        silent: Devices whose silence is an alarm since this run.
         refreshed: Whether timestamp and snapshot were signed anew.
         retrain_wanted: Inspection -> label events since its newest retrain, where they are enough.
         release_wanted: Inspections whose aliases and channels differ.
@@ -62,6 +63,7 @@ class WatchOutcome:
     """
 
     heartbeats: int = 0
+    silent: tuple[str, ...] = ()
     tagged: tuple[tuple[str, str], ...] = ()
     refreshed: bool = False
     retrain_wanted: dict[str, int]
@@ -72,6 +74,8 @@ class WatchOutcome:
 
     def __str__(self) -> str:
         parts = [f"{self.heartbeats} heartbeats", f"{len(self.tagged)} versions retagged"]
+        if self.silent:
+            parts.append(f"{len(self.silent)} devices are silent now")
         if self.refreshed:
             parts.append("release metadata signed anew")
         parts += [f"retrain of {name} wanted ({n} new labels)" for name, n in self.retrain_wanted.items()]
@@ -104,6 +108,7 @@ def watch_once(
     """
     failed: list[str] = []
     heartbeats, refreshed = 0, False
+    silent: list[str] = []
     tagged: list[tuple[str, str]] = []
     retrain: dict[str, int] = {}
     release: list[str] = []
@@ -116,7 +121,7 @@ def watch_once(
             report = ingest_heartbeats(
                 catalog, workspace.bucket(), clock, fleet=policy.fleet, retention=policy.retention
             )
-            heartbeats = len(report.new)
+            heartbeats, silent = len(report.new), report.silent
             failed += [f"heartbeat {key}: {reason}" for key, reason in report.deferred]
         with _noting(failed, "release metadata"):
             refreshed = refresh(workspace, clock)
@@ -141,6 +146,7 @@ def watch_once(
                     release.append(inspection.name)
     outcome = WatchOutcome(
         heartbeats=heartbeats,
+        silent=tuple(silent),
         tagged=tuple(tagged),
         refreshed=refreshed,
         retrain_wanted=retrain,

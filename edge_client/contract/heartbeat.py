@@ -24,7 +24,7 @@ MOST_QUARANTINED = 10  # the newest
 LONGEST_REASON = 200  # of a problem or a quarantine
 LONGEST_OUTCOME = 500  # of what became of the newest release
 #: What clients of before do not send.
-_OPTIONAL: Mapping[str, Any] = {"hardware": "", "variant": "", "interval_seconds": 0.0}
+_OPTIONAL: Mapping[str, Any] = {"hardware": "", "variant": "", "interval_seconds": 0.0, "ended": False}
 OUTCOMES = ("none", "trial", "probation", "confirmed", "quarantined", "failed")
 
 
@@ -85,6 +85,7 @@ class Heartbeat:
     hardware: str = ""  # what kind of machine it is; rollouts may go by it
     variant: str = ""  # which file of its model the device runs: int8, fp32, …
     interval_seconds: float = 0.0  # the next one comes after so long at the latest; 0: not said
+    ended: bool = False  # the client was ended in order: its silence is none
 
     def kept_small(self) -> "Heartbeat":
         """Return what is sent of it: the newest of the lists, in texts that are not too long."""
@@ -162,6 +163,7 @@ class Heartbeat:
             hardware=fields.text("hardware", most=63),
             variant=fields.text("variant", most=32),
             interval_seconds=fields.number("interval_seconds", least=0),
+            ended=fields.flag("ended"),
         )
 
 
