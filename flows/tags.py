@@ -16,6 +16,7 @@ class Tag(StrEnum):
     ENGINE_ID = "andon.engine_id"
     ENGINE_SHA256 = "andon.engine_sha256"
     ENGINE_BYTES = "andon.engine_bytes"
+    VARIANTS = "andon.variants"  # other files of the same model, as JSON (flows/variants.py)
     SNAPSHOT = "andon.snapshot"
     SEED = "andon.seed"
     CODE = "andon.code"

@@ -39,6 +39,7 @@ from flows.retrain_settings import may_start_by_itself
 from flows.rollout import rollout_of, rollout_tags
 from flows.stack import registry_of, repository_of
 from flows.tags import Tag
+from flows.variants import digests_of
 from flows.wanted import labels_since, releases_wanted, retrain_wanted
 
 _log = logging.getLogger("andon.watch")
@@ -176,7 +177,7 @@ def tag_versions(workspace: Workspace, registry: Registry, inspection: Inspectio
     followers = [d for d in list_devices(workspace.catalog(), name) if not d.revoked]
     changed: list[tuple[str, str]] = []
     for version in registry.api.versions(name):
-        rollout = rollout_of(version.tags.get(Tag.ENGINE_SHA256, ""), heartbeats)
+        rollout = rollout_of(digests_of(version.tags), heartbeats)
         channels = [c.strip() for c in version.tags.get(Tag.CHANNELS, "").split(",") if c.strip()]
         if not rollout.seen and not channels and Tag.DEVICES not in version.tags:
             continue  # no device ever had to do with it

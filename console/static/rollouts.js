@@ -54,7 +54,7 @@ function comparisons(evidence) {
     const [word, colour] = FINDING[each.finding];
     return node("tr", {}, node("td", {}, node("span", { class: colour }, word)), node("td", { class: "drawn" }, each.finding === "too few" ? null : span(each)), node("td", { class: "text" }, each.sentence));
   });
-  return node("div", { class: "wide" }, node("table", {}, node("thead", {}, node("tr", {}, ["finding", "effect and limit", "in words"].map((t) => node("th", {}, t)))), node("tbody", {}, rows)));
+  return node("div", { class: "wide" }, node("table", { class: "compare" }, node("thead", {}, node("tr", {}, ["finding", "effect and limit", "in words"].map((t) => node("th", {}, t)))), node("tbody", {}, rows)));
 }
 
 const share = (value) => (value === null ? "–" : `${(100 * value).toFixed(1)} %`);

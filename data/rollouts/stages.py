@@ -74,6 +74,14 @@ def parse_stages(text: str) -> tuple[Stage, ...]:
     return stages
 
 
+def are_stages(value: object) -> bool:
+    """Whether a value is a line of stages."""
+    try:
+        return isinstance(value, str) and bool(parse_stages(value))
+    except ConfigError:
+        return False
+
+
 def _stage(part: str, text: str) -> Stage:
     words = part.split()
     lists: dict[str, tuple[str, ...]] = {}

@@ -13,7 +13,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from data.catalog import Catalog
@@ -94,8 +94,14 @@ def save_rollout(catalog: Catalog, rollout: Rollout, *, read: int, records: Mapp
         if row is None or row.revision != read:
             return False
         _write(row, rollout)
-        for device, record in (records or {}).items():
-            session.merge(RolloutDeviceRow(rollout=rollout.id, device=device, record=record.to_dict()))
+        rows = [
+            {"rollout": rollout.id, "device": device, "record": record.to_dict()}
+            for device, record in (records or {}).items()
+        ]
+        known = set(session.scalars(select(RolloutDeviceRow.device).where(RolloutDeviceRow.rollout == rollout.id)))
+        for statement, of in ((insert, False), (update, True)):
+            if some := [each for each in rows if (each["device"] in known) is of]:
+                session.execute(statement(RolloutDeviceRow), some)
         return True
 
 

@@ -5,7 +5,8 @@ All devices are served at once, without stages, where those could protect nobody
 1. The channel has no version yet: there is nothing to go back to but each device's factory engine.
 2. The version is the one that is the base already: a rollout under way is taken back by moving the alias back.
 3. The version is older than the base and was served to all of this channel before: an operator's rollback.
-4. Fewer devices follow the channel than the policy's `staged_from`: each device's own trial and probation protect it,
+4. The policy names one stage, `100%`: it wants no stages.
+5. Fewer devices follow the channel than the policy's `staged_from`: each device's own trial and probation protect it,
    and one or two others are no control group.
 
 Else the first stage that reaches a device begins.
@@ -111,10 +112,12 @@ def _at_once(
     """Why all devices are served at once, or ""."""
     if not base:
         return "the channel's first version"
-    if engines == base:
+    if [e.engine_sha256 for e in engines] == [e.engine_sha256 for e in base]:
         return "the version that the channel's devices run already"
     if _older(version, base_version) and version in served_before:
         return f"a rollback from version {base_version}"
+    if len(parse_stages(policy.stages)) == 1:
+        return "all at once, by policy"
     if devices < policy.staged_from:
         return f"all at once: {devices} devices follow the channel, stages begin at {policy.staged_from}"
     return ""

@@ -4,7 +4,8 @@
    less that of the controls in the same time (difference in differences): what happens to the whole line, such as
    another product, is not the engine's doing. Without two controls it is the mean change alone.
 2. A device's variance is that over its batches (`data/rollouts/records.py`), never less than the binomial one. The
-   variance of the mean is the larger of what the devices' own variances give and what their spread gives: lines differ.
+   variance of the mean is what the devices' own variances give; where ten devices or more spread over twice as much,
+   it is what their spread gives: lines differ.
 3. Evidence is looked at every minute. The bounds hold at all looks at once: the estimate's process in information time
    I = 1/s² is a Brownian motion (Jennison & Turnbull 1997), and Robbins' normal mixture bounds it for all I together:
    |estimate - effect| <= s sqrt((1 + r/I) ln((1 + I/r)/a²)) with chance 1 - a (Robbins 1970). r is the information at
@@ -27,8 +28,10 @@ from typing import Any
 from data.rollouts.records import ANOMALY, Record, Sums
 
 LEAST_BATCHES = 8  # below, a variance over batches says too little
-LEAST_SPREAD = 5  # devices from which their spread is believed
+LEAST_SPREAD = 10  # devices from which their spread is believed: of fewer it is hardly known
+_MORE_THAN_CHANCE = 2.0  # of ten like devices the spread is rarely above this multiple of what they themselves show
 _ALIKE = 4.0  # frames of one part that count as one, where batches are too few to say
+_LATENCY = "p99 latency"
 _LEAST_REPORTS = 3  # heartbeats whose median latency is compared
 LATENCY_FLOOR_MS = 5.0  # p99 below it is no harm on any line, whatever its ratio: timers and neighbours make as much
 
@@ -85,10 +88,9 @@ class Comparison:
             return f"{self.name}: too few frames to say (limit {self.limit:g})"
         against = f"against {self.controls} controls" if self.controls else "without controls"
         bounds = f" (surely between {self.low:+.3g} and {self.high:+.3g})" if self.low < self.high < math.inf else ""
-        return (
-            f"{self.name}: {self.value:+.3g}{bounds}, limit {self.limit:g}; {self.devices} devices, {self.frames} "
-            f"frames, {against}"
-        )
+        value = f"{self.value:.2f} times what it was" if self.name == _LATENCY else f"{self.value:+.3g}"
+        devices = "1 device" if self.devices == 1 else f"{self.devices} devices"
+        return f"{self.name}: {value}{bounds}, limit {self.limit:g}; {devices}, {self.frames:,} frames, {against}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,19 +155,18 @@ def compare_rate(
 
 def compare_latency(staged: Sequence[Record], controls: Sequence[Record], *, limit: float) -> Comparison:
     """Compare p99 latencies by a fixed threshold: medians over heartbeats, then over devices, as a ratio."""
-    name = "p99 latency, times"
     mine = [(_settled(r.p99_after), _settled(r.p99_before), r) for r in staged]
     ratios = [(after / before, after, r) for after, before, r in mine if after and before]
     theirs = [
         ratio for r in controls if (ratio := _ratio(r.p99_before[len(r.p99_before) // 2 :], r.p99_before)) is not None
     ]
     if not ratios:
-        return Comparison(name=name, finding=Finding.TOO_FEW, limit=limit)
+        return Comparison(name=_LATENCY, finding=Finding.TOO_FEW, limit=limit)
     usual = median(theirs) if len(theirs) >= 2 else 1.0
     value = median(ratio for ratio, _, _ in ratios) / max(1.0, usual)
     slow = median(after for _, after, _ in ratios) > LATENCY_FLOOR_MS
     return Comparison(
-        name=name,
+        name=_LATENCY,
         finding=Finding.BAD if value > limit and slow else Finding.FINE,
         value=value,
         low=value,
@@ -228,7 +229,7 @@ def _mean_of(changes: Sequence[_Mean]) -> _Mean:
     freedom = sum(change.variance for change in changes) ** 2 / total if total > 0 else 1e9
     if n >= LEAST_SPREAD:
         spread = variance(change.value for change in changes) / n
-        if spread > within:
+        if spread > _MORE_THAN_CHANCE * within:
             return _Mean(value, spread, float(n - 1))
     return _Mean(value, within, freedom)
 

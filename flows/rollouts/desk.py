@@ -7,11 +7,14 @@ from datetime import datetime, timedelta
 
 from data.catalog import Catalog
 from data.decisions import list_releases
+from data.inspections import get_inspection
+from data.policy import RolloutPolicy
 from data.rollouts.acts import changed
 from data.rollouts.fleet import followers
 from data.rollouts.stored import begin_rollout, mark_signed, newest_rollout, save_rollout
 from data.rollouts.values import Rollout, State
 from data.workspace import Workspace
+from edge_client.contract.onnx_check import check_onnx
 from edge_client.contract.releases import Channel, NamedEngine, engine_target, selftest_target
 from flows.registry import Registry
 from flows.registry_api import ModelVersion
@@ -20,7 +23,9 @@ from flows.rollouts.begin import begin
 from flows.rollouts.decision import FLOW
 from flows.rollouts.document import base_of, document_of
 from flows.rollouts.look import look_at
+from flows.setting import ROLLOUT_STAGES
 from flows.tags import Tag
+from flows.variants import Variant, VariantFile, variants_of
 
 _SERVED = ("release", "rollback")
 
@@ -43,6 +48,12 @@ class Desk:
         """Whether a rollout is that of a version and its file."""
         return rollout.version == version.number and version.tags[Tag.ENGINE_SHA256] in rollout.digests
 
+    def policy_for(self, inspection: str) -> RolloutPolicy:
+        """The policy, with the stages that the inspection states for itself."""
+        policy = self.workspace.policy()
+        stages = ROLLOUT_STAGES.of(get_inspection(self.catalog, inspection), policy)
+        return replace(policy.rollout, stages=stages)
+
     def begin(
         self, newest: Rollout | None, current: Channel | None, channel: str, version: ModelVersion, who: str
     ) -> Rollout:
@@ -52,7 +63,7 @@ class Desk:
             base_version, base = base_of(newest)
         else:
             base_version, base = ("", ()) if current is None else (current.version, current.engines())
-        policy = self.workspace.policy().rollout
+        policy = self.policy_for(version.inspection)
         fleet = followers(self.catalog, version.inspection, channel)
         lately = self.now - timedelta(minutes=policy.present_minutes)
         log = list_releases(self.catalog, version.inspection, limit=1_000)
@@ -73,24 +84,31 @@ class Desk:
         return begin_rollout(self.catalog, rollout)
 
     def publish(self, version: ModelVersion) -> tuple[NamedEngine, ...]:
-        """Publish a version's engine and self-test, before a channel names them."""
-        inspection, engine_id = version.inspection, version.tags[Tag.ENGINE_ID]
-        engine = self.registry.engine_bytes(version)
-        digest = self.repository.publish_engine(
-            inspection,
-            engine_id,
-            engine,
-            self.registry.selftest_bytes(version),
-            {"version": version.number, "run_id": version.run_id},
+        """Publish a version's engine, its variants and their self-tests, before a channel names them."""
+        own = self.registry.engine_bytes(version)
+        described = Variant(
+            engine_id=version.tags[Tag.ENGINE_ID],
+            engine_sha256=version.tags[Tag.ENGINE_SHA256],
+            engine_bytes=len(own),
+            variant=check_onnx(own).metadata.variant,
         )
-        named = NamedEngine(
+        files = [VariantFile(described=described, engine=own, selftest=self.registry.selftest_bytes(version))]
+        files += [self.registry.variant_file(version, each) for each in variants_of(version.tags)]
+        return tuple(self._publish(version, file) for file in files)
+
+    def _publish(self, version: ModelVersion, file: VariantFile) -> NamedEngine:
+        inspection, engine_id = version.inspection, file.described.engine_id
+        facts = {"version": version.number, "run_id": version.run_id}
+        digest = self.repository.publish_engine(inspection, engine_id, file.engine, file.selftest, facts)
+        return NamedEngine(
             engine_path=engine_target(inspection, engine_id),
             engine_sha256=digest,
-            engine_bytes=len(engine),
+            engine_bytes=len(file.engine),
             engine_id=engine_id,
             selftest_path=selftest_target(inspection, engine_id),
+            variant=file.described.variant[:32],
+            provider=file.described.provider,
         )
-        return (named,)
 
     def look(self, rollout: Rollout) -> Rollout:
         """Take in what devices told, and what follows from it, while the rollout is open."""

@@ -9,6 +9,7 @@ from random import Random
 
 from data.devices import register_device
 from data.workspace import Workspace
+from edge_client.contract.bucket import Bucket
 from edge_client.contract.heartbeat import Heartbeat
 from edge_client.contract.names import status_key
 from edge_client.contract.signing import generate_private_key, load_private_key
@@ -22,16 +23,12 @@ from tests.tiny_engine import tiny_engine
 FRAMES = 600  # between two heartbeats
 
 
-def passing(order: TrialOrder) -> TrialReport:
-    """Trials are tested elsewhere: here they pass at once."""
-    return TrialReport(passed=True, latency_ms=1.0)
-
-
 class Line:
     """One device on a line.
 
     Args:
         workspace: The cloud that it belongs to.
+        bucket: Its bucket.
         repository: Gives its trust anchor.
         folder: For its key, engines and metadata.
         name: Of the device.
@@ -42,6 +39,7 @@ class Line:
     def __init__(
         self,
         workspace: Workspace,
+        bucket: Bucket,
         repository: ReleaseRepository,
         folder: Path,
         name: str,
@@ -49,7 +47,7 @@ class Line:
         *,
         site: str = "plant",
     ) -> None:
-        self._workspace, self.name, self.inspection, self.site = workspace, name, inspection, site
+        self._bucket, self.name, self.inspection, self.site = bucket, name, inspection, site
         self._key = folder / f"{name}.key"
         public = generate_private_key(self._key)
         register_device(workspace.catalog(), name, site, "end", [inspection], public, at=datetime.now(UTC))
@@ -57,6 +55,7 @@ class Line:
         factory.write_bytes(tiny_engine(inspection=inspection, engine_id="factory"))
         self._random = Random(name)
         self._sequence, self._frames, self._defects = 0, 0, 0
+        self.refuses: set[str] = set()  # engine ids that do not pass their trial here
         self.updater = Updater.open(
             UpdaterConfig(
                 device=name,
@@ -69,8 +68,8 @@ class Line:
                 site=site,
                 hardware="x86_64",
             ),
-            workspace.bucket(),
-            tries=passing,
+            bucket,
+            tries=self._try,
         )
 
     def turn(self, *, bad: Sequence[str] = (), defects: float = 0.1, odd: Sequence[str] = ()) -> str:
@@ -94,6 +93,12 @@ class Line:
         self._defects += sum(self._random.random() < share for _ in range(FRAMES))
         self.beat()
         return engine_id
+
+    def _try(self, order: TrialOrder) -> TrialReport:
+        """Trials are tested elsewhere: here they end at once."""
+        if order.engine_id in self.refuses:
+            return TrialReport(passed=False, certain=True, reason=f"{order.engine_id} answers otherwise here")
+        return TrialReport(passed=True, latency_ms=1.0)
 
     def beat(self) -> None:
         """Sign a heartbeat and put it into the bucket."""
@@ -122,4 +127,4 @@ class Line:
             hardware="x86_64",
             variant=status.variant,
         )
-        self._workspace.bucket().put(status_key(self.name), heartbeat.sign(load_private_key(self._key)))
+        self._bucket.put(status_key(self.name), heartbeat.sign(load_private_key(self._key)))

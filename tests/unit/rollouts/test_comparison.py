@@ -48,8 +48,8 @@ def test_few_frames_say_nothing_and_some_are_unclear() -> None:
 
 
 def test_lines_that_differ_from_one_another_widen_the_bounds() -> None:
-    alike = compare([staged(0.2, 0.1) for _ in range(6)], [])
-    spread = compare([staged(0.1 + 0.04 * i, 0.1) for i in range(6)], [])
+    alike = compare([staged(0.2, 0.1) for _ in range(11)], [])
+    spread = compare([staged(0.1 + 0.02 * i, 0.1) for i in range(11)], [])
     assert alike.value == pytest.approx(spread.value, abs=0.01)
     assert spread.high - spread.low > 1.5 * (alike.high - alike.low)
 

@@ -137,6 +137,7 @@ def test_small_fleets_first_versions_and_rollbacks_are_served_at_once() -> None:
     assert (staged_one.state, staged_one.stage) == (State.RUNNING, 0)
     assert sum(is_reached(staged_one, 0, each) for each in facts(*(f"d{i}" for i in range(5)))) == 1
     assert begun(50, base=(), base_version="").done
+    assert begun(50, policy=replace(POLICY, stages="100%")).reason == "all at once, by policy"
     assert begun(50, engines=(named("e1", BASE),)).done
     assert begun(50, version="1", base_version="2", served_before={"1", "2"}).reason == "a rollback from version 2"
     assert not begun(50, version="1", base_version="2", served_before={"2"}).done

@@ -13,6 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data.rollouts.records import ANOMALY, DEFECT, Record, Report, Sums, fold
+from edge_client.contract.heartbeat import Heartbeat
+from edge_client.contract.signing import canonical_json
 from tests.unit.rollouts.made import AT, BASE, NEW, OTHER, report
 
 
@@ -110,3 +112,16 @@ def test_several_defect_classes_are_counted_one_by_one() -> None:
         record = fold(record, each, new={NEW}, base={BASE}, defects={"crack", "hole"}, began_at=minutes_in(3))
     assert record.earlier.rate(DEFECT) == 0.4
     assert (record.earlier.rate("class crack"), record.earlier.rate("class hole")) == (0.25, 0.15)
+
+
+def test_a_heartbeat_of_a_client_of_before_is_read() -> None:
+    heartbeat = Heartbeat(
+        device="d1", site="p", station="e", sequence=1, sent_at=AT, client_version="1", inspection="cells",
+        channel="stable", engine_id="e1", engine_sha256=BASE, slot="a", health="ok", hardware="arm", variant="int8",
+    )  # fmt: skip
+    payload = json.loads(canonical_json(heartbeat.to_payload()))
+    assert Heartbeat.from_payload(payload) == heartbeat
+    assert Report.of(payload, AT).hardware == "arm"
+    old = {name: value for name, value in payload.items() if name not in ("hardware", "variant")}
+    assert Heartbeat.from_payload(old).hardware == ""
+    assert Report.of(old, AT).hardware == ""

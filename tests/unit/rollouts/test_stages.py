@@ -79,3 +79,11 @@ def test_whoever_was_reached_stays_reached(words: list[str], i: int) -> None:
     course = [any(takes(cohort, "salt", device) for cohort in reached(stages, stage)) for stage in range(len(stages))]
     assert course == sorted(course)
     assert course[-1]
+
+
+def test_cohorts_that_a_wider_one_covers_are_not_signed_and_others_are() -> None:
+    stages = parse_stages("site=a, 5%, hardware=arm 3%, 50%, 100%")
+    assert reached(stages, 0) == (Cohort(sites=("a",)),)
+    assert reached(stages, 2) == (Cohort(percent=5.0), Cohort(sites=("a",)))
+    assert reached(stages, 3) == (Cohort(percent=50.0), Cohort(sites=("a",)))
+    assert reached(stages, 4) == (Cohort(),)
