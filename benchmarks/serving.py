@@ -147,7 +147,7 @@ def compare(cache: Path, *, rounds: int, seconds: float, peers: bool) -> tuple[l
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="andon-serving-")))
         engine = folder / "engine.onnx"
         engine.write_bytes(made.int8)
-        line = Line(folder / "line-1", made.int8, poll_seconds=30.0)  # the default
+        line = Line(folder / "line-1", made.int8, poll_seconds=30.0)
         requests = {name: folder / f"{name}.requests" for name in ("ours", "litserve", "mlserver")}
         write_requests(
             requests["ours"],

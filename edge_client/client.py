@@ -296,7 +296,7 @@ class Client:
             self._heartbeat.stop(timeout=max(0.1, flush_seconds))
             if flush_seconds > 0 and not self._heartbeat.problem:
                 try:
-                    self._heartbeat.send()
+                    self._heartbeat.send(ended=True)
                 except (AndonError, OSError) as error:
                     log.info("the last heartbeat was not sent: %s", error)
         self._stop_telemetry()  # after the last upload, before the spool that its last metrics read

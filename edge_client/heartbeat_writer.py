@@ -75,8 +75,11 @@ class HeartbeatWriter:
         if self._thread is not None:
             self._thread.join(timeout)
 
-    def send(self) -> Heartbeat:
+    def send(self, *, ended: bool = False) -> Heartbeat:
         """Send one now.
+
+        Args:
+            ended: It is the last one: the client ends in order.
 
         Raises:
             AndonError: The bucket did not take it.
@@ -84,7 +87,7 @@ class HeartbeatWriter:
         told = self._describe()
         self._sequence = max(self._sequence + 1, int(self._clock.now().timestamp()))
         _write_sequence(self._path, self._sequence)
-        heartbeat = replace(told, sequence=self._sequence, interval_seconds=self._interval).kept_small()
+        heartbeat = replace(told, sequence=self._sequence, interval_seconds=self._interval, ended=ended).kept_small()
         self._bucket.put(status_key(told.device), heartbeat.sign(self._key), content_type="application/json")
         self._sent = _substance(told)
         return heartbeat

@@ -56,6 +56,7 @@ class WatchOutcome:
     Attributes:
         heartbeats: New ones taken over.
         tagged: (inspection, version) whose tags changed.
+        silent: Devices whose silence is an alarm since this run.
         refreshed: Whether timestamp and snapshot were signed anew.
         retrain_wanted: Inspection -> label events since its newest retrain, where they are enough.
         release_wanted: Inspections whose aliases and channels differ.
@@ -65,6 +66,7 @@ class WatchOutcome:
     """
 
     heartbeats: int = 0
+    silent: tuple[str, ...] = ()
     tagged: tuple[tuple[str, str], ...] = ()
     refreshed: bool = False
     retrain_wanted: dict[str, int]
@@ -75,6 +77,8 @@ class WatchOutcome:
 
     def __str__(self) -> str:
         parts = [f"{self.heartbeats} heartbeats", f"{len(self.tagged)} versions retagged"]
+        if self.silent:
+            parts.append(f"{len(self.silent)} devices are silent now")
         if self.refreshed:
             parts.append("release metadata signed anew")
         parts += [f"retrain of {name} wanted ({n} new labels)" for name, n in self.retrain_wanted.items()]
@@ -107,6 +111,7 @@ def watch_once(
     """
     failed: list[str] = []
     heartbeats, refreshed = 0, False
+    silent: list[str] = []
     tagged: list[tuple[str, str]] = []
     retrain: dict[str, int] = {}
     release: list[str] = []
@@ -119,7 +124,7 @@ def watch_once(
             report = ingest_heartbeats(
                 catalog, workspace.bucket(), clock, fleet=policy.fleet, retention=policy.retention
             )
-            heartbeats = len(report.new)
+            heartbeats, silent = len(report.new), report.silent
             failed += [f"heartbeat {key}: {reason}" for key, reason in report.deferred]
         with _noting(failed, "accounts"):
             settle_accounts(workspace, clock)
@@ -147,6 +152,7 @@ def watch_once(
                     release.append(inspection.name)
     outcome = WatchOutcome(
         heartbeats=heartbeats,
+        silent=tuple(silent),
         tagged=tuple(tagged),
         refreshed=refreshed,
         retrain_wanted=retrain,

@@ -5,7 +5,7 @@ import { node, number, plural } from "./nodes.js";
 const at = (id) => document.getElementById(id);
 const REFRESH_MS = 15000, PAGE = 50, SHOWN = 8;
 const KEYS = ["state", "site", "station", "engine", "client", "outcome", "inspection", "search"];
-const STATES = { silent: "bad", degraded: "warn", unheard: "warn", ok: "good", revoked: "soft" };
+const STATES = { silent: "bad", degraded: "warn", unheard: "warn", ok: "good", off: "soft", revoked: "soft" };
 const OUTCOMES = { quarantined: "bad", failed: "warn", trial: "", probation: "", confirmed: "good", none: "soft" };
 const COLUMNS = [["device", "device"], ["site", "site"], ["station", "station"], ["state", "state"], ["heard", "last seen"], ["engine", "engine"], ["outcome", "release"], ["client", "client"], ["spool", "spool"], ["latency", "p99 ms"]];
 const LARGEST_FIRST = ["heard", "spool", "latency", "frames"];
@@ -43,7 +43,7 @@ function states(summary) {
   at("states").replaceChildren(
     ...Object.entries(summary.states).map(([state, count]) => {
       const on = chosen.get("state") === state;
-      return button([node("b", { class: count && state !== "revoked" ? STATES[state] : "soft" }, number(count)), node("span", {}, state)], on, () => choose({ state: on ? "" : state }));
+      return button([node("b", { class: count ? STATES[state] : "soft" }, number(count)), node("span", {}, state)], on, () => choose({ state: on ? "" : state }));
     }),
   );
 }

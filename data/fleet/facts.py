@@ -1,10 +1,11 @@
 """What the fleet's table says of a device. No I/O.
 
 1. A device has one state: `revoked`; else `unheard`, while it never sent a heartbeat; else `silent`, from an alarm
-   until it is heard again; else what it says of its own health.
+   until it is heard again; else `off`, if its client was ended in order; else what it says of its own health.
 2. It is an alarm that nothing was heard for `silent_after` of the device's own intervals, and a grace; a device that
    names an absurd interval, or none, is held to the policy.
-3. Silence is told by the bucket's clock and ours, never by the device's.
+3. Nobody waits for a device that is off: lines rest at night.
+4. Silence is told by the bucket's clock and ours, never by the device's.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from typing import Any
 from data.policy import FleetPolicy
 from edge_client.contract.signing import canonical_json
 
-OK, DEGRADED, SILENT, UNHEARD, REVOKED = "ok", "degraded", "silent", "unheard", "revoked"
+OK, DEGRADED, SILENT, UNHEARD, OFF, REVOKED = "ok", "degraded", "silent", "unheard", "off", "revoked"
 #: States, the ones that want a person first.
-STATES = (SILENT, DEGRADED, UNHEARD, OK, REVOKED)
+STATES = (SILENT, DEGRADED, UNHEARD, OK, OFF, REVOKED)
 _LONGEST_PROBLEM = 300
 
 
@@ -81,7 +82,7 @@ def facts_of(
         station=known.station,
         inspection=str(says.get("inspection", known.inspection)),
         channel=str(says.get("channel", known.channel)),
-        state=REVOKED if known.revoked else UNHEARD if heard is None else OK if says["health"] == "ok" else DEGRADED,
+        state=_state(known, says),
         outcome=str(rollout.get("outcome", "none")),
         engine_id=str(says.get("engine_id", "")),
         client_version=str(says.get("client_version", "")),
@@ -91,7 +92,7 @@ def facts_of(
         spool_bytes=int(says.get("spool_bytes", 0)),
         spool_share=int(says.get("spool_bytes", 0)) / limit if (limit := int(says.get("spool_limit", 0))) else 0.0,
         heard_at=heard,
-        silent_at=None if known.revoked else silent_at(heard, known.registered_at, says, policy),
+        silent_at=None if known.revoked or says.get("ended") else silent_at(heard, known.registered_at, says, policy),
     )
 
 
@@ -114,8 +115,19 @@ def is_news(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> bool:
 
 def _substance(says: Mapping[str, Any]) -> bytes:
     """As JSON: what was stored has lists where what came just now has tuples."""
-    told = ("engine_sha256", "slot", "health", "rollout", "quarantined", "client_version")
+    told = ("engine_sha256", "slot", "health", "rollout", "quarantined", "client_version", "ended")
     return canonical_json({name: says.get(name) for name in told})
+
+
+def _state(known: Registration, says: Mapping[str, Any]) -> str:
+    """Rule 1, but for silence."""
+    if known.revoked:
+        return REVOKED
+    if not says:
+        return UNHEARD
+    if says.get("ended"):
+        return OFF
+    return OK if says["health"] == "ok" else DEGRADED
 
 
 def _problem(says: Mapping[str, Any], rollout: Mapping[str, Any]) -> str:

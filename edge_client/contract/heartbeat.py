@@ -31,6 +31,7 @@ _OPTIONAL: Mapping[str, Any] = {
     "settings_versions": {},
     "campaigns": [],
     "interval_seconds": 0.0,
+    "ended": False,
     "software": "",
     "shadow": None,
     "account": "",
@@ -99,9 +100,9 @@ class Heartbeat:
     settings_versions: Mapping[str, int] = field(default_factory=dict)  # signed documents in force → version
     campaigns: tuple[str, ...] = ()  # ids of those that are followed
     interval_seconds: float = 0.0  # the next one comes after so long at the latest; 0: not said
+    ended: bool = False  # the client was ended in order: its silence is none
     software: str = ""  # what became of the newest client software here
     shadow: ShadowReport | None = None
-
     account: str = ""  # access key that it signs requests with
     signs_as: str = ""  # begin of the key that it signs with from its next start on
     recipient: str = ""  # its own age recipient: what the cloud seals to it, it alone can open
@@ -184,6 +185,7 @@ class Heartbeat:
             settings_versions=fields.counts("settings_versions"),
             campaigns=fields.names("campaigns", "campaign", most=100),
             interval_seconds=fields.number("interval_seconds", least=0),
+            ended=fields.flag("ended"),
             software=fields.text("software", most=600),
             shadow=None if fields.raw("shadow") is None else ShadowReport.read(fields.raw("shadow"), BadRecord),
             account=fields.text("account", most=128),

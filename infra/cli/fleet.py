@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 _SHOWN = 50
 _SITES = 20
-_STATES = ("silent", "degraded", "unheard", "ok", "revoked")
+_STATES = ("silent", "degraded", "unheard", "ok", "off", "revoked")
 _SORTS = ("device", "site", "station", "state", "engine", "client", "outcome", "heard", "spool", "frames", "latency")
 _OUTCOMES = ("none", "trial", "probation", "confirmed", "quarantined", "failed")
 

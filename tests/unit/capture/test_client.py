@@ -117,6 +117,7 @@ def test_a_heartbeat_says_how_the_device_is(bundle: Bundle):
         3,
         0,
     )
+    assert first.ended  # it was closed in order: nobody waits for the next one
     with Client.from_config(bundle.config):
         pass
     document = (bundle.folder / "bucket" / "fleet" / "line-1" / "status.json").read_bytes()

@@ -218,3 +218,17 @@ def test_a_fleet_of_one_kind_is_one_cell_whatever_its_size(plant: Plant) -> None
     assert list(cells(plant.catalog).values()) == [30]
     assert fleet_summary(plant.catalog).to_dict()["engines"] == {"e1": 30}
     assert replace(fleet_summary(plant.catalog, site="elsewhere")).devices == 0
+
+
+def test_nobody_waits_for_a_device_that_was_ended_in_order(plant: Plant) -> None:
+    plant.enrol("line-1")
+    plant.beat("line-1", ended=True)
+    plant.read()
+    plant.later(3 * 86_400)
+    assert plant.read().silent == []
+    assert plant.states() == {"line-1": "off"}
+    plant.beat("line-1")
+    plant.read()
+    assert plant.states() == {"line-1": "ok"}
+    plant.later(3600)
+    assert plant.read().silent == ["line-1"]
