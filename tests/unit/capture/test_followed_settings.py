@@ -1,4 +1,4 @@
-"""What signed settings change in a running client: budgets, uploads, thresholds, advisory mode; and what the file pins."""
+"""What signed settings change in a running client, and what its own file pins."""
 
 from __future__ import annotations
 
