@@ -59,11 +59,14 @@ class _Handler(logging.StreamHandler[TextIO]):
     standard error is at that moment.
     """
 
-    def __init__(self, stream: TextIO | None) -> None:
+    def __init__(self, stream: TextIO | None, own_level: int) -> None:
         self._follows = stream is None
+        self._own_level = own_level
         super().__init__(stream)
 
     def emit(self, record: logging.LogRecord) -> None:
+        if record.levelno < self._own_level and record.name.partition(".")[0] == "edge_client":
+            return
         if self._follows:
             self.stream = sys.stderr
         super().emit(record)
@@ -93,7 +96,8 @@ def set_up_logging(
         raise ConfigError(f"log format {kind!r} is not known: expected one of {FORMATS}")
     if level.lower() not in LEVELS:
         raise ConfigError(f"log level {level!r} is not known: expected one of {LEVELS}")
-    handler = _Handler(stream)
+    own_level = logging.getLevelNamesMapping()[level.upper()]
+    handler = _Handler(stream, own_level)
     handler.setFormatter(
         JsonLines(device=device, inspection=inspection) if kind == "json" else logging.Formatter(_TEXT)
     )
@@ -102,4 +106,5 @@ def set_up_logging(
         root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(logging.WARNING)  # other libraries are heard when something is wrong
-    logging.getLogger("edge_client").setLevel(level.upper())
+    # a request for help is answered with what was worth an INFO, whatever the stream is told
+    logging.getLogger("edge_client").setLevel(min(own_level, logging.INFO))

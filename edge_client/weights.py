@@ -135,9 +135,7 @@ class Weigher:
         weight = reasons / k + audit
         if not self.campaigns:
             return Weighed(weight=weight, margin=margin, audit=audit, parts=tuple(parts))
-        asked = self.campaigns.add(
-            weight, k=k, label=label, margin=margin, embedding=embedding, metadata=metadata
-        )
+        asked = self.campaigns.add(weight, k=k, label=label, margin=margin, embedding=embedding, metadata=metadata)
         weight += sum(part for _, part in asked)
         return Weighed(weight=weight, margin=margin, audit=audit, parts=tuple(parts), requested=asked)
 

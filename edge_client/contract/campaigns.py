@@ -30,6 +30,7 @@ TARGET = "settings/default.campaigns"
 MOST_CAMPAIGNS = 100
 MOST_SHARE = 0.5
 LEAST_SHARE = 0.01
+_MOST_REACHED = 1e6  # no embedding of length 1 reaches so far in a direction of whole numbers below 128
 _DOCUMENT = "campaigns"
 _KNOWN = {"id", "match", "share", "until", "like", "of_class", "wanted", "note"}
 
@@ -175,7 +176,7 @@ def _campaign(fields: Fields) -> Campaign:
         share=fields.number("share", least=LEAST_SHARE, most=MOST_SHARE),
         until=fields.time("until"),
         match=match,
-        query=query,
+        query=None if unknown else query,  # written again, as a device keeps it, it must rest as well
         wanted=fields.class_name("wanted") if fields.has("wanted") else "",
         note=fields.text("note", most=500) if fields.has("note") else "",
         unknown=tuple(unknown),
@@ -190,12 +191,12 @@ def _like(fields: Fields) -> Like:
         raise fields.wrong("direction", text[:40], "whole numbers of 8 bits in base 64") from error
     if not direction.any():
         raise fields.wrong("direction", text[:40], "at least one number that is not 0")
-    deviation = fields.number("deviation", least=0.0)
+    deviation = fields.number("deviation", least=0.0, most=_MOST_REACHED)
     if deviation <= 0:
         raise fields.wrong("deviation", deviation, "a number above 0")
     return Like(
         embedding_id=fields.text("embedding_id", most=256),
         direction=direction,
-        mean=fields.number("mean"),
+        mean=fields.number("mean", least=-_MOST_REACHED, most=_MOST_REACHED),
         deviation=deviation,
     )

@@ -48,7 +48,7 @@ class Layer:
         name: Unique in its document.
         values: Key → value, all known and within bounds.
         unknown: Keys and conditions that this client does not know (rule 4); never written.
-        uncertain: Whether an unknown one is a condition.
+        uncertain: Whether an unknown one is a condition; then it has no values.
     """
 
     name: str
@@ -155,9 +155,10 @@ def _layer(fields: Fields) -> Layer:
         raise BadRelease(f"{_DOCUMENT}: hours: {error}") from error
     given = fields.mapping("values", most=200)
     conditions = [*(f"match by {kind}" for kind in match.uncertain), *fields.unknown(_LAYER_FIELDS)]
+    values = {name: SETTING_KEYS[name].read(value) for name, value in given.items() if name in SETTING_KEYS}
     return Layer(
         name=fields.name("name", "layer"),
-        values={name: SETTING_KEYS[name].read(value) for name, value in given.items() if name in SETTING_KEYS},
+        values={} if conditions else values,  # written again, as a device keeps it, it must not hold either
         match=match,
         hours=hours,
         since=fields.time("since") if fields.has("since") else None,

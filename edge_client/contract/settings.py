@@ -12,6 +12,7 @@ from typing import Any
 from edge_client.contract.errors import BadRelease
 from edge_client.contract.fields import Fields
 from edge_client.contract.foreign_json import read_json
+from edge_client.contract.setting_keys import SETTING_KEYS
 from edge_client.contract.setting_layers import Layer, LayeredSettings
 from edge_client.contract.signing import canonical_json
 
@@ -72,8 +73,14 @@ class DeviceSettings:
         )
 
     def as_layers(self) -> LayeredSettings:
-        """Return what it states as layers; version 0."""
-        values = {_KEYS[name]: value for name, value in asdict(self).items() if value not in (None, ())}
+        """Return what it states as layers; version 0.
+
+        Raises:
+            BadRelease: A recipient or a digest is none, which the flat form does not look at.
+        """
+        stated = {_KEYS[name]: value for name, value in asdict(self).items() if value not in (None, ())}
+        plain = {key: list(value) if isinstance(value, tuple) else value for key, value in stated.items()}
+        values = {key: SETTING_KEYS[key].read(value) for key, value in plain.items()}
         return LayeredSettings(version=0, issued_at=_BEGINNING, layers=(Layer(name="flat", values=values),))
 
     @staticmethod

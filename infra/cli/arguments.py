@@ -23,6 +23,20 @@ def command(sub: Any, name: str, summary: str, description: str = "") -> argpars
     return parser
 
 
+def values_anywhere(parser: argparse.ArgumentParser) -> None:
+    """Let a list of positional values stand after options too, which argparse by itself takes for unknown ones."""
+    plain = parser.parse_known_args
+
+    def parse(args: Any = None, namespace: Any = None) -> Any:
+        parser.parse_known_args = plain  # type: ignore[method-assign]  # the other calls it
+        try:
+            return parser.parse_known_intermixed_args(args, namespace)
+        finally:
+            parser.parse_known_args = parse  # type: ignore[method-assign]
+
+    parser.parse_known_args = parse  # type: ignore[method-assign]
+
+
 def print_json(value: Any) -> None:
     """Print one JSON document."""
     print(json.dumps(value, indent=1, default=str))

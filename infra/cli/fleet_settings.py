@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from edge_client.contract.errors import ConfigError
-from infra.cli.arguments import command, open_workspace, print_json
+from infra.cli.arguments import command, open_workspace, print_json, values_anywhere
 from infra.cli.settings import in_words, parse_values
 
 if TYPE_CHECKING:
@@ -66,6 +66,7 @@ def add_parser(sub: Any) -> None:
     settings.add_argument("--to", type=int, metavar="VERSION", help="for rollback: the version to go back to")
     settings.add_argument("--why", default="", help="for the record; a rollback or change without is recorded so")
     settings.add_argument("--who", default=None, help="who changes it (default: the account's name)")
+    values_anywhere(settings)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -272,12 +273,14 @@ def _history(args: argparse.Namespace, fleet: FleetSettings) -> int:
 
 def layer_lines(scope: str, document: LayeredSettings) -> list[str]:
     """A document in lines."""
+    from edge_client.contract.setting_layers import DEFAULT
     from flows.fleet_settings.preview import conditions_in_words
 
     lines = [f"settings {scope!r}, version {document.version}, signed {document.issued_at:%Y-%m-%d %H:%M} UTC"]
     for layer in document.layers:
         when = conditions_in_words(layer)
-        lines.append(f"  {layer.name}: {layer.match}{f', {when}' if when else ''}")
+        whom = "this device" if scope != DEFAULT and not layer.match.to_payload() else str(layer.match)
+        lines.append(f"  {layer.name}: {whom}{f', {when}' if when else ''}")
         lines += [f"    {key} = {in_words(value)}" for key, value in sorted(layer.values.items())]
     return lines if document.layers else [*lines, "  no layers: devices follow their own files"]
 

@@ -56,6 +56,8 @@ def test_what_a_client_does_not_know_of_a_campaign_makes_it_rest() -> None:
     plain["campaigns"][1]["by_voice"] = plain["campaigns"][1].pop("of_class")
     read = Campaigns.from_json(json.dumps(plain).encode())
     assert [campaign.holds(Place(device="a"), AT) for campaign in read.campaigns] == [False, False]
+    again = Campaigns.from_json(read.to_json())  # as a device keeps it over a restart
+    assert [campaign.holds(Place(device="a"), AT) for campaign in again.campaigns] == [False, False]
     assert read.unknown == ("c: only_when", "d: by_voice")
 
 
@@ -68,6 +70,7 @@ def test_what_a_client_does_not_know_of_a_campaign_makes_it_rest() -> None:
         {"like": {**LIKE.to_payload(), "direction": "AAAA"}},
         {"like": {**LIKE.to_payload(), "direction": "not base64!"}},
         {"like": {**LIKE.to_payload(), "deviation": 0}},
+        {"like": {**LIKE.to_payload(), "deviation": 1e300}},
         {"of_class": {"name": "crack", "margin_below": 2}},
     ],
 )

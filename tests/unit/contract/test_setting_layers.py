@@ -148,6 +148,7 @@ def test_what_a_newer_cloud_wrote_costs_only_itself() -> None:  # rule 4
     }
     read = LayeredSettings.from_json(json.dumps(plain).encode())
     assert held(read) == {"capture.byte_budget": 5}  # never the layers whose conditions nobody understood
+    assert held(LayeredSettings.from_json(read.to_json())) == {"capture.byte_budget": 5}  # nor after a restart
     assert read.unknown == ("one: camera.exposure", "three: match by planet", "two: while")
 
 
