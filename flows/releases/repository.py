@@ -97,16 +97,9 @@ class ReleaseRepository(SignedRepository):
         digest = hashlib.sha256(engine).hexdigest()
         with self._locked():
             state = self._load()
-            signed = state.engines.signed.targets
             files = {path: target_file(path, data, custom or {}) for path, data in paths.items()}
-            for path, file in files.items():
-                if path in signed and signed[path].hashes != file.hashes:
-                    raise BadRelease(
-                        f"target {path!r} is published already with digest {signed[path].hashes['sha256'][:16]}…, not "
-                        f"{file.hashes['sha256'][:16]}…: an engine id names one file for ever; give the new "
-                        "engine its own id"
-                    )
-            if all(path in signed for path in files):
+            _check_same(files, state.engines.signed.targets)
+            if all(path in state.engines.signed.targets for path in files):
                 return digest
             if not self._ring.has("engines", state.keys_of("engines")):
                 raise KeyAway(
@@ -117,6 +110,7 @@ class ReleaseRepository(SignedRepository):
         self._inspect(inspection, engine_id, engine, selftest)  # takes a while: others may commit meanwhile
         with self._locked():
             state = self._load()
+            _check_same(files, state.engines.signed.targets)
             for path, data in paths.items():
                 self._put_target(files[path], data)
                 state.engines.signed.targets[path] = files[path]
@@ -239,3 +233,13 @@ class ReleaseRepository(SignedRepository):
 
     def _put_target(self, file: TargetFile, data: bytes) -> None:
         self._bucket.put(stored_at(file), data)
+
+
+def _check_same(files: Mapping[str, TargetFile], signed: Mapping[str, TargetFile]) -> None:
+    """An engine id names one file for ever (rule 4)."""
+    for path, file in files.items():
+        if path in signed and signed[path].hashes != file.hashes:
+            raise BadRelease(
+                f"target {path!r} is published already with digest {signed[path].hashes['sha256'][:16]}…, not "
+                f"{file.hashes['sha256'][:16]}…: an engine id names one file for ever; give the new engine its own id"
+            )
