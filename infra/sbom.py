@@ -183,11 +183,10 @@ def _split(text: str) -> tuple[str, frozenset[str]]:
 
 def _licence(distribution: metadata.Distribution) -> str:
     told = distribution.metadata
-    expression = told.get("License-Expression")
-    if expression:
-        return str(expression)
+    if expression := told.get_all("License-Expression"):
+        return str(expression[0])
     classifiers = [c.rpartition(" :: ")[2] for c in told.get_all("Classifier") or [] if c.startswith("License :: OSI")]
     if classifiers:
         return ", ".join(sorted(set(classifiers)))
-    text = str(told.get("License") or "").strip()
+    text = str((told.get_all("License") or [""])[0]).strip()
     return text if len(text) <= _MOST_LICENCE and "\n" not in text else ""

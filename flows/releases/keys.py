@@ -89,7 +89,7 @@ def read_key(path: Path, passphrase: bytes | None = None) -> CryptoSigner:
         return CryptoSigner(key)
     except (OSError, ValueError, TypeError) as error:
         if isinstance(error, ValueError) and passphrase:
-            raise BadPassphrase(f"key file {path} does not open with this passphrase ({error})") from error
+            raise BadPassphrase(f"key file {path} does not open with this passphrase") from error
         raise ConfigError(f"key file {path} cannot be read ({error}): expected a private key in PEM") from error
 
 

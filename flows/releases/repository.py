@@ -107,16 +107,9 @@ class ReleaseRepository(SignedRepository):
         digest = hashlib.sha256(engine).hexdigest()
         with self._locked():
             state = self._load()
-            signed = state.engines.signed.targets
             files = {path: target_file(path, data, custom or {}) for path, data in paths.items()}
-            for path, file in files.items():
-                if path in signed and signed[path].hashes != file.hashes:
-                    raise BadRelease(
-                        f"target {path!r} is published already with digest {signed[path].hashes['sha256'][:16]}…, not "
-                        f"{file.hashes['sha256'][:16]}…: an engine id names one file for ever; give the new "
-                        "engine its own id"
-                    )
-            if all(path in signed for path in files):
+            _check_same(files, state.engines.signed.targets)
+            if all(path in state.engines.signed.targets for path in files):
                 return digest
             if not self._ring.has("engines", state.keys_of("engines")):
                 raise KeyAway(
@@ -127,6 +120,7 @@ class ReleaseRepository(SignedRepository):
         self._inspect(inspection, engine_id, engine, selftest)  # takes a while: others may commit meanwhile
         with self._locked():
             state = self._load()
+            _check_same(files, state.engines.signed.targets)
             listed = chunks_path(engine_target(inspection, engine_id))
             paths[listed] = ChunkList.of(engine, selftest).to_json()  # for devices that hold a similar engine
             files[listed] = target_file(listed, paths[listed], {})
@@ -325,3 +319,13 @@ def _check_delegated(state: ReleaseMetadata, role: str, path: str) -> None:
             f"target {path!r} is not delegated to `{role}`: the delegations were signed by an older version, and "
             "devices would not see it; renew them with the person's key `targets`: `andon keys renew --keys DIR`"
         )
+
+
+def _check_same(files: Mapping[str, TargetFile], signed: Mapping[str, TargetFile]) -> None:
+    """An engine id names one file for ever (rule 4)."""
+    for path, file in files.items():
+        if path in signed and signed[path].hashes != file.hashes:
+            raise BadRelease(
+                f"target {path!r} is published already with digest {signed[path].hashes['sha256'][:16]}…, not "
+                f"{file.hashes['sha256'][:16]}…: an engine id names one file for ever; give the new engine its own id"
+            )

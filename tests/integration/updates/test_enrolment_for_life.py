@@ -218,9 +218,11 @@ def test_the_cloud_cut_while_it_replaces_an_account_leaves_one_that_works(plant:
         Settler(workspace, plant.bucket, rights, repository, now).replace_account("line-2")
     S3Bucket.connect(before, attempts=1).put("fleet/line-2/probe", b"")  # the device goes on meanwhile
     plant.settler.replace_account("line-2")
+    iam = DeviceAccounts(workspace.bucket_settings)._iam
+    assert len(iam.list_access_keys(UserName="line-2")["AccessKeyMetadata"]) == 2  # AWS allows no more
     plant.take_over("line-2")
     after = plant.rights("line-2").access_key_id
-    keys = DeviceAccounts(workspace.bucket_settings)._iam.list_access_keys(UserName="line-2")["AccessKeyMetadata"]
+    keys = iam.list_access_keys(UserName="line-2")["AccessKeyMetadata"]
     assert [key["AccessKeyId"] for key in keys] == [after] != [before.access_key_id]
 
 

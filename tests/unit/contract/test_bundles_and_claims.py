@@ -14,7 +14,7 @@ from edge_client.contract.bundle import BundleCode, pack_bundle, unpack_bundle
 from edge_client.contract.claim import Claim
 from edge_client.contract.credentials import Credentials, credentials_target
 from edge_client.contract.errors import AndonError, BadRelease, BadSignature, ConfigError
-from edge_client.contract.signing import public_hex
+from edge_client.contract.signing import public_hex, sign_payload
 
 FILES = {"andon.toml": b"a", "root.json": b"{}", "factory.onnx": b"o", "credentials.toml": b"c", "claim.key": b"k"}
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
@@ -82,6 +82,9 @@ def test_a_claim_needs_both_keys():
         Claim.verify(claim.sign(thief, own), public_hex(one_time))
     with pytest.raises(ValueError, match="key that it names"):
         claim.sign(one_time, thief)
+    said = {**claim._said(), "proof": thief.sign(b"anything").hex()}  # a bundle's holder names another's key
+    with pytest.raises(BadSignature, match="not signed by the key that it names"):
+        Claim.verify(sign_payload(said, one_time, purpose="claim"), public_hex(one_time))
     document = claim.sign(one_time, own).replace(b"age1x", b"age1y")
     with pytest.raises(BadSignature):
         Claim.verify(document, public_hex(one_time))
