@@ -104,6 +104,7 @@ def create_app(
     @app.get("/fleet", response_class=HTMLResponse)
     def fleet(request: Request) -> HTMLResponse:
         return page(request, "fleet.html", here="fleet")
+
     @app.get("/rollouts", response_class=HTMLResponse)
     def rollouts(request: Request) -> HTMLResponse:
         return page(request, "rollouts.html", here="rollouts")

@@ -12,12 +12,12 @@ from random import Random
 from types import SimpleNamespace
 
 import pytest
-from edge_client.contract.schedule import Schedule
 
 from edge_client.config import Config, ShareConfig
 from edge_client.contract.bucket import Bucket, DirectoryBucket
 from edge_client.contract.errors import BadRelease, BucketError, ConfigError, NotFound, Refused, Unavailable
 from edge_client.contract.mirror import mirror_releases
+from edge_client.contract.schedule import Schedule
 from edge_client.doctor.finding import Result
 from edge_client.doctor.mirrors import check_mirrors
 from edge_client.updates import share
