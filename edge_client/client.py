@@ -540,13 +540,15 @@ class Client:
             settings=self._control.settings,
             campaigns=self._control.campaigns(self._slot.engine),
         )
+        account = self._account
         return replace(
             told,
             software=self._upgrader.note() if self._upgrader is not None else "",
             shadow=self._shadow.report() if self._shadow is not None else None,
+            account=account.access_key_id,
+            signs_as=account.signs_as,
+            recipient=account.recipient,
         )
-        account = self._account
-        return replace(told, account=account.access_key_id, signs_as=account.signs_as, recipient=account.recipient)
 
     def _executor(self) -> ThreadPoolExecutor:
         if self._pool is None:

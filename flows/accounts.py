@@ -43,11 +43,12 @@ from data.workspace import Workspace
 from edge_client.contract.claim import MAX_BYTES, Claim, claim_key
 from edge_client.contract.credentials import KEY_WANTED, Credentials, credentials_target
 from edge_client.contract.errors import AndonError, BadSignature, BucketError, NotFound
+from flows.engine_keys import share_with
 
 if TYPE_CHECKING:
     from data.device_rights import DeviceAccounts
     from edge_client.contract.bucket import Bucket
-    from flows.releases.repository import ReleaseRepository
+from flows.releases.repository import ReleaseRepository
 
 _log = logging.getLogger("andon.accounts")
 PREVIOUS_KEY_LIFE = timedelta(days=90)  # a spool may have held windows for long before it is emptied
@@ -99,6 +100,7 @@ class Settler:
         repository: ReleaseRepository,
         clock: Callable[[], datetime],
     ) -> None:
+        self._workspace = workspace
         self._catalog = workspace.catalog()
         self._bucket = bucket
         self._rights = rights
@@ -192,6 +194,7 @@ class Settler:
             channel=invitation["channel"],
             replace_key=bool(invitation.get("replace")),
         )
+        share_with(self._workspace, invitation["inspection"], device, claim.public_key_hex)
         note_claim(self._catalog, device, recipient=claim.recipient, at=now)
         return [f"{device}: its bundle was claimed"]
 
@@ -253,6 +256,8 @@ class Settler:
         replace_public_key(
             self._catalog, device, claim.public_key_hex, previous_until=self._clock() + PREVIOUS_KEY_LIFE
         )
+        for inspection in known.inspection_names:
+            share_with(self._workspace, inspection, device, claim.public_key_hex)
         self._repository.state_facts(path, {**(facts or {}), "key": claim.public_key_hex})
         want_key(self._catalog, device, None)
         self._bucket.delete(claim_key(device))

@@ -307,10 +307,7 @@ class Updater:
         self.on_help(found.help)
         if self._on_software is not None:
             self._on_software(found.software, bucket)
-        if self._on_shadow is not None:
-            shadow = found.shadow
-            denied = shadow is not None and shadow.engine.sha256 in self._denied()
-            self._on_shadow(None if denied else shadow, bucket)
+        self._tell_shadow(found.shadow, bucket)
         if found.release_refused:
             return self._tell(Check.REFUSED, found.release_refused)
         if not found.releases:
@@ -324,6 +321,21 @@ class Updater:
             if check is not Check.QUARANTINED:
                 break
         return self._outcome(check, reason)
+
+    def _tell_shadow(self, shadow: ShadowOffer | None, bucket: Bucket) -> None:
+        """Hand over the challenger to run unseen; what is wrong with it hurts nothing else."""
+        if self._on_shadow is None:
+            return
+        self._keeper.problems.pop("shadow", None)
+        if shadow is not None and shadow.engine.sha256 in self._denied():
+            shadow = None
+        if shadow is not None:
+            try:
+                bucket = self._engine_keys.opened(bucket, shadow.engine, shadow.selftest)
+            except BadRelease as error:
+                self._keeper.note("shadow", str(error))
+                shadow = None
+        self._on_shadow(shadow, bucket)
 
     def _bring(self, releases: Sequence[Release], bucket: Bucket) -> tuple[Check, str]:
         """Bring the first file that is usable here as far as it gets."""

@@ -26,10 +26,13 @@ from data.workspace import Workspace
 from edge_client import Client
 from edge_client.cli.main import main as edge
 from edge_client.contract.bucket import S3Bucket, S3Settings
+from edge_client.contract.engine_keys import EngineKeys, keys_object
 from edge_client.contract.errors import Refused, Unavailable
 from edge_client.contract.sealing import generate_identity
+from edge_client.contract.signing import load_private_key
 from edge_client.enrolment import claim_bundle, claimed, read_bundle, unpack_into
 from flows.accounts import Settler, settle_accounts
+from flows.engine_keys import rotate_engine_keys
 from flows.releases.repository import ReleaseRepository
 from infra.enrolment import EnrolmentError, enroll, revoke
 from infra.invitation import Invitation, invite, write_qr
@@ -63,6 +66,7 @@ class Plant:
         lay(home)
         self.workspace = Workspace.open(home, environ={})
         create_inspection(self.workspace.catalog(), "solar-cells", [("ok", "ok"), ("crack", "defect")])
+        rotate_engine_keys(self.workspace, "solar-cells")  # engines are sealed
         self.bucket = self.workspace.bucket()  # made once: connections are most of what this costs
         self.settler = Settler.of(self.workspace, now)
         self.engine = self.folder / "engine.onnx"
@@ -94,6 +98,11 @@ class Plant:
     def until_settled(self, device: str) -> None:
         """Watch until the device runs on the account that was made for it."""
         until(lambda: f"{device}: runs on its new account; the old one is ended" in self.watch())
+
+    def opens_engines(self, device: str) -> bool:
+        """Whether the device's own key opens the keys of engines that the cloud keeps for it."""
+        sealed = self.bucket.get(keys_object("solar-cells", device), max_bytes=1 << 16)
+        return bool(EngineKeys.open_with(sealed, load_private_key(self.folder / device / "device.key")).keys)
 
     def device_bucket(self, device: str) -> S3Bucket:
         return S3Bucket.connect(self.rights(device), attempts=1)
@@ -133,6 +142,7 @@ def test_a_bundle_is_claimed_once_and_the_device_gets_an_account_of_its_own(plan
     invited = plant.rights("line-1")
     plant.claim(plant.folder / "line-1")
     assert claimed(plant.folder / "line-1")
+    assert plant.opens_engines("line-1")
     account = account_of(plant.workspace.catalog(), "line-1")
     assert plant.rights("line-1").access_key_id == account.next_access_key_id != invited.access_key_id
 
@@ -206,7 +216,7 @@ def test_the_cloud_cut_while_it_replaces_an_account_leaves_one_that_works(plant:
             raise Cut
 
     class CutRepository(ReleaseRepository):
-        def put_document(self, path: str, data: bytes, facts: Mapping[str, str]) -> None:
+        def put_document(self, path: str, data: bytes, facts: Mapping[str, str] | None = None) -> None:
             if where.startswith("after"):
                 super().put_document(path, data, facts)
             raise Cut
@@ -241,6 +251,7 @@ def test_a_device_makes_itself_a_new_signing_key_and_what_the_old_one_signed_sti
         assert client.flush(seconds=30)
         until(lambda: plant.watch() is not None and _signs(plant, "line-1") == new_key[:16])
     assert not (plant.folder / "line-1" / "device.key.next").exists()
+    assert plant.opens_engines("line-1")
     report = ingest_inbox(catalog, plant.bucket, workspace.lake(), workspace.identity(), now)
     assert report.quarantined == []
     assert get_device(catalog, "line-1").previous_public_key_hex == old_key
