@@ -174,6 +174,7 @@ def _tell(catalog: Catalog, names: Sequence[str], sequence: int, at: datetime) -
                 frames=300 * sequence,
                 class_counts={"ok": 290 * sequence, "crack": 10 * sequence},
                 latency_ms_p99=8.0,
+                hardware="x86_64",
             ).to_payload()
             session.merge(
                 DeviceStatusRow(

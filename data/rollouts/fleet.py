@@ -31,9 +31,13 @@ class Follower:
         """The device's name."""
         return self.facts.device
 
-    def heard_since(self, at: datetime) -> bool:
-        """Whether it was heard of since then."""
-        return self.report is not None and self.report.received_at >= at
+    def answers_since(self, at: datetime) -> bool:
+        """Whether it was heard of since then, and its client knows of stages.
+
+        A client of before does not say its hardware; it stays on the base version until the rollout is done, so nobody
+        may wait for it.
+        """
+        return self.report is not None and self.report.received_at >= at and self.report.hardware != ""
 
 
 def followers(catalog: Catalog, inspection: str, channel: str) -> list[Follower]:

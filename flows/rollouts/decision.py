@@ -76,7 +76,7 @@ class Evidence:
         if self.quarantined:
             parts.append(f"{len(self.quarantined)} quarantined it")
         if silent := self.staged - self.waited_for:
-            parts.append(f"{silent} not heard of")
+            parts.append(f"{silent} not waited for")
         return ", ".join(parts)
 
 

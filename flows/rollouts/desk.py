@@ -75,7 +75,7 @@ class Desk:
             base_version=base_version,
             base=base,
             devices=[follower.facts for follower in fleet],
-            present={follower.name for follower in fleet if follower.heard_since(lately)},
+            present={follower.name for follower in fleet if follower.answers_since(lately)},
             served_before={e.version for e in log if e.channel == channel and e.action in _SERVED and e.version},
             policy=policy,
             who=who,

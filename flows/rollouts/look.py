@@ -38,7 +38,7 @@ def look_at(catalog: Catalog, rollout: Rollout, policy: RolloutPolicy, now: date
     for follower in fleet:
         record = known.get(follower.name, Record())
         if record.joined < 0 and (stage := first_stage(rollout, follower.facts)) is not None:
-            record = replace(record, joined=stage, present=follower.heard_since(heard_from))
+            record = replace(record, joined=stage, present=follower.answers_since(heard_from))
         for report in (*past.get(follower.name, ()), *([follower.report] if follower.report else [])):
             told = fold(
                 record,
@@ -48,7 +48,7 @@ def look_at(catalog: Catalog, rollout: Rollout, policy: RolloutPolicy, now: date
                 defects=inspection.defect_names,
                 began_at=rollout.started_at,
             )
-            record = replace(told, present=told.present or (told.joined >= 0 and report.received_at >= heard_from))
+            record = replace(told, present=told.present or (told.joined >= 0 and follower.answers_since(heard_from)))
         records[follower.name] = record
     adds = additions(rollout, [follower.facts for follower in fleet])
     after = decide(rollout, weigh(records, policy), policy, now, adds=adds)

@@ -67,7 +67,7 @@ def test_silent_devices_are_waited_for_if_they_were_heard_of_and_not_else() -> N
     assert "3 needed" in judged(rollout(), fell_silent).reason
     switched_off = {**GOOD, "d3": staged(outcome="waiting", present=False)}
     assert judged(rollout(), switched_off).ready_at == AT
-    assert "1 not heard of" in judged(rollout(), switched_off).reason
+    assert "1 not waited for" in judged(rollout(), switched_off).reason
     nobody = judged(rollout(), {"d1": Record(joined=0)})
     assert (nobody.stage, nobody.ready_at) == (0, None)
     assert "no device of the stage was heard of" in nobody.reason

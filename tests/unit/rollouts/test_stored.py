@@ -142,8 +142,11 @@ def test_followers_are_known_by_what_they_say_and_by_the_register_before(catalog
     (found,) = followers(catalog, "cells", "stable")
     assert (found.name, found.facts.site, found.facts.hardware) == ("d1", "plant-b", "arm")
     assert [f.name for f in followers(catalog, "cells", "canary")] == ["d2"]
-    assert found.heard_since(AT)
-    assert not found.heard_since(AT + timedelta(hours=1))
+    assert found.answers_since(AT)
+    assert not found.answers_since(AT + timedelta(hours=1))
+    beat(catalog, "d1", 2, hardware="")  # a client that knows of no stages
+    (found,) = followers(catalog, "cells", "stable")
+    assert not found.answers_since(AT)
 
 
 def test_a_look_folds_history_and_newest_heartbeat_and_is_stored_with_its_records(catalog: Catalog) -> None:
