@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge_client.contract.errors import ConfigError
@@ -17,14 +18,16 @@ _LEAST_TRIALS = 20
 
 def add_parser(sub: Any) -> None:
     """Add the commands."""
-    parser = sub.add_parser(
+    parser = command(
+        sub,
         "simulate",
-        help="what the gate could decide with so many labels; what a fleet does and costs",
-        description="Tries out by simulation what would cost a plant labels or devices.",
+        "what the gate could decide with so many labels; what a fleet does and costs",
+        "Tries out by simulation what would cost a plant labels or devices: `andon simulate gate --help`, `andon "
+        "simulate fleet --help`.",
     )
-    kinds = parser.add_subparsers(dest="what", metavar="WHAT", required=True)
-    simulate_fleet.add_parser(kinds)
-    simulate = command(
+    kinds = parser.add_subparsers(dest="what", metavar="gate | fleet", required=True)
+    simulate_fleet.add_arguments(kind(kinds, "fleet", simulate_fleet.SUMMARY, simulate_fleet.DESCRIPTION))
+    simulate = kind(
         kinds,
         "gate",
         "what the gate could decide with so many labels",
@@ -59,6 +62,14 @@ def add_parser(sub: Any) -> None:
     )
     simulate.add_argument("--trials", type=int, default=100, help="challengers for each cell (default 100)")
     simulate.add_argument("--seed", type=int, default=0)
+
+
+def kind(kinds: Any, name: str, summary: str, description: str) -> argparse.ArgumentParser:
+    """Add one simulation; ``--home`` and ``--json`` may stand before its name or after it."""
+    parser: argparse.ArgumentParser = kinds.add_parser(name, help=summary, description=description)
+    parser.add_argument("--home", type=Path, default=argparse.SUPPRESS, metavar="DIR", help="whose policy.toml is used")
+    parser.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print one JSON document")
+    return parser
 
 
 def run(args: argparse.Namespace) -> int:

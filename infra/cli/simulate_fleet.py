@@ -7,30 +7,28 @@ import sys
 import tempfile
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edge_client.contract.errors import ConfigError
-from infra.cli.arguments import command, home_of, print_json
+from infra.cli.arguments import home_of, print_json
 
 if TYPE_CHECKING:
     from edge_client.contract.bucket import Bucket
     from infra.simulation.plan import Plan
 
+SUMMARY = "what a fleet of so many devices does and costs"
+DESCRIPTION = (
+    "Runs the client's own updater and heartbeat for each device, and the cloud's own ingest, rollout rules and "
+    "alarms, in virtual time: a day takes minutes. Each device first runs one engine for --warm-up hours; then "
+    "version 2 is released to all of them, good or bad, by the [rollout] rules of the policy. Not simulated: "
+    "pictures, capture and uploads; trials run in this process (but for --children). Exit code 1 if a bad version "
+    "was not stopped, a good one was, or a device was left without an engine."
+)
 _MEMORY = Path("/dev/shm")  # noqa: S108 - files that a thousand devices sync would wear a disk for nothing
 
 
-def add_parser(sub: Any) -> None:
-    """Add the command."""
-    fleet = command(
-        sub,
-        "fleet",
-        "what a fleet of so many devices does and costs",
-        "Runs the client's own updater and heartbeat for each device, and the cloud's own ingest, rollout rules and "
-        "alarms, in virtual time: a day takes minutes. Each device first runs one engine for --warm-up hours; then "
-        "version 2 is released to all of them, good or bad, by the [rollout] rules of the policy. Not simulated: "
-        "pictures, capture and uploads; trials run in this process (but for --children). Exit code 1 if a bad version "
-        "was not stopped, a good one was, or a device was left without an engine.",
-    )
+def add_arguments(fleet: argparse.ArgumentParser) -> None:
+    """Add the options."""
     fleet.add_argument("--devices", type=int, default=100, metavar="N", help="how many (default 100; about 1 MB each)")
     fleet.add_argument("--sites", type=int, default=0, metavar="N", help="plants (default: one for 100 devices)")
     released = fleet.add_argument_group("the release")
