@@ -5,6 +5,7 @@
 /loop                  how the loop is doing, live
 /causes                what goes with which defects
 /drift                 whether the line still looks as it did
+/rollouts              which version is on its way to whom
 /healthz               for the supervisor
 /api/…                 what the pages call: console/api.py
 """
@@ -26,6 +27,7 @@ from console.causes import CausesView, make_causes_api
 from console.drift import make_drift_api
 from console.errors import explain_errors
 from console.live import LiveStatus
+from console.rollouts import make_rollouts_api
 from console.security import LOOPBACK, Guard
 from data.causes.wording import CAUTION
 from data.inspections import get_inspection, list_inspections
@@ -56,6 +58,7 @@ def create_app(
     app.include_router(make_api(workspace, live, random=random.SystemRandom(), clock=clock))
     app.include_router(make_causes_api(CausesView(workspace, clock=clock)))
     app.include_router(make_drift_api(workspace, clock=clock))
+    app.include_router(make_rollouts_api(workspace, clock=clock))
 
     def page(request: Request, name: str, **values: Any) -> HTMLResponse:
         shared = {
@@ -93,6 +96,10 @@ def create_app(
     @app.get("/drift", response_class=HTMLResponse)
     def drift(request: Request) -> HTMLResponse:
         return page(request, "drift.html", here="drift")
+
+    @app.get("/rollouts", response_class=HTMLResponse)
+    def rollouts(request: Request) -> HTMLResponse:
+        return page(request, "rollouts.html", here="rollouts")
 
     @app.get("/healthz")
     def healthz() -> dict[str, Any]:

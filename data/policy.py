@@ -16,6 +16,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
+from data.rollouts.stages import parse_stages
 from edge_client.contract.errors import ConfigError
 
 
@@ -86,14 +87,33 @@ class SnapshotPolicy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReleasePolicy:
-    """When a staged rollout goes on, and when it stops."""
+class RolloutPolicy:
+    """How a version reaches a channel's devices, when that goes on and when it stops. See docs/rollout.md."""
 
-    canary_devices: int = _value(1, "devices that must confirm on `canary` before `stable` follows", least=0)
-    min_frames: int = _value(200, "frames on the new engine before a device counts as evidence", least=0)
-    max_quarantined: int = _value(0, "devices that may refuse an engine before its rollout halts", least=0)
+    stages: str = _value("1 device, 10%, 50%, 100%", "who gets it when; `approve` before one waits for a person")
+    staged_from: int = _value(5, "devices on a channel below which all are served at once", least=0)
+    soak_minutes: float = _value(30.0, "a stage runs well so long before the next one begins", least=0.0)
+    present_minutes: float = _value(60.0, "a device that was not heard of for so long is not waited for", least=0.1)
+    confirm_share: float = _value(0.9, "of a stage's devices, those that must have confirmed", least=0.01, most=1.0)
+    min_frames: int = _value(200, "frames under each version before a device is compared", least=1)
+    max_quarantined: int = _value(0, "devices that may refuse a version", least=0)
+    max_quarantined_share: float = _value(
+        0.02, "of many devices, the share that may: a disk fails here and there", least=0.0, most=1.0
+    )
+    max_class_shift: float = _value(0.1, "change in the share of defects, and of each defect class", least=0.001)
+    max_anomaly_shift: float = _value(0.25, "change in the mean anomaly score; 1 is its alarm", least=0.001)
+    max_error_share: float = _value(0.01, "more requests lost, as a share", least=0.0001, most=1.0)
     max_latency_ratio: float = _value(2.0, "p99 latency after over before", least=1.0)
-    max_defect_rate_shift: float = _value(0.3, "change in the share of defect verdicts", least=0.0, most=1.0)
+    false_stops: float = _value(
+        0.01, "chance that these comparisons stop a version that is just within them", least=1e-6, most=0.5
+    )
+    on_bad: str = _value("revert", "revert: its devices go back; halt: they stay, nobody new gets it")
+
+    def __post_init__(self) -> None:
+        """Check what no bound can."""
+        parse_stages(self.stages)
+        if self.on_bad not in ("revert", "halt"):
+            raise ConfigError(f"[rollout] on_bad = {self.on_bad!r}: expected 'revert' or 'halt'")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,7 +196,7 @@ class Policy:
     draw: DrawPolicy = field(default_factory=DrawPolicy)
     split: SplitPolicy = field(default_factory=SplitPolicy)
     snapshot: SnapshotPolicy = field(default_factory=SnapshotPolicy)
-    release: ReleasePolicy = field(default_factory=ReleasePolicy)
+    rollout: RolloutPolicy = field(default_factory=RolloutPolicy)
     retention: RetentionPolicy = field(default_factory=RetentionPolicy)
     drift: DriftPolicy = field(default_factory=DriftPolicy)
     causes: CausesPolicy = field(default_factory=CausesPolicy)
@@ -241,7 +261,7 @@ _SECTIONS: dict[str, type[Any]] = {
     "draw": DrawPolicy,
     "split": SplitPolicy,
     "snapshot": SnapshotPolicy,
-    "release": ReleasePolicy,
+    "rollout": RolloutPolicy,
     "retention": RetentionPolicy,
     "outcomes": OutcomePolicy,
     "causes": CausesPolicy,

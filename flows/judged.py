@@ -21,6 +21,7 @@ from flows.retrain_settings import gate_of, goal_of
 from flows.tags import Tag
 from flows.training_set import TrainingSet
 from flows.trunks import float_of
+from flows.twins import twins
 from training.finetune.tier import Tier, TierDecision
 from training.fit import Challenger, FitRequest, fit
 from training.gate import Decision, Evidence, GatePolicy, judge
@@ -146,6 +147,7 @@ def record_of(workspace: Workspace, judged: Judged, *, key: str, seed: int, sabo
             Tag.TIER: judged.tier.tier.value,
             Tag.TIER_REASON: judged.tier.reason,
         },
+        variants=twins(workspace, ready, challenger),
     )
 
 

@@ -17,7 +17,16 @@ from typing import Any
 
 from data.inspections import Inspection
 from data.policy import Policy
-from flows.setting import AUTO_PROMOTE, AUTO_RETRAIN, PASTED_DEFECTS, VARIANT, Setting, nothing
+from flows.setting import (
+    AUTO_PROMOTE,
+    AUTO_RETRAIN,
+    PASTED_DEFECTS,
+    ROLLOUT_STAGES,
+    VARIANT,
+    VARIANTS,
+    Setting,
+    nothing,
+)
 from training.gate_policy import GatePolicy
 from training.goal import DEFAULTS, MEANINGS
 from training.input_choice import DEFAULT_CHOICE
@@ -55,7 +64,17 @@ GATE = tuple(
 )
 
 #: All of them, in the order in which they are shown.
-SETTINGS: tuple[Setting, ...] = (AUTO_RETRAIN, AUTO_PROMOTE, VARIANT, *INPUT, *LEARNING, PASTED_DEFECTS, *GATE)
+SETTINGS: tuple[Setting, ...] = (
+    AUTO_RETRAIN,
+    AUTO_PROMOTE,
+    VARIANT,
+    VARIANTS,
+    ROLLOUT_STAGES,
+    *INPUT,
+    *LEARNING,
+    PASTED_DEFECTS,
+    *GATE,
+)
 
 
 def names_for(setting: Setting, inspection: Inspection) -> list[str]:

@@ -25,6 +25,7 @@ from edge_client.contract.errors import BadEngine
 from flows import environment
 from flows.registry_api import ModelVersion, RegistryApi, RegistryError, RegistryUnavailable
 from flows.tags import Tag
+from flows.variants import FOLDER, Variant, VariantFile, tag_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -67,6 +68,7 @@ class ChallengerRecord:
         snapshot_source: Where the snapshot is, ``s3://…``.
         plans: One row a plan that was compared, with its score.
         decision: What the gate said, in full, as JSON values.
+        variants: Other files of the same model.
         tags: Of the model version, beside those that follow from the engine.
     """
 
@@ -86,6 +88,7 @@ class ChallengerRecord:
     decision: Mapping[str, Any]
     description: str
     tags: Mapping[str, str]
+    variants: tuple[VariantFile, ...] = ()
 
 
 class Registry:
@@ -145,6 +148,8 @@ class Registry:
                 Tag.SNAPSHOT: record.snapshot_id,
                 **record.tags,
             }
+            if record.variants:
+                tags[Tag.VARIANTS] = tag_of(file.described for file in record.variants)
             described = {
                 "source": uri,
                 "model_id": model_id,
@@ -172,6 +177,21 @@ class Registry:
                 f"its tag {Tag.ENGINE_SHA256} says {expected}; do not release it, retrain instead"
             )
         return engine
+
+    def variant_file(self, version: ModelVersion, variant: Variant) -> VariantFile:
+        """Return another file of a version's model, checked against the digest that was registered.
+
+        Raises:
+            BadEngine: It is not the file that was registered.
+        """
+        engine = self._artifact(f"runs:/{version.run_id}/{variant.engine_file}")
+        if (found := _sha256(engine)) != variant.engine_sha256:
+            raise BadEngine(
+                f"{version.inspection} version {version.number}: the variant {variant.engine_id} in MLflow has SHA-256 "
+                f"{found}, its tag {Tag.VARIANTS} says {variant.engine_sha256}; do not release it, retrain instead"
+            )
+        selftest = self._artifact(f"runs:/{version.run_id}/{variant.selftest_file}")
+        return VariantFile(described=variant, engine=engine, selftest=selftest)
 
     def selftest_bytes(self, version: ModelVersion) -> bytes:
         """Return a version's self-test."""
@@ -322,6 +342,10 @@ def _write_artifacts(folder: Path, record: ChallengerRecord) -> None:
     (folder / SELFTEST_FILE).write_bytes(record.selftest)
     (folder / DECISION_FILE).write_text(json.dumps(record.decision, indent=2, allow_nan=False), encoding="utf-8")
     record.plans.to_csv(folder / PLANS_FILE, index=False)
+    for file in record.variants:
+        (folder / FOLDER).mkdir(exist_ok=True)
+        (folder / file.described.engine_file).write_bytes(file.engine)
+        (folder / file.described.selftest_file).write_bytes(file.selftest)
 
 
 def _columns(table: Any, names: tuple[str, ...]) -> "NDArray[np.float32]":

@@ -32,6 +32,7 @@ from flows.label_count import count_label_events
 from flows.registry import Registry
 from flows.registry_api import ModelVersion, RegistryError
 from flows.retrain_settings import asked_of, may_start_by_itself, promotes_by_itself
+from flows.setting import VARIANTS
 from flows.stack import registry_of
 from flows.tags import Tag
 from flows.tier_names import HEAD, check_tier
@@ -128,13 +129,14 @@ def retrain_once(
         )
         of_inspection = get_inspection(workspace.catalog(), inspection)
         choice = input_of(of_inspection, workspace.policy())
+        both = VARIANTS.of(of_inspection, workspace.policy()) == "both"
         key = challenger_key(
             inspection=inspection,
             snapshot_id=snapshot.id,
             seed=seed,
             code=code_version(),
             goal=asked_of(of_inspection, workspace.policy(), workspace.lake()),
-            looks_at="" if choice == DEFAULT_CHOICE else str(choice),
+            looks_at=("" if choice == DEFAULT_CHOICE else str(choice)) + (" and its float twin" if both else ""),
             sabotaged=sabotage_labels,
             tier=tier,
         )

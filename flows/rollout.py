@@ -1,6 +1,7 @@
 """What the fleet says about a version, in the words of its tags. Pure.
 
-1. A device counts for the version whose engine it runs or tries, by digest, never by name.
+1. A device counts for the version whose engine it runs or tries, by digest, never by name. A version may have several
+   files; a device that refused one of them has quarantined the version only if no other is left.
 2. A device that quarantined an engine keeps saying so; its reason is shown with it.
 """
 
@@ -32,16 +33,16 @@ class Rollout:
         return bool(self.running or self.trying or self.quarantined or self.failed)
 
 
-def rollout_of(engine_sha256: str, heartbeats: Iterable[Heartbeat]) -> Rollout:
-    """Collect what the newest heartbeats say about one engine."""
+def rollout_of(digests: Sequence[str], heartbeats: Iterable[Heartbeat]) -> Rollout:
+    """Collect what the newest heartbeats say about a version, given the digests of its files."""
     running: list[Heartbeat] = []
     confirmed, trying = [], []
     quarantined: dict[str, str] = {}
     failed: dict[str, str] = {}
     for heartbeat in sorted(heartbeats, key=lambda h: h.device):
         device, outcome = heartbeat.device, heartbeat.rollout.outcome
-        concerned = heartbeat.rollout.engine_sha256 == engine_sha256
-        if heartbeat.engine_sha256 == engine_sha256:
+        concerned = heartbeat.rollout.engine_sha256 in digests
+        if heartbeat.engine_sha256 in digests:
             running.append(heartbeat)
             if not (concerned and outcome in ("trial", "probation")):
                 confirmed.append(device)
@@ -51,9 +52,9 @@ def rollout_of(engine_sha256: str, heartbeats: Iterable[Heartbeat]) -> Rollout:
             failed[device] = heartbeat.rollout.reason or "no reason given"
         if concerned and outcome == "quarantined":
             quarantined[device] = heartbeat.rollout.reason or "no reason given"
-        for bad in heartbeat.quarantined:
-            if bad.engine_sha256 == engine_sha256:
-                quarantined.setdefault(device, bad.reason or "no reason given")
+        refused = {bad.engine_sha256: bad.reason for bad in heartbeat.quarantined if bad.engine_sha256 in digests}
+        if refused and set(digests) == set(refused):
+            quarantined.setdefault(device, "; ".join(filter(None, refused.values())) or "no reason given")
     measured = [h for h in running if h.latency_ms_p99 > 0]
     return Rollout(
         running=tuple(h.device for h in running),

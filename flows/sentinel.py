@@ -18,6 +18,7 @@ from enum import Enum
 from typing import Any, Protocol
 
 from data.inspections import list_inspections
+from data.rollouts.stored import unsigned
 from data.workspace import Workspace
 from edge_client.contract.errors import AndonError
 from flows.drift import labels_that_start_a_retrain
@@ -135,6 +136,14 @@ class Sentinel:
                     # the channels' times make "back to B" after "B, then A" another event than the first "B"
                     key=f"release {name} {sorted(wanted.items())} after {sorted(carried.items())}",
                     why=", ".join(f"{channel} should carry version {number}" for channel, number in wanted.items()),
+                )
+            pending = unsigned(catalog, name)
+            if pending:
+                yield Wish(
+                    flow="release",
+                    parameters={"inspection": name},
+                    key=f"rollout {name} {sorted(pending.items())}",
+                    why=f"the rollout to {', '.join(sorted(pending))} was changed",
                 )
             events = count_label_events(catalog, name)
             needed = labels_that_start_a_retrain(catalog, name, policy)

@@ -17,6 +17,7 @@ from typing import Any
 
 from data.inspections import Inspection
 from data.policy import Policy
+from data.rollouts.stages import are_stages
 from edge_client.contract.errors import ConfigError
 from training.pasted_defects import KEY, MOST_ASKED
 
@@ -128,6 +129,19 @@ VARIANT = choice(
     "variant",
     "what the trunk calculates in; chosen at the first retrain, by measurement unless stated",
     ("int8", "fp32"),
+)
+VARIANTS = choice(
+    "variants",
+    "shipped: one file; both: beside int8 also float, for devices whose own trial refuses int8",
+    ("shipped", "both"),
+    lambda _: "shipped",
+)
+ROLLOUT_STAGES = Setting(
+    name="rollout.stages",
+    meaning="who gets a version when, as `stages` in [rollout] of policy.toml",
+    default=lambda policy: policy.rollout.stages,
+    expected="stages such as '1 device, 10%, approve 100%'",
+    accepts=are_stages,
 )
 PASTED_DEFECTS = number(
     f"learning.{KEY}",

@@ -16,6 +16,7 @@ class Tag(StrEnum):
     ENGINE_ID = "andon.engine_id"
     ENGINE_SHA256 = "andon.engine_sha256"
     ENGINE_BYTES = "andon.engine_bytes"
+    VARIANTS = "andon.variants"  # other files of the same model, as JSON (flows/variants.py)
     SNAPSHOT = "andon.snapshot"
     SEED = "andon.seed"
     CODE = "andon.code"
@@ -43,6 +44,7 @@ class Tag(StrEnum):
     QUARANTINED = "andon.rollout.quarantined"  # with the reasons
     LATENCY = "andon.rollout.latency_ms"
     FRAMES = "andon.rollout.frames"
+    EVIDENCE = "andon.rollout.evidence"  # each comparison with the controls, in a sentence
     # On a run.
     COMPLETE = "andon.complete"  # everything is logged; only the model version may be missing
 
@@ -55,6 +57,11 @@ def channel_tag(channel: str) -> str:
 def channel_time_tag(channel: str) -> str:
     """Tag on the registered model: when `channel` last changed. Makes every release another event."""
     return f"andon.channel.{channel}.at"
+
+
+def next_tag(channel: str) -> str:
+    """Tag on the registered model: the version whose rollout to `channel` is under way, or was taken back."""
+    return f"andon.channel.{channel}.next"
 
 
 def refused_tag(channel: str) -> str:

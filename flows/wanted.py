@@ -1,14 +1,15 @@
 """What should happen next, from what is known. Pure rules, shared by the sentinel and the watch flow.
 
 1. A retrain is wanted when enough label events came since the snapshot of the newest retrain.
-2. A release is wanted when an alias names another version than the channel carries, unless exactly that was refused.
+2. A release is wanted when an alias names another version than the channel carries, or than the one whose rollout to it
+   is under way or was taken back; unless exactly that was refused.
 3. `stable` follows `champion`. `canary` follows `canary`, and without that alias `champion`: its devices come back.
 """
 
 from collections.abc import Mapping
 
 from flows.registry_api import RegisteredModel
-from flows.tags import Tag, channel_tag, refused_tag
+from flows.tags import Tag, channel_tag, next_tag, refused_tag
 
 CHAMPION, CHALLENGER, CANARY = "champion", "challenger", "canary"
 #: Channel -> the aliases that it follows; the first that is set counts.
@@ -32,7 +33,8 @@ def releases_wanted(model: RegisteredModel) -> dict[str, str]:
         if alias is None:
             continue
         number = model.aliases[alias]
-        if number not in (model.tags.get(channel_tag(channel)), model.tags.get(refused_tag(channel))):
+        settled = model.tags.get(next_tag(channel)) or model.tags.get(channel_tag(channel))
+        if number not in (settled, model.tags.get(refused_tag(channel))):
             wanted[channel] = number
     return wanted
 

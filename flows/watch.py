@@ -5,9 +5,10 @@
 2. Timestamp and snapshot are signed anew when fewer than ten of their thirty days remain: an outage of the cloud of
    up to ten days stops no device.
 3. What is wanted next is said, not done: the sentinel, or the next scheduled run, does it.
-4. Drift is looked for in what was ingested since, and answered by policy (:mod:`flows.drift`).
-5. Labels that an outcome contradicts are suggested for a second look (:mod:`data.label_reviews`).
-6. One server being away does not keep the rest from being done; what failed is said at the end.
+4. Rollouts that are under way are looked at, and go on, wait or are taken back (:mod:`flows.rollouts`).
+5. Drift is looked for in what was ingested since, and answered by policy (:mod:`flows.drift`).
+6. Labels that an outcome contradicts are suggested for a second look (:mod:`data.label_reviews`).
+7. One server being away does not keep the rest from being done; what failed is said at the end.
 """
 
 import logging
@@ -25,6 +26,7 @@ from data.devices import device_statuses, list_devices
 from data.ingest import ingest_heartbeats
 from data.inspections import Inspection, list_inspections
 from data.label_reviews import record_contradictions
+from data.rollouts.stored import any_open
 from data.workspace import Workspace
 from edge_client.contract.errors import AndonError
 from edge_client.contract.heartbeat import Heartbeat
@@ -32,10 +34,12 @@ from flows.drift import labels_that_start_a_retrain, watch_drift
 from flows.exclusive import Busy, only_one
 from flows.label_count import count_label_events
 from flows.registry import Registry
+from flows.release import release_once
 from flows.retrain_settings import may_start_by_itself
 from flows.rollout import rollout_of, rollout_tags
 from flows.stack import registry_of, repository_of
 from flows.tags import Tag
+from flows.variants import digests_of
 from flows.wanted import labels_since, releases_wanted, retrain_wanted
 
 _log = logging.getLogger("andon.watch")
@@ -54,6 +58,7 @@ class WatchOutcome:
         retrain_wanted: Inspection -> label events since its newest retrain, where they are enough.
         release_wanted: Inspections whose aliases and channels differ.
         drift: What alarms of drift say, each answered by policy.
+        rollouts: What became of rollouts in this run.
         failed: What could not be done now, and why.
     """
 
@@ -63,6 +68,7 @@ class WatchOutcome:
     retrain_wanted: dict[str, int]
     release_wanted: tuple[str, ...] = ()
     drift: tuple[str, ...] = ()
+    rollouts: tuple[str, ...] = ()
     failed: tuple[str, ...] = ()
 
     def __str__(self) -> str:
@@ -71,7 +77,7 @@ class WatchOutcome:
             parts.append("release metadata signed anew")
         parts += [f"retrain of {name} wanted ({n} new labels)" for name, n in self.retrain_wanted.items()]
         parts += [f"release of {name} wanted" for name in self.release_wanted]
-        return ", ".join([*parts, *self.drift, *self.failed])
+        return ", ".join([*parts, *self.drift, *self.rollouts, *self.failed])
 
 
 @flow(name="watch")
@@ -103,6 +109,7 @@ def watch_once(
     retrain: dict[str, int] = {}
     release: list[str] = []
     drift: list[str] = []
+    rollouts: list[str] = []
     with only_one(workspace.home, "watch", wait_seconds=wait_seconds):
         catalog = workspace.catalog()
         with _noting(failed, "heartbeats"):
@@ -119,6 +126,9 @@ def watch_once(
             with _noting(failed, f"outcomes of {inspection.name}"):
                 record_contradictions(catalog, inspection.name, workspace.policy().outcomes, at=clock())
             with _noting(failed, inspection.name):
+                if any_open(catalog, inspection.name):
+                    moved = release_once(workspace, inspection.name, clock=clock)
+                    rollouts += [str(each) for each in (*moved.moved, *moved.released)]
                 registry = registry_of(workspace)
                 tagged += tag_versions(workspace, registry, inspection)
                 model = registry.api.model(inspection.name)
@@ -135,6 +145,7 @@ def watch_once(
         retrain_wanted=retrain,
         release_wanted=tuple(release),
         drift=tuple(drift),
+        rollouts=tuple(rollouts),
         failed=tuple(failed),
     )
     _log.info("%s", outcome)
@@ -158,7 +169,7 @@ def tag_versions(workspace: Workspace, registry: Registry, inspection: Inspectio
     followers = [d for d in list_devices(workspace.catalog(), name) if not d.revoked]
     changed: list[tuple[str, str]] = []
     for version in registry.api.versions(name):
-        rollout = rollout_of(version.tags.get(Tag.ENGINE_SHA256, ""), heartbeats)
+        rollout = rollout_of(digests_of(version.tags), heartbeats)
         channels = [c.strip() for c in version.tags.get(Tag.CHANNELS, "").split(",") if c.strip()]
         if not rollout.seen and not channels and Tag.DEVICES not in version.tags:
             continue  # no device ever had to do with it

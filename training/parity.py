@@ -73,13 +73,18 @@ def tail_of(engine: bytes, trunk: Trunk) -> bytes:
     return bytes(tail.SerializeToString())
 
 
+def mean_shift(plain: Embedded, shipped: Embedded) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Mean difference of features, float32 [D], and of patches, float32 [C], from float to what ships."""
+    wide, theirs = shipped.patches.astype(np.float32), plain.patches.astype(np.float32)
+    return (shipped.features - plain.features).mean(axis=0), (wide - theirs).mean(axis=(0, 1, 2))
+
+
 def _moved(plain: Embedded, shipped: Embedded) -> Embedded:
     """Take the mean difference of features and of patches away (rule 2)."""
-    wide, theirs = shipped.patches.astype(np.float32), plain.patches.astype(np.float32)
-    shift = (wide - theirs).mean(axis=(0, 1, 2))
+    features, patches = mean_shift(plain, shipped)
     return Embedded(
-        features=plain.features + (shipped.features - plain.features).mean(axis=0),
-        patches=(theirs + shift).astype(np.float16),
+        features=plain.features + features,
+        patches=(plain.patches.astype(np.float32) + patches).astype(np.float16),
     )
 
 

@@ -497,3 +497,45 @@ class DriftAlarmRow(Base):
     closed_at: Mapped[datetime | None]
     closed_by: Mapped[str | None] = mapped_column(String(128))
     note: Mapped[str] = mapped_column(Text, server_default="")
+
+
+class RolloutRow(Base):
+    """One version on its way to one channel's devices. At most one of a channel is open (data/rollouts/values.py)."""
+
+    __tablename__ = "rollouts"
+    __table_args__ = (
+        Index(
+            "uq_rollouts_open",
+            "inspection",
+            "channel",
+            unique=True,
+            sqlite_where=text("state IN ('running', 'held', 'halted')"),
+            postgresql_where=text("state IN ('running', 'held', 'halted')"),
+        ),
+    )
+
+    id: Mapped[int] = mapped_column(_BigId, primary_key=True, autoincrement=True)
+    inspection: Mapped[str] = mapped_column(ForeignKey("inspections.name"), index=True)
+    channel: Mapped[str] = mapped_column(String(63))
+    version: Mapped[str] = mapped_column(String(64))
+    state: Mapped[str] = mapped_column(String(16))
+    stage: Mapped[int]
+    started_at: Mapped[datetime]
+    stage_at: Mapped[datetime]
+    ready_at: Mapped[datetime | None]
+    reason: Mapped[str] = mapped_column(Text)
+    revision: Mapped[int]
+    signed_revision: Mapped[int]
+    plan: Mapped[dict[str, Any]]  # engines, base, salt, stages: set when it begins
+    evidence: Mapped[dict[str, Any]]
+    events: Mapped[list[Any]]
+
+
+class RolloutDeviceRow(Base):
+    """What one device showed before and after, for one rollout (data/rollouts/records.py)."""
+
+    __tablename__ = "rollout_devices"
+
+    rollout: Mapped[int] = mapped_column(ForeignKey("rollouts.id"), primary_key=True)
+    device: Mapped[str] = mapped_column(ForeignKey("devices.name"), primary_key=True)
+    record: Mapped[dict[str, Any]]

@@ -120,7 +120,7 @@ def _rollback(args: argparse.Namespace) -> int:
     name = the_inspection(workspace, args.inspection)
     from flows.release import release_once
 
-    _make_champion(workspace, name, args.to or released_before(workspace, name))
+    _make_champion(workspace, name, args.to or base_of_rollout(workspace, name) or released_before(workspace, name))
     return _told(args, release_once(workspace, name))
 
 
@@ -142,6 +142,14 @@ def _make_champion(workspace: Workspace, inspection: str, version: str) -> None:
         listed = ", ".join(sorted(known, key=_number)) or "none"
         raise AndonError(f"inspection {inspection!r} has no version {version!r}; it has {listed}")
     api.set_alias(inspection, CHAMPION, version)
+
+
+def base_of_rollout(workspace: Workspace, inspection: str, channel: str = "stable") -> str:
+    """The version that most devices run while a newer one is on its way to them; "" when none is."""
+    from data.rollouts.stored import newest_rollout
+
+    newest = newest_rollout(workspace.catalog(), inspection, channel)
+    return newest.base_version if newest is not None and newest.open else ""
 
 
 def released_before(workspace: Workspace, inspection: str, channel: str = "stable") -> str:

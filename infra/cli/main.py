@@ -33,6 +33,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "retrain": ("infra.cli.loop", "train a challenger and let the gate judge it"),
     "release": ("infra.cli.loop", "bring the signed channels in line with the aliases in MLflow"),
     "rollback": ("infra.cli.loop", "send devices back to an older version"),
+    "rollout": ("infra.cli.rollout", "how far a version has got on its way to the devices, and a word about it"),
     "watch": ("infra.cli.loop", "read what devices report, write it to MLflow, see what is wanted"),
     "report": ("infra.cli.report", "how the loop of each inspection is doing, with uncertainties"),
     "inputs": ("infra.cli.inputs", "which backbone, side, region and tiles pay for an inspection"),

@@ -229,6 +229,7 @@ def _set_up_inspection(
             "auto_promote": True,  # the gate alone decides
             "auto_retrain": False,  # the rehearsal says when
             "gate": dict(GATE),
+            "rollout": {"stages": "100%"},  # every device of a round has the round's engine
         },
     )
     say(f"{len(plan.factory)} factory frames are imported")

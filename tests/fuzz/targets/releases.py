@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
 from edge_client.contract.errors import BadRelease
-from edge_client.contract.releases import Channel, engine_target, selftest_target
+from edge_client.contract.releases import Channel, Cohort, Staged, engine_target, selftest_target
 from edge_client.contract.selftest import SelfTest
 from edge_client.contract.settings import DeviceSettings
 from tests.fuzz.mutations.npz import mutate_npz
@@ -58,7 +59,10 @@ def _channels() -> tuple[bytes, ...]:
         selftest_path=selftest_target(INSPECTION, "e1"),
         issued_at=NOW,
     )
-    return (channel.to_json(),)
+    twin = replace(channel.engines()[0], variant="fp32", provider="openvino")
+    cohorts = (Cohort(percent=12.5), Cohort(sites=("plant-a",), devices=("line-1",)))
+    staged = Staged(version="8", engines=(twin,), salt="salt", cohorts=cohorts)
+    return (channel.to_json(), replace(channel, variant="int8", variants=(twin,), staged=staged).to_json())
 
 
 def _selftests() -> tuple[bytes, ...]:

@@ -27,6 +27,7 @@ def test_a_bundle_is_read_and_its_paths_are_relative_to_the_file(bundle: Bundle)
     assert config.device.state == bundle.folder / "state"
     assert config.capture.audit_share == 0.3
     assert config.releases is None
+    assert config.device.hardware_name() in ("x86_64", "aarch64", "arm64", "amd64")
 
 
 @pytest.mark.parametrize(
@@ -38,6 +39,7 @@ def test_a_bundle_is_read_and_its_paths_are_relative_to_the_file(bundle: Bundle)
         ("reserve_bytes = 0", "audit_share = 1.5", ["capture.audit_share", "1.5", "0.01 to 0.99"]),
         ('name = "line-1"', 'name = "../line-1"', ["device.name", "'../line-1'", "expected"]),
         ('station = "aoi-3"', "", ["device.station", "missing"]),
+        ('station = "aoi-3"', 'station = "aoi-3"\nhardware = "Jetson Orin"', ["device.hardware", "'Jetson Orin'"]),
         ('key = "device.key"', 'key = "none.key"', ["device.key", "none.key", "not a file"]),
         ('factory_engine = "factory.onnx"', 'factory_engine = "x.onnx"', ["inspection.factory_engine", "x.onnx"]),
         ('directory = "bucket"', "", ["bucket.name", "missing"]),

@@ -34,7 +34,7 @@ FLEET = [
 
 
 def test_devices_are_counted_by_what_they_do_with_the_engine() -> None:
-    found = rollout_of(NEW, reversed(FLEET))
+    found = rollout_of([NEW], reversed(FLEET))
     assert found.running == ("d1", "d2")
     assert found.confirmed == ("d1",)
     assert found.trying == ("d2",)
@@ -44,19 +44,19 @@ def test_devices_are_counted_by_what_they_do_with_the_engine() -> None:
 
 
 def test_a_device_counts_by_digest_and_not_by_engine_id() -> None:
-    assert rollout_of(OLD, FLEET).running == ("d3", "d4", "d5")
-    assert not rollout_of("c" * 64, FLEET).seen
+    assert rollout_of([OLD], FLEET).running == ("d3", "d4", "d5")
+    assert not rollout_of(["c" * 64], FLEET).seen
 
 
 def test_a_device_that_quarantined_an_engine_earlier_still_says_so() -> None:
     later = heartbeat(
         "d3", OLD, rollout=outcome("confirmed", sha=OLD), quarantined=(Quarantined(engine_sha256=NEW, reason="NaN"),)
     )
-    assert rollout_of(NEW, [later]).quarantined == {"d3": "NaN"}
+    assert rollout_of([NEW], [later]).quarantined == {"d3": "NaN"}
 
 
 def test_the_tags_tell_the_story_in_words() -> None:
-    tags = rollout_tags(rollout_of(NEW, FLEET), ["stable"], followers=5)
+    tags = rollout_tags(rollout_of([NEW], FLEET), ["stable"], followers=5)
     assert tags[Tag.ROLLOUT_STATE] == (
         "on stable: 1 of 5 devices confirmed, 1 trying, 1 quarantined it, 1 could not fetch or store it yet"
     )
@@ -66,11 +66,11 @@ def test_the_tags_tell_the_story_in_words() -> None:
 
 
 def test_a_version_on_no_channel_keeps_the_state_that_the_release_flow_wrote() -> None:
-    assert Tag.ROLLOUT_STATE not in rollout_tags(rollout_of(OLD, FLEET), [], followers=0)
+    assert Tag.ROLLOUT_STATE not in rollout_tags(rollout_of([OLD], FLEET), [], followers=0)
 
 
 def test_a_large_fleet_stays_readable() -> None:
     fleet = [heartbeat(f"d{i:03}", NEW, rollout=outcome("confirmed")) for i in range(500)]
-    told = rollout_tags(rollout_of(NEW, fleet), ["stable"], followers=500)[Tag.CONFIRMED]
+    told = rollout_tags(rollout_of([NEW], fleet), ["stable"], followers=500)[Tag.CONFIRMED]
     assert told.startswith("500: d000, d001")
     assert told.endswith("and 480 more")

@@ -31,6 +31,13 @@ def test_a_refused_version_is_not_asked_for_again_and_another_one_is() -> None:
     assert releases_wanted(model({"champion": "3", "canary": "3"}, **refused)) == {"stable": "3"}
 
 
+def test_a_version_on_its_way_is_not_asked_for_again_and_one_back_to_the_base_is() -> None:
+    tags = {"andon__channel__stable": "1", "andon__channel__stable__next": "2", "andon__channel__canary": "2"}
+    assert releases_wanted(model({"champion": "2"}, **tags)) == {}
+    assert releases_wanted(model({"champion": "1", "canary": "2"}, **tags)) == {"stable": "1"}
+    assert releases_wanted(model({"champion": "3", "canary": "2"}, **tags)) == {"stable": "3"}
+
+
 def test_a_challenger_alias_alone_wants_nothing() -> None:
     assert releases_wanted(model({"challenger": "4"})) == {}
 

@@ -144,6 +144,18 @@ def test_a_latency_on_a_bound_is_counted_below_it():
     assert counts.latency_sum_seconds == pytest.approx(60.002)
 
 
+def test_a_latency_is_told_of_the_engine_in_service():
+    counters = Counters()
+
+    class Answer:
+        latency_ms, engine_id, label, verdict, anomaly = 50.0, "slow", "ok", "ok", 0.0
+
+    counters.answer([Answer()] * 10, inspected=True)  # type: ignore[list-item]
+    Answer.latency_ms, Answer.engine_id = 20.0, "next"
+    counters.answer([Answer()], inspected=True)  # type: ignore[list-item]
+    assert counters.copy().latency_ms_p99 == 20.0
+
+
 # --- the endpoint
 
 
