@@ -1,6 +1,6 @@
 """Signed documents: every version of settings, campaigns and requests for help, who signed it and why.
 
-Revision: 0009, after 0005
+Revision: 0009, after 0006
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from alembic import op
 from data.catalog.columns import UtcDateTime
 
 revision = "0009"
-down_revision = "0005"
+down_revision = "0006"
 branch_labels = None
 depends_on = None
 
