@@ -55,7 +55,7 @@ class Installation:
             inspection=INSPECTION,
             engine=self.home / "factory.onnx",
             settings={
-                "update": {"poll_seconds": 0.3},
+                "update": {"poll_seconds": 0.5},
                 "device": {"heartbeat_seconds": 0.5},
                 "capture": {"window_seconds": 2.0, "reserve_bytes": 0},
                 **tables,
@@ -75,6 +75,11 @@ class Installation:
         log.close()
         self.processes.append(process)
         return process
+
+    def end(self, process: subprocess.Popen[bytes]) -> None:
+        """End a device's process in order."""
+        process.terminate()
+        process.wait(30)
 
     def andon(self, *words: str) -> Any:
         """Run ``andon … --json`` and return what it printed; its exit code must be 0."""

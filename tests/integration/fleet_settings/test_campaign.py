@@ -36,7 +36,7 @@ def samples(cloud: Installation, prefix: str) -> dict[str, Any]:
 def test_a_campaign_like_a_few_frames_brings_more_of_them(cloud: Installation, tmp_path: Path) -> None:
     bundle = cloud.enroll("asker")
     cloud.workspace.lake().note_space(INSPECTION, "e1", "tiny-embedding")  # as registering an engine does
-    cloud.start(bundle, "run", "--source", str(tmp_path), "--follow", "--consume")
+    process = cloud.start(bundle, "run", "--source", str(tmp_path), "--follow", "--consume")
     for i in range(45):
         put(tmp_path, f"one-{i:02d}", red=i < 5, seed=i)
     wait_until(lambda: len(samples(cloud, "one-")) == 45, "all frames are captured and ingested", every=1.0)
@@ -57,13 +57,13 @@ def test_a_campaign_like_a_few_frames_brings_more_of_them(cloud: Installation, t
         return told is not None and told.campaigns == ("reds",)
 
     wait_until(follows, "the heartbeat tells of the campaign, and not of the one for another station")
-    for i in range(60):
+    for i in range(40):
         put(tmp_path, f"two-{i:02d}", red=i % 10 == 9, seed=1000 + i)
-    wait_until(lambda: len(samples(cloud, "two-")) == 60, "they are captured and ingested", every=1.0)
+    wait_until(lambda: len(samples(cloud, "two-")) == 40, "they are captured and ingested", every=1.0)
     second = samples(cloud, "two-")
     asked_for = {name for name, row in second.items() if "requested:reds" in row.reasons}
     reds = {name for name in second if int(name[-2:]) % 10 == 9}
-    assert len(asked_for & reds) >= 4
+    assert len(asked_for & reds) >= 3
     assert len(asked_for - reds) <= len(asked_for) / 2
     for row in second.values():
         assert abs(sum(row.reasons.values()) - row.weight) < 1e-3  # what is recorded is what was drawn by
@@ -75,3 +75,4 @@ def test_a_campaign_like_a_few_frames_brings_more_of_them(cloud: Installation, t
     wait_until(lambda: not follows(), "the device has ended it")
     assert [each["campaign"] for each in cloud.andon("campaign", "list")] == [unsure["campaign"]]
     assert {each["campaign"] for each in cloud.andon("campaign", "list", "--all")} == {"reds", unsure["campaign"]}
+    cloud.end(process)

@@ -65,7 +65,8 @@ def test_a_restart_loses_no_frame_and_happens_once(cloud: Installation, helped: 
     wait_until(lambda: run_file(helped)["answered"] >= 20, "the new process tells")
     after = run_file(helped)
     assert (after["lost"], before["lost"]) == (0, 0)
-    assert cloud.processes[0].poll() is None  # the same process: its supervisor has noticed nothing
+    (process,) = [p for p in cloud.processes if str(helped) in " ".join(map(str, p.args))]
+    assert process.poll() is None  # the same process: its supervisor has noticed nothing
     code, again = cloud.andon_code("device", "helped", "restart", "--timeout", "60")
     assert code == 1
     assert "at most once" in again["reason"]
@@ -87,13 +88,14 @@ def test_a_device_that_does_not_want_it_says_so(cloud: Installation, tmp_path: P
     bundle = cloud.enroll("private")
     with bundle.config.open("a") as file:
         file.write('\n[help]\nallow = ["doctor"]\n')
-    cloud.start(bundle, "run", "--source", str(tmp_path), "--follow")
+    process = cloud.start(bundle, "run", "--source", str(tmp_path), "--follow")
     wait_until(lambda: cloud.heartbeat("private"), "the first heartbeat")
     code, told = cloud.andon_code("device", "private", "logs", "--timeout", "60")
     assert code == 1
     assert (told["state"], "[help] allow" in told["reason"]) == ("refused", True)
     facts = cloud.andon("device", "private")
     assert (facts["device"], facts["station"], facts["heartbeat"]["health"]) == ("private", "private", "ok")
+    cloud.end(process)
 
 
 def test_an_answer_of_another_device_is_not_believed(cloud: Installation, helped: Path) -> None:

@@ -54,7 +54,7 @@ class Line:
                 self.answers.append(outputs)
             except (OSError, ValueError, KeyError):
                 self.lost += 1
-            self._stop.wait(0.01)
+            self._stop.wait(0.05)
 
 
 def served_at(log: Path) -> str:
@@ -90,7 +90,7 @@ def test_settings_are_taken_over_while_frames_are_served(cloud: Installation) ->
         wait_until(lambda: line.last("verdict") == "ok", "the rollback is followed")
         answered = len(line.answers)
         assert line.lost == 0
-    assert answered > 50
+    assert answered > 20
     wait_until(lambda: cloud.follows("taker", default=back["version"]), "the heartbeat tells the version")
     assert "taker" in cloud.andon("fleet-settings", "show")["taken_over_by"]
     process.kill()
@@ -99,10 +99,11 @@ def test_settings_are_taken_over_while_frames_are_served(cloud: Installation) ->
     at = cloud.workspace.bucket_settings.endpoint_url or ""
     bundle.config.write_text(bundle.config.read_text().replace(at, "http://127.0.0.1:9"))
     (bundle.path / "edge.log").write_text("")
-    cloud.start(bundle, "serve", "--port", "0")
+    process = cloud.start(bundle, "serve", "--port", "0")
     with Line(served_at(bundle.path / "edge.log")) as line:
         wait_until(lambda: line.answers, "an answer")
         assert line.answers[0]["verdict"] == "ok"
+    cloud.end(process)
     newest = cloud.andon("fleet-settings", "history")[0]
     assert (newest["version"], newest["action"]) == (back["version"], f"rollback to {first['version']}")
 
@@ -113,7 +114,7 @@ def test_what_is_out_of_bounds_is_refused_whole_and_what_the_file_pins_stays(
     bundle = cloud.enroll("pinner")
     with bundle.config.open("a") as file:
         file.write('\n[settings]\nlocal_only = ["capture.byte_budget"]\n')
-    cloud.start(bundle, "run", "--source", str(tmp_path), "--follow")
+    process = cloud.start(bundle, "run", "--source", str(tmp_path), "--follow")
 
     def status() -> dict[str, Any]:
         told: dict[str, Any] = json.loads((bundle.path / "state" / "run.json").read_text())["settings"]
@@ -142,3 +143,4 @@ def test_what_is_out_of_bounds_is_refused_whole_and_what_the_file_pins_stays(
     mended = cloud.andon("fleet-settings", "rollback", "--to", str(change["version"]), "--device", "pinner")
     assert mended["version"] == change["version"] + 2
     wait_until(lambda: cloud.follows("pinner", pinner=mended["version"]) and not refused(), "all is well again")
+    cloud.end(process)
