@@ -22,7 +22,8 @@ def add_parser(sub: Any) -> None:
         help="let a challenger answer frames unseen, and see where it would differ",
         description="A challenger runs beside the engine in service, on a share of the frames and within a share of a "
         "core. Its answers reach nobody; where they differ, the frame is more likely to be captured, and counted.",
-        epilog="In order: `andon shadow start solder-joints --share 0.1`, `andon shadow show solder-joints`, `andon "
+        epilog="Each action takes --home DIR and --json too. "
+        "In order: `andon shadow start solder-joints --share 0.1`, `andon shadow show solder-joints`, `andon "
         "shadow stop solder-joints`.",
     )
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)

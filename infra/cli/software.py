@@ -27,7 +27,8 @@ def add_parser(sub: Any) -> None:
         description="Devices that were started with `andon-edge launch` upgrade their client by themselves: to a "
         "version that a person approved (publish) and that is named for them (set). Each tries it first, and goes "
         "back by itself.",
-        epilog="In order: `andon software publish dist/andon_edge-0.2.0-py3-none-any.whl`, `andon software set 0.2.0 "
+        epilog="Each action takes --home DIR and --json too. "
+        "In order: `andon software publish dist/andon_edge-0.2.0-py3-none-any.whl`, `andon software set 0.2.0 "
         "--percent 10`, `andon software show`, `andon software set 0.2.0`.",
     )
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)

@@ -19,14 +19,11 @@ from data.decisions import list_decisions
 from data.inspections import change_settings
 from data.workspace import Workspace
 from edge_client.contract.sealing import generate_identity
-from edge_client.updates.trial import TrialLimits, TrialOrder, try_engine
 from flows.registry import Registry
 from flows.release import release_once
 from flows.releases.repository import ReleaseRepository
 from flows.retrain import retrain_once
 from flows.tags import Tag
-from flows.trunks import trunk_key
-from flows.variants import variants_of
 from tests.integration.flows.line import capture, label, part, set_up_line
 from tests.integration.flows.stack import ROOT, Stack, wait_until
 from tests.unit.ingest.uploads import INSPECTION, Uploader
@@ -147,47 +144,6 @@ def test_marked_defects_are_pasted_onto_ok_parts_where_the_inspection_asks_for_i
     assert runs[0].metrics["examples"] == runs[1].metrics["examples"]
     tags = [registry.api.version(INSPECTION, outcome.version).tags for outcome in (plain, pasted)]
     assert tags[0][Tag.LABELS] == tags[1][Tag.LABELS]
-
-
-def test_int8_has_its_float_twin_where_the_inspection_asks_for_both(
-    workspace: Workspace, registry: Registry, repository: ReleaseRepository, line: Uploader, tmp_path: Path
-) -> None:
-    workspace.bucket().delete(trunk_key(INSPECTION))
-    change_settings(workspace.catalog(), INSPECTION, {"variant": "int8", "variants": "both"})
-    outcome = retrain_once(workspace, INSPECTION, seed=4)
-
-    version = registry.api.version(INSPECTION, outcome.version)
-    (twin,) = variants_of(version.tags)
-    assert (twin.variant, twin.engine_id) == ("fp32", f"{outcome.engine_id}-fp32")
-    registry.api.tag_version(INSPECTION, version.number, {Tag.OVERRIDE: "a test of its files"})
-    registry.api.set_alias(INSPECTION, "champion", version.number)
-    release_once(workspace, INSPECTION)
-    channel = repository.read_channel(INSPECTION, "stable")
-    assert channel is not None
-    assert [(e.variant, e.engine_sha256) for e in channel.engines()] == [
-        ("int8", outcome.engine_sha256),
-        ("fp32", twin.engine_sha256),
-    ]
-    for named in channel.engines():
-        file = registry.variant_file(version, twin) if named.variant == "fp32" else None
-        engine = registry.engine_bytes(version) if file is None else file.engine
-        selftest = registry.selftest_bytes(version) if file is None else file.selftest
-        paths = {"engine": engine, "selftest": selftest}
-        for name, data in paths.items():
-            (tmp_path / name).write_bytes(data)
-        order = TrialOrder(
-            engine=str(tmp_path / "engine"),
-            selftest=str(tmp_path / "selftest"),
-            engine_sha256=named.engine_sha256,
-            selftest_sha256=hashlib.sha256(selftest).hexdigest(),
-            engine_bytes=named.engine_bytes,
-            inspection=INSPECTION,
-            engine_id=named.engine_id,
-            threads=1,
-            limits=TrialLimits(seconds=120.0),
-        )
-        report = try_engine(order)
-        assert report.passed, report.reason
 
 
 def start_retrain(workspace: Workspace) -> subprocess.Popen[bytes]:

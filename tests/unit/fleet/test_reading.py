@@ -232,3 +232,16 @@ def test_nobody_waits_for_a_device_that_was_ended_in_order(plant: Plant) -> None
     assert plant.states() == {"line-1": "ok"}
     plant.later(3600)
     assert plant.read().silent == ["line-1"]
+
+
+def test_a_shard_that_was_not_looked_at_yet_holds_back_judgement(plant: Plant) -> None:
+    names = [f"line-{i}" for i in range(4)]
+    plant.enrol(*names)
+    for name in names:
+        plant.beat(name)
+    plant.read(page=2)
+    plant.later(2000)
+    for name in names:
+        plant.beat(name)  # all are well; half of them were not read yet
+    assert plant.read(page=2, most_seconds=-1.0).silent == []
+    assert plant.read(page=2).silent == []
