@@ -47,5 +47,6 @@ def stand_by(configs: Sequence[Path], stop: threading.Event) -> None:
 
 
 def tell_alive(answered: int, lost: int) -> None:
-    """Tell the service manager and the launcher that all is well, and what was answered."""
-    notify(f"WATCHDOG=1\n{protocol.ANSWERED}={answered}\n{protocol.LOST}={lost}")
+    """Tell the service manager or the launcher that all is well; the launcher also what was answered."""
+    counts = f"\n{protocol.ANSWERED}={answered}\n{protocol.LOST}={lost}" if protocol.launched() is not None else ""
+    notify(f"WATCHDOG=1{counts}")

@@ -452,6 +452,7 @@ def foreign_root(scene: Scene) -> Iterator[None]:
     root.sign(thief)
     forged = scene.metadata / "2.root.json"
     forged.write_bytes(to_json(root))
+    scene.world.repository.refresh_timestamp()  # a new root is looked for with the next timestamp
     yield
     forged.unlink()
 
