@@ -451,8 +451,8 @@ def foreign_root(scene: Scene) -> Iterator[None]:
     root.signed.roles["root"].keyids = [thief.public_key.keyid]
     root.sign(thief)
     forged = scene.metadata / "2.root.json"
-    forged.write_bytes(to_json(root))
     scene.world.repository.refresh_timestamp()  # a new root is looked for with the next timestamp
+    forged.write_bytes(to_json(root))
     yield
     forged.unlink()
 
