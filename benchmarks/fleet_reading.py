@@ -5,7 +5,8 @@ them for the first time; runs in which a fifth has changed (a minute of devices 
 minutes); a run in which nothing has; one after which a whole site of a hundred devices is silent; and what a look at
 the fleet costs: the summary, the first page, a late page and a search. The bucket is a folder in memory: over a
 network each page of a thousand keys and each heartbeat that changed is one request more, eight at a time. Runs are
-told in seconds of processor, of all threads.
+told in seconds of processor, of all threads. A folder has no pages: it lists all of itself for each shard, which is
+nearly all of a run in which nothing has changed, and what S3 does not do.
 """
 
 from __future__ import annotations
