@@ -147,8 +147,8 @@ class Survival:
     def _near(self, process: _Process, bundle: Bundle) -> None:
         """Disk, spool, clock and engines; the bucket is a folder."""
         bucket = DirectoryBucket(bundle.folder / "bucket")
-        bad_ones_too = {"inspect": lambda *_: None}
-        repository = ReleaseRepository(bucket, bundle.folder / "keys", SystemClock(), **bad_ones_too)
+        keys = bundle.folder / "keys"
+        repository = ReleaseRepository(bucket, keys, SystemClock(), inspect=lambda *_: None)  # bad engines too
         repository.create()
         (bundle.folder / "root.json").write_bytes(repository.root_bytes())
         bundle.config.write_text(bundle.config.read_text() + '\n[releases]\nroot = "root.json"\n')
