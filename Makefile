@@ -7,7 +7,7 @@ export PYTHONDONTWRITEBYTECODE ?=
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := 1
 
-.PHONY: help setup demo test test-swift check lint unit bench wheel clean lane-flows lane-edge lane-parts
+.PHONY: help setup demo test test-swift check lint unit bench wheel sbom clean lane-flows lane-edge lane-parts
 help:
 	@echo "make demo    the whole loop on real images: a model breaks, and heals (some minutes after set-up)"
 	@echo "make test    every check and test (at most 15 minutes on 2 cores)"
@@ -15,6 +15,7 @@ help:
 	@echo "make check   lint, types, import directions, unit tests (under 90 seconds)"
 	@echo "make bench   every figure the project claims, beside its peers; writes docs/benchmarks-*.md"
 	@echo "make wheel   the edge wheel, into dist/"
+	@echo "make sbom    bills of material of the wheel and of the cloud's environment, into dist/"
 
 setup: $(READY)
 
@@ -59,10 +60,14 @@ test-swift: setup
 	$(BIN)/python -m pytest tests/swift -q
 
 bench: setup
-	for group in device learning; do $(BIN)/python -m benchmarks --group $$group --page docs/benchmarks-$$group.md || exit 1; done
+	for group in device learning fleet; do $(BIN)/python -m benchmarks --group $$group --page docs/benchmarks-$$group.md || exit 1; done
 
 wheel: setup
 	$(BIN)/python -m build --wheel --outdir dist edge_client
+
+sbom: wheel
+	$(BIN)/andon sbom edge --wheel dist/andon_edge-*.whl --out dist/edge.cdx.json
+	$(BIN)/andon sbom cloud --out dist/cloud.cdx.json
 
 clean:
 	rm -rf .venv dist build

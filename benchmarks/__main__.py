@@ -1,6 +1,6 @@
 """``python -m benchmarks``: run the benchmarks, one after another, and write the page of the documentation.
 
-    python -m benchmarks [NAME ...] [--group device|learning] [--cache DIR] [--page FILE] [--keep DIR] [--tiles PATH]
+    python -m benchmarks [NAME ...] [--group device|learning|fleet] [--cache DIR] [--page FILE] [--keep DIR] [--tiles PATH]
 
 Half an hour on two cores for the device's, some hours for those of learning. With `--keep` each outcome stays as a JSON
 file in that folder and is not measured again when it is there.
@@ -22,9 +22,11 @@ LEARNING = (
     *("labels", "rebalancing", "pasted", "fewshot", "oneclass", "finetune", "inputs"),
     *("calibration", "retrain", "gate", "field", "drift", "causes"),
 )
-GROUPS = {"device": DEVICE, "learning": LEARNING}
+FLEET = ("updates", "fleet", "fleet_reading", "rollouts", "attacks", "revoke", "software", "shadow", "campaign")
+GROUPS = {"device": DEVICE, "learning": LEARNING, "fleet": FLEET}
 BENCHMARKS = tuple(name for group in GROUPS.values() for name in group)
 PLAIN = ("learning",)  # prints a table of stories, no figures
+WITHOUT_CACHE = ("fleet", "fleet_reading", "rollouts", "software")  # they keep nothing
 #: They take images of one's own; `fewshot` needs several classes of defects, `pasted` marks: left out without.
 NEED_TILES = ("fewshot", "pasted")
 WITH_TILES = (
@@ -62,7 +64,9 @@ def main() -> int:
         outcomes = []
         for name in names:
             print(f"== {name}", file=sys.stderr, flush=True)
-            command = ["-m", f"benchmarks.{name}", "--cache", str(cache)]
+            command = ["-m", f"benchmarks.{name}"]
+            if name not in WITHOUT_CACHE:
+                command += ["--cache", str(cache)]
             if name in WITH_TILES and args.tiles:
                 command += ["--tiles", str(args.tiles)]
             if name in PLAIN:
