@@ -1,6 +1,6 @@
 """``python -m benchmarks``: run the benchmarks, one after another, and write the page of the documentation.
 
-    python -m benchmarks [NAME ...] [--group device|learning|fleet] [--cache DIR] [--page FILE] [--keep DIR] [--tiles PATH]
+    python -m benchmarks [NAME ...] [--group GROUP] [--cache DIR] [--page FILE] [--keep DIR] [--tiles PATH]
 
 Half an hour on two cores for the device's, some hours for those of learning. With `--keep` each outcome stays as a JSON
 file in that folder and is not measured again when it is there.

@@ -259,7 +259,10 @@ class Policy:
     def from_mapping(document: Mapping[str, Any], where: str = "policy") -> Policy:
         """Check and take over a parsed document; see :meth:`load`."""
         known = {*_SECTIONS, *_FREE_SECTIONS}
-        unknown = sorted(set(document) - known)
+        for name, instead in _FORMER_SECTIONS.items():
+            if document.get(name):  # an empty one is the heading that an earlier version wrote
+                raise ConfigError(f"{where}: section [{name}] is gone: {instead}")
+        unknown = sorted(set(document) - known - set(_FORMER_SECTIONS))
         if unknown:
             raise ConfigError(f"{where}: unknown section [{unknown[0]}]; known are {sorted(known)}")
         sections: dict[str, Any] = {
@@ -285,6 +288,7 @@ class Policy:
         return "\n".join(lines)
 
 
+_FORMER_SECTIONS = {"release": "remove it; how a version reaches the devices is stated in [rollout]"}
 _SECTIONS: dict[str, type[Any]] = {
     "retrain": RetrainPolicy,
     "labelling": LabellingPolicy,

@@ -38,6 +38,7 @@ def test_what_is_written_is_taken_over(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("[release]\nmin_frames = 3\n", r"section \[release\] is gone: .* \[rollout\]"),
         ("[retrian]\n", r"unknown section \[retrian\]; known are"),
         ("[retrain]\nmin_labels = 5\n", r"\[retrain\]: unknown key 'min_labels'; known are \['auto_promote'"),
         ("[retrain]\nmin_new_labels = 'many'\n", r"min_new_labels = 'many': expected a int"),
@@ -95,3 +96,8 @@ def test_a_half_written_stack_file_is_named(tmp_path: Path) -> None:
     (home / "stack.json").write_text('{"urls": {')
     with pytest.raises(ConfigError, match=r"stack\.json: cannot be read"):
         Workspace.open(home, environ={})
+
+
+def test_the_heading_that_an_earlier_version_wrote_does_no_harm(tmp_path):
+    (tmp_path / "policy.toml").write_text("[release]  # When a staged rollout goes on\n# canary_devices = 1\n")
+    assert Policy.load(tmp_path / "policy.toml") == Policy()
