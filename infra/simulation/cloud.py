@@ -32,6 +32,10 @@ CHANNEL = "stable"
 OPERATOR = "the simulation"
 
 
+def _signed_unseen(inspection: str, engine_id: str, engine: bytes, selftest: bytes) -> None:
+    """Sign whatever there is: a planted bad engine shall reach the devices."""
+
+
 class SimulatedCloud:
     """One installation without its servers.
 
@@ -46,7 +50,7 @@ class SimulatedCloud:
         self._bucket, self._clock, self._policy = bucket, clock, policy
         self._catalog_file = folder / "catalog.db"
         self.catalog = Catalog.open(f"sqlite:///{self._catalog_file}")
-        self.repository = ReleaseRepository(bucket, folder / "keys", clock)
+        self.repository = ReleaseRepository(bucket, folder / "keys", clock, inspect=_signed_unseen)
         self.repository.create()
         create_inspection(self.catalog, INSPECTION, list(CLASSES), at=clock.now())
         self.rollout: Rollout | None = None

@@ -78,7 +78,7 @@ def blob(number: int, device: str) -> SampleBlob:
     return SampleBlob(
         sample_id=sample_id(number), inspection=INSPECTION, device=device, station=f"press-{device[-1]}",
         engine_id="engine-7", media_type="image/jpeg", image=plate(number, label),
-        captured_at=NOW + timedelta(seconds=number), part_id=EVIL if number == 1 else f"A-{1000 + number}",
+        captured_at=NOW + timedelta(seconds=number), part_id=EVIL if number % 8 == 1 else f"A-{1000 + number}",
         context={"humidity": 0.41, "lot": "L7"}, classes=tuple(name for name, _ in CLASSES), probabilities=p,
         anomaly=float(heat.max()), verdict=verdict, embedding=rng.normal(size=8).astype(np.float16),
         anomaly_map=heat.astype(np.float16),

@@ -169,8 +169,9 @@ def test_an_answer_that_the_server_refuses_says_why_and_the_sample_comes_back(pa
 
 def test_texts_from_devices_are_shown_as_text(page: Page, console: Console) -> None:
     open_page(page, console)
-    for _ in range(60):
-        if ready(page) == sample_id(1):
+    for _ in range(40):  # one in eight is of such a part
+        ready(page)
+        if EVIL in page.locator("#opinion").inner_text():
             break
         page.keyboard.press("s")
     expect(page.locator("#opinion")).to_contain_text(EVIL)

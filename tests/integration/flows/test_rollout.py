@@ -111,7 +111,7 @@ def plant(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pl
     folder = tmp_path_factory.mktemp("lines")
     registry, repository = registry_of(workspace), repository_of(workspace, lambda: datetime.now(UTC))
     bucket = workspace.bucket()
-    lines = [Line(workspace, bucket, repository, folder, f"line-{i}", NAME) for i in range(5)]
+    lines = [Line(workspace, bucket, repository, folder, f"staged-{i}", NAME) for i in range(5)]
     made = Plant(workspace, registry, repository, lines)
     made.promote()
     made.look()
