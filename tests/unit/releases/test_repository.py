@@ -13,7 +13,7 @@ from edge_client.updates.outcome import Check
 from flows.releases.keys import ROLES, create_keys, loose_permissions
 from flows.releases.repository import ReleaseRepository
 from tests.tiny_engine import tiny_engine
-from tests.unit.updates.release_world import INSPECTION, World, selftest_of
+from tests.unit.updates.release_world import INSPECTION, World, looking_away, selftest_of
 
 
 @pytest.fixture
@@ -138,7 +138,7 @@ def test_a_crash_at_any_put_leaves_a_repository_that_devices_accept_and_that_can
     device = world.device()
     device.check_once()
     dying = DyingBucket(world.bucket.path, puts)
-    repository = ReleaseRepository(dying, world.folder / "keys", world.cloud_clock)
+    repository = ReleaseRepository(dying, world.folder / "keys", world.cloud_clock, inspect=looking_away)
     engine = tiny_engine(engine_id="e2")
     try:
         repository.publish_engine(INSPECTION, "e2", engine, selftest_of(engine))
