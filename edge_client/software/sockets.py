@@ -21,7 +21,10 @@ _MOST = 16
 
 
 def inherited(environment: Mapping[str, str] = os.environ, *, pid: int | None = None) -> dict[str, socket.socket]:
-    """Return the listening sockets that this process was started with, by name; the first is ``http`` if unnamed."""
+    """Return the listening sockets that this process was started with, by name; the first is ``http`` if unnamed.
+
+    They are copies: closed, they leave the descriptors to the program that this process becomes when it begins anew.
+    """
     if environment.get("LISTEN_PID") != str(pid or os.getpid()):
         return {}
     count = environment.get("LISTEN_FDS", "")
@@ -29,7 +32,7 @@ def inherited(environment: Mapping[str, str] = os.environ, *, pid: int | None = 
     found: dict[str, socket.socket] = {}
     for i in range(min(int(count), _MOST) if count.isdigit() else 0):
         name = names[i] if i < len(names) and names[i] not in ("", "unknown") else HTTP
-        found[name if name == HTTP or len(names) > 1 else HTTP] = socket.socket(fileno=FIRST_DESCRIPTOR + i)
+        found[name if name == HTTP or len(names) > 1 else HTTP] = socket.socket(fileno=os.dup(FIRST_DESCRIPTOR + i))
     return found
 
 

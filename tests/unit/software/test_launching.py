@@ -23,7 +23,7 @@ from edge_client.software.environments import fits_this_machine
 from edge_client.software.launcher import Launcher
 from edge_client.software.protocol import fields, last_launch, remember_launch
 from edge_client.software.rules import Environment, Limits, Phase, Place, SoftwareState
-from edge_client.software.sockets import environment_for, inherited, listening
+from edge_client.software.sockets import FIRST_DESCRIPTOR, environment_for, inherited, listening
 from edge_client.software.store import SoftwareStore
 from tests.unit.capture.device import Bundle
 
@@ -163,3 +163,29 @@ def test_a_disk_that_cannot_be_written_ends_no_client_and_the_state_is_stored_la
     assert launcher._change(rules.healthy).quarantine == after.quarantine
     assert store.load() == launcher._state()
     shutil.rmtree(launcher._folder)
+
+
+ANEW = """
+import os, sys
+from edge_client.software.sockets import inherited
+server = inherited()["http"]
+if len(sys.argv) > 1:
+    connection, _ = server.accept()
+    connection.sendall(b"again")
+else:
+    server.close()  # as a server does that ends in order
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:], "anew"])
+"""
+
+
+def test_a_client_that_begins_anew_still_has_its_sockets() -> None:
+    with listening(["serve", "--port", "0"])["http"] as held:
+        pid = os.fork()
+        if pid == 0:
+            os.dup2(held.fileno(), FIRST_DESCRIPTOR)
+            os.set_inheritable(FIRST_DESCRIPTOR, True)
+            os.environ.update(environment_for({"http": held}, os.getpid()))
+            os.execv(sys.executable, [sys.executable, "-c", ANEW])
+        with socket.create_connection(held.getsockname(), timeout=10) as caller:
+            assert caller.recv(16) == b"again"
+        os.waitpid(pid, 0)
