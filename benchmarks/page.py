@@ -24,21 +24,38 @@ def page(outcomes: Sequence[Mapping[str, Any]], *, command: str, of: str = "") -
     parts = [_HEAD.format(of=f": {of}" if of else "", command=command)]
     for outcome in outcomes:
         name, where = outcome["benchmark"], outcome["machine"]
+        options = f"{outcome['options']} " if outcome.get("options") else ""
         parts.append(
-            f"\n## {name}\n\n`python -m benchmarks.{name} --json` on {where['processor']}, "
+            f"\n## {name}\n\n`python -m benchmarks.{name} {options}--json` on {where['processor']}, "
             f"{where['cores']} cores, Python {where['python']}.\n"
         )
         parts.append("| figure | value | interval | n |\n|---|---|---|---|")
         for figure, told in outcome["figures"].items():
             spread = "" if told["low"] is None else f"[{_number(told['low'])}, {_number(told['high'])}]"
             parts.append(f"| {_cell(figure)} | {_number(told['value'])} | {spread} | {told['n']} |")
-        parts.append("\n| case | median | 5 % to 95 % | unit | n |\n|---|---|---|---|---|")
-        for row in outcome["rows"]:
-            spread = f"[{_number(row['low'])}, {_number(row['high'])}]"
-            parts.append(
-                f"| {_cell(row['case'])} | {_number(row['median'])} | {spread} | {_cell(row['unit'])} | {row['n']} |"
-            )
+        parts += _table(outcome["rows"])
     return "\n".join(parts) + "\n"
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Rows of measurements, or of whatever a benchmark tells in words."""
+    if rows and "median" not in rows[0]:
+        names = list(rows[0])
+        told = [f"| {' | '.join(_cell(_told(row[name])) for name in names)} |" for row in rows]
+        return [f"\n| {' | '.join(names)} |\n|{'---|' * len(names)}", *told]
+    lines = ["\n| case | median | 5 % to 95 % | unit | n |\n|---|---|---|---|---|"]
+    for row in rows:
+        spread = f"[{_number(row['low'])}, {_number(row['high'])}]"
+        lines.append(
+            f"| {_cell(row['case'])} | {_number(row['median'])} | {spread} | {_cell(row['unit'])} | {row['n']} |"
+        )
+    return lines
+
+
+def _told(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return ", ".join(map(str, value)) or "nothing" if isinstance(value, list) else str(value)
 
 
 def _number(value: float) -> str:

@@ -66,6 +66,7 @@ def tell(benchmark: str, rows: Sequence[Row], figures: Mapping[str, Measure], *,
         value = {
             "benchmark": benchmark,
             "machine": machine(),
+            "options": _options(sys.argv[1:]),
             "rows": [asdict(row) for row in rows],
             "figures": {name: asdict(figure) for name, figure in figures.items()},
         }
@@ -79,3 +80,17 @@ def tell(benchmark: str, rows: Sequence[Row], figures: Mapping[str, Measure], *,
         print(f"  {row.case:<{width}}  {row.median:10.4g} {row.unit}  [{row.low:.4g}, {row.high:.4g}], n = {row.n}")
     for name, figure in figures.items():
         print(f"  {name} = {figure.value:.4g} [{figure.low:.4g}, {figure.high:.4g}], n = {figure.n}")
+
+
+def _options(words: Sequence[str]) -> str:
+    """What was asked for on the command line, without what says where files lie.
+
+    >>> _options(["--json", "--splits", "10", "--cache", "some/folder", "--tiles", "tiles.tar"])
+    '--splits 10 --tiles PATH'
+    """
+    told: list[str] = []
+    for word, before in zip(words, ["", *words], strict=False):
+        if word in ("--json", "--cache") or before == "--cache":
+            continue
+        told.append("PATH" if before == "--tiles" else word)
+    return " ".join(told)
