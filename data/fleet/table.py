@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Select, case, func, or_, select
 
 from data.catalog import Catalog
 from data.catalog.models import FleetDeviceRow
-from data.fleet.facts import STATES
+from data.fleet.facts import STATES, Facts
 from edge_client.contract.errors import ConfigError
 
 MOST_ROWS = 1000  # of one page
@@ -49,29 +48,14 @@ class FleetFilter:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FleetDevice:
+class FleetDevice(Facts):
     """One device as the table shows it."""
 
     device: str
-    site: str
-    station: str
-    inspection: str
-    channel: str
-    state: str
-    outcome: str
-    engine_id: str
-    client_version: str
-    problem: str
-    frames: int
-    latency_ms_p99: float
-    spool_bytes: int
-    spool_share: float
-    heard_at: datetime | None
-    silent_at: datetime | None
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
-        value = asdict(self)
+        value = {"device": self.device, **asdict(self)}
         for name in ("heard_at", "silent_at"):
             value[name] = None if value[name] is None else value[name].isoformat()
         return value

@@ -161,13 +161,13 @@ class Channel:
         Fields(value, _DOCUMENT, BadRelease)  # an object, or refused
         fields = Fields({**_OPTIONAL, **value}, _DOCUMENT, BadRelease)
         inspection = fields.name("inspection", "inspection")
-        base = _engine(fields, inspection)
+        base = read_engine(fields, inspection)
         return Channel(
             inspection=inspection,
             channel=fields.name("channel", "channel"),
             version=fields.text("version", most=64),
             issued_at=fields.time("issued_at"),
-            variants=tuple(_engine(f, inspection) for f in fields.objects("variants", most=_MOST_VARIANTS)),
+            variants=tuple(read_engine(f, inspection) for f in fields.objects("variants", most=_MOST_VARIANTS)),
             staged=None if fields.raw("staged") is None else _staged(fields, inspection),
             engine_path=base.engine_path,
             engine_sha256=base.engine_sha256,
@@ -183,7 +183,12 @@ _DOCUMENT = "channel document"
 _OPTIONAL: Mapping[str, Any] = {"variant": "", "provider": "", "variants": [], "staged": None}
 
 
-def _engine(fields: Fields, inspection: str) -> NamedEngine:
+def read_engine(fields: Fields, inspection: str) -> NamedEngine:
+    """Read a named engine; its paths are those of its inspection and id.
+
+    Raises:
+        BadRelease: They are not, or a field is not acceptable.
+    """
     engine_id = fields.name("engine_id", "engine")
     engine = NamedEngine(
         engine_path=fields.text("engine_path"),
@@ -205,16 +210,21 @@ def _staged(document: Fields, inspection: str) -> Staged:
     fields = Fields(document.raw("staged"), f"{_DOCUMENT}: staged", BadRelease)
     staged = Staged(
         version=fields.text("version", most=64),
-        engines=tuple(_engine(f, inspection) for f in fields.objects("engines", most=_MOST_VARIANTS)),
+        engines=tuple(read_engine(f, inspection) for f in fields.objects("engines", most=_MOST_VARIANTS)),
         salt=fields.text("salt", most=256),
-        cohorts=tuple(_cohort(f) for f in fields.objects("cohorts", most=_MOST_COHORTS)),
+        cohorts=tuple(read_cohort(f) for f in fields.objects("cohorts", most=_MOST_COHORTS)),
     )
     if not staged.engines:
         raise fields.wrong("engines", [], "at least one engine")
     return staged
 
 
-def _cohort(fields: Fields) -> Cohort:
+def read_cohort(fields: Fields) -> Cohort:
+    """Read a cohort.
+
+    Raises:
+        BadRelease: A field is not acceptable.
+    """
     return Cohort(
         percent=fields.number("percent", least=0.0, most=100.0),
         sites=fields.names("sites", "site", most=_MOST_NAMES),

@@ -15,13 +15,7 @@ from edge_client.contract.errors import AndonError, BadRelease
 from edge_client.contract.fields import Fields
 from edge_client.contract.foreign_json import read_json
 from edge_client.contract.names import check_name
-from edge_client.contract.releases import (
-    MAX_ENGINE_BYTES,
-    Cohort,
-    NamedEngine,
-    engine_target,
-    selftest_target,
-)
+from edge_client.contract.releases import Cohort, NamedEngine, read_cohort, read_engine
 from edge_client.contract.signing import canonical_json
 from edge_client.contract.staging import DeviceFacts, takes
 
@@ -85,10 +79,10 @@ class Shadow:
             inspection=inspection,
             channel=fields.name("channel", "channel"),
             version=fields.text("version", most=64),
-            engine=_engine(Fields(fields.raw("engine"), f"{_DOCUMENT}: engine", BadRelease), inspection),
+            engine=read_engine(Fields(fields.raw("engine"), f"{_DOCUMENT}: engine", BadRelease), inspection),
             share=fields.number("share", least=0.0, most=1.0),
             cpu_share=fields.number("cpu_share", least=0.001, most=MOST_CPU_SHARE),
-            cohort=_cohort(Fields(fields.raw("cohort"), f"{_DOCUMENT}: cohort", BadRelease)),
+            cohort=read_cohort(Fields(fields.raw("cohort"), f"{_DOCUMENT}: cohort", BadRelease)),
             salt=fields.text("salt", most=256),
             expires_at=fields.time("expires_at"),
             issued_at=fields.time("issued_at"),
@@ -153,31 +147,3 @@ class ShadowReport:
 
 
 _COUNTS = ("seen", "skipped", "failed", "verdicts", "labels", "disagreed", "far")
-
-
-def _engine(fields: Fields, inspection: str) -> NamedEngine:
-    engine_id = fields.name("engine_id", "engine")
-    engine = NamedEngine(
-        engine_path=fields.text("engine_path"),
-        engine_sha256=fields.text("engine_sha256", most=64),
-        engine_bytes=fields.whole("engine_bytes", least=1, most=MAX_ENGINE_BYTES),
-        engine_id=engine_id,
-        selftest_path=fields.text("selftest_path"),
-        variant=fields.text("variant", most=32),
-        provider=fields.text("provider", most=32),
-    )
-    if engine.engine_path != engine_target(inspection, engine_id):
-        raise fields.wrong("engine_path", engine.engine_path, engine_target(inspection, engine_id))
-    if engine.selftest_path != selftest_target(inspection, engine_id):
-        raise fields.wrong("selftest_path", engine.selftest_path, selftest_target(inspection, engine_id))
-    return engine
-
-
-def _cohort(fields: Fields) -> Cohort:
-    return Cohort(
-        percent=fields.number("percent", least=0.0, most=100.0),
-        sites=fields.names("sites", "site", most=2_000),
-        stations=fields.names("stations", "station", most=2_000),
-        hardware=fields.names("hardware", "hardware", most=2_000),
-        devices=fields.names("devices", "device", most=2_000),
-    )

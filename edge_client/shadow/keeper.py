@@ -24,13 +24,13 @@ from edge_client.background import step_back
 from edge_client.clock import Clock
 from edge_client.contract.bucket import Bucket
 from edge_client.contract.errors import AndonError, BadEngine, BadRelease, BucketError
+from edge_client.contract.private_files import replace_private
 from edge_client.contract.shadow import Shadow, ShadowReport
 from edge_client.prediction import Prediction
 from edge_client.shadow.doubt import Doubt
 from edge_client.shadow.process import Challenger, ChallengerProcess
 from edge_client.shadow.tally import ShadowTally
 from edge_client.shadow.worker import ShadowWorker
-from edge_client.software.store import write_durably
 from edge_client.updates.download import download
 from edge_client.updates.trial import TrialOrder, TrialReport, try_engine
 from edge_client.updates.trusted import ShadowOffer, fetch_target
@@ -209,7 +209,7 @@ class ShadowKeeper:
                 stopped=lambda: self._stopping,
             )
             os.replace(part, path)
-        write_durably(self._folder / "challenger.npz", selftest)
+        replace_private(self._folder / "challenger.npz", selftest)
         order = TrialOrder(
             engine=str(path),
             selftest=str(self._folder / "challenger.npz"),
@@ -256,5 +256,5 @@ class ShadowKeeper:
         if value != self._stored:
             with contextlib.suppress(OSError):  # counts that are lost are fewer frames seen, no more
                 self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-                write_durably(self._folder / "counts.json", json.dumps(value).encode())
+                replace_private(self._folder / "counts.json", json.dumps(value).encode())
                 self._stored = value

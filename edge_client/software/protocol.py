@@ -30,7 +30,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge_client.software.store import write_durably
+from edge_client.contract.private_files import replace_private
 from edge_client.version import VERSION as CLIENT_VERSION
 
 VERSION = "1"
@@ -91,7 +91,7 @@ def remember_launch(folder: Path, words: Sequence[str]) -> None:
         "words": list(words),
         "working_folder": str(Path.cwd()),
     }
-    write_durably(folder / _FILE, json.dumps(value, indent=1).encode())
+    replace_private(folder / _FILE, json.dumps(value, indent=1).encode())
 
 
 def fields(message: bytes) -> dict[str, str]:

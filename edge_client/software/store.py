@@ -21,6 +21,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from edge_client.contract.private_files import replace_private
 from edge_client.software.rules import Environment, Phase, Place, SoftwareState, broken_rules
 
 _STATE = "software.json"
@@ -66,7 +67,7 @@ class SoftwareStore:
         if broken := broken_rules(state):
             raise AssertionError(f"the software state breaks rule {'; '.join(broken)}: {state}")
         data = json.dumps(_encode(state), indent=1).encode()
-        write_durably(self.path, data)
+        replace_private(self.path, data)
 
     def change(self, rule: Callable[[SoftwareState], SoftwareState]) -> SoftwareState:
         """Apply a rule under the lock and store what it returns."""
@@ -86,22 +87,6 @@ class SoftwareStore:
             yield
         finally:
             os.close(descriptor)
-
-
-def write_durably(path: Path, data: bytes) -> None:
-    """Replace a file so that after a power cut it is the old one or the new one."""
-    beside = path.with_name(f".{path.name}.new")
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(beside, path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def _encode(state: SoftwareState) -> dict[str, Any]:

@@ -535,7 +535,7 @@ def fetch_selftest(bucket: Bucket, release: Release, plan: Sequence[Piece] = ())
         )
         if len(data) == file.length and hashlib.sha256(data).hexdigest() == file.sha256:
             return data
-    return _fetch(bucket, file, _MAX_SELFTEST_BYTES)
+    return fetch_target(bucket, file)
 
 
 def fetch_chunks(bucket: Bucket, listed: SignedFile) -> ChunkList:

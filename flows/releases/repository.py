@@ -54,6 +54,8 @@ from flows.releases.keyring import KeyAway, KeyRing
 from flows.releases.metadata import ReleaseMetadata, stored_at, target_file
 from flows.releases.signed import Clock, SignedRepository
 
+_ONE_ENGINE = "an engine id names one file for ever; give the new engine its own id"
+
 
 class ReleaseRepository(SignedRepository):
     """Publishes engines, channels and settings.
@@ -108,7 +110,7 @@ class ReleaseRepository(SignedRepository):
         with self._locked():
             state = self._load()
             files = {path: target_file(path, data, custom or {}) for path, data in paths.items()}
-            _check_same(files, state.engines.signed.targets)
+            _check_same(files, state.engines.signed.targets, _ONE_ENGINE)
             if all(path in state.engines.signed.targets for path in files):
                 return digest
             if not self._ring.has("engines", state.keys_of("engines")):
@@ -120,7 +122,7 @@ class ReleaseRepository(SignedRepository):
         self._inspect(inspection, engine_id, engine, selftest)  # takes a while: others may commit meanwhile
         with self._locked():
             state = self._load()
-            _check_same(files, state.engines.signed.targets)
+            _check_same(files, state.engines.signed.targets, _ONE_ENGINE)
             listed = chunks_path(engine_target(inspection, engine_id))
             paths[listed] = ChunkList.of(engine, selftest).to_json()  # for devices that hold a similar engine
             files[listed] = target_file(listed, paths[listed], {})
@@ -205,12 +207,7 @@ class ReleaseRepository(SignedRepository):
         with self._locked():
             state = self._load()
             signed = state.engines.signed.targets
-            for path, file in files.items():
-                if path in signed and signed[path].hashes != file.hashes:
-                    raise BadRelease(
-                        f"target {path!r} is published already with digest {signed[path].hashes['sha256'][:16]}…, not "
-                        f"{file.hashes['sha256'][:16]}…: a wheel's name is one file for ever; give it another version"
-                    )
+            _check_same(files, signed, "a wheel's name is one file for ever; give it another version")
             if all(signed.get(path) == file for path, file in files.items()):
                 return
             renewed = self._renewed(state)
@@ -321,11 +318,11 @@ def _check_delegated(state: ReleaseMetadata, role: str, path: str) -> None:
         )
 
 
-def _check_same(files: Mapping[str, TargetFile], signed: Mapping[str, TargetFile]) -> None:
-    """An engine id names one file for ever (rule 4)."""
+def _check_same(files: Mapping[str, TargetFile], signed: Mapping[str, TargetFile], rule: str) -> None:
+    """What was signed once names one file for ever (rule 4); `rule` says so for its kind, and what to do."""
     for path, file in files.items():
         if path in signed and signed[path].hashes != file.hashes:
             raise BadRelease(
                 f"target {path!r} is published already with digest {signed[path].hashes['sha256'][:16]}…, not "
-                f"{file.hashes['sha256'][:16]}…: an engine id names one file for ever; give the new engine its own id"
+                f"{file.hashes['sha256'][:16]}…: {rule}"
             )
