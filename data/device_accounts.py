@@ -53,11 +53,6 @@ class DeviceAccount:
             return "replacing" if self.access_key_id is not None else "claimed"
         return "claimed" if self.claimed_at is not None and self.access_key_id is None else "in use"
 
-    @property
-    def known_keys(self) -> tuple[str, ...]:
-        """The access keys that may exist."""
-        return tuple(key for key in (self.access_key_id, self.next_access_key_id) if key is not None)
-
 
 def account_of(catalog: Catalog, device: str) -> DeviceAccount:
     """What is known of a device's account; an empty one where nothing is."""
