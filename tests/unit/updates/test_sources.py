@@ -3,6 +3,7 @@
 import shutil
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -355,12 +356,12 @@ def test_connections_are_bounded_and_a_slow_one_is_cut_off(tmp_path: Path, monke
             connection.settimeout(5)
             assert connection.recv(1) == b""  # cut off
             connection.close()
-        assert b" 200 " in _raw(url, b"GET /releases/file HTTP/1.1\r\n\r\n")
+        # A thread closes its connection first and gives its place back after.
+        answers = (_raw(url, b"GET /releases/file HTTP/1.1\r\n\r\n") for _ in range(50) if not time.sleep(0.1))
+        assert any(b" 200 " in answer for answer in answers)
 
 
 def test_a_limit_of_bytes_a_second_holds_over_all_connections(tmp_path: Path) -> None:
-    import time
-
     (tmp_path / "releases").mkdir()
     (tmp_path / "releases" / "file").write_bytes(bytes(200_000))
     with serving(tmp_path, bytes_per_second=1_000_000) as url:
