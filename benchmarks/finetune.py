@@ -40,6 +40,7 @@ from training.finetune.held import HELD_SHARE, seen_by
 from training.finetune.plan import FineTunePlan, fastest_precision
 from training.finetune.tuned import TunedTrunk, TuneRequest, tune_trunk
 from training.fit import FitRequest, Learnt, learn_with_bank
+from training.input_choice import DEFAULT_CHOICE, InputChoice
 
 PUBLISHED = {"accuracy: published CNN": 0.8842, "accuracy: published SVM": 0.8244}
 _TEST_SHARE = 0.25
@@ -171,7 +172,12 @@ def stream(cells: Cells, split: int, budget: float, args: argparse.Namespace) ->
 def plan_of(args: argparse.Namespace, seed: int) -> FineTunePlan:
     """The product's plan, but for what the command says; a cell may be turned by quarters."""
     return FineTunePlan(
-        epochs=args.epochs, rate=args.rate, quarter_turns=True, precision=fastest_precision(), seed=seed
+        stages=args.stages,
+        epochs=args.epochs,
+        rate=args.rate,
+        quarter_turns=True,
+        precision=fastest_precision(),
+        seed=seed,
     )
 
 
@@ -204,9 +210,19 @@ def main() -> None:
     parser.add_argument(
         "--held-share", type=float, default=HELD_SHARE, help="share of groups that the trunk never sees; 0 flatters"
     )
+    parser.add_argument(
+        "--input",
+        type=InputChoice.parse,
+        default=DEFAULT_CHOICE,
+        metavar="BACKBONE@SIDE",
+        help="the trunk to begin with",
+    )
+    parser.add_argument(
+        "--stages", type=int, default=FineTunePlan().stages, help="last stages of the backbone that learn"
+    )
     parser.add_argument("--threads", type=int, help="of fine-tuning (default: the cores there are)")
     args = parser.parse_args()
-    cells = Cells(args.cache, "fp32", None)
+    cells = Cells(args.cache, "fp32", None, args.input)
     kinds = np.asarray(load_dataset()[2])
     runs: dict[str, list[Scores]] = {}
     for split in range(args.first, args.first + args.splits):

@@ -23,7 +23,9 @@ import numpy as np
 from benchmarks.client_wheels import ROOT, client_wheel, wheel_name
 from benchmarks.served import Line
 from edge_client.clock import SystemClock
+from edge_client.contract.errors import AndonError
 from edge_client.encode import encode_lossless
+from edge_client.remote import RemoteClient
 from edge_client.software.store import SoftwareStore
 from flows import software
 
@@ -44,6 +46,62 @@ class Answers:
     lost: int = 0
     waits_ms: list[float] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
+
+
+class LineRequests:
+    """Lines that ask through `RemoteClient`, as an application does: what they lose is lost to the line; a context.
+
+    Args:
+        port: Of the server.
+        model: Which.
+        lines: How many.
+        pause_seconds: Between an answer and the next request.
+    """
+
+    def __init__(self, port: int, model: str, *, lines: int = 2, pause_seconds: float = 0.01) -> None:
+        self._remote = RemoteClient([f"http://127.0.0.1:{port}"], model=model, timeout=30.0)
+        self._pause = pause_seconds
+        self._frame = np.random.default_rng(1).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self._answers = Answers()
+        self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(lines)]
+
+    def take(self) -> Answers:
+        """Return what came of the requests since the last time."""
+        with self._lock:
+            taken, self._answers = self._answers, Answers()
+            return taken
+
+    def _work(self) -> None:
+        while not self._stop.wait(self._pause):
+            begun = time.perf_counter()
+            try:
+                self._remote.predict(self._frame)
+            except AndonError as error:
+                reason = repr(error)
+            else:
+                reason = ""
+            with self._lock:
+                told = self._answers
+                told.answered += not reason
+                told.lost += bool(reason)
+                told.waits_ms.append((time.perf_counter() - begun) * 1e3)
+                if reason:
+                    told.reasons.append(reason)
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(90)
+        self._remote.close()
 
 
 class Requests:

@@ -33,6 +33,7 @@ from edge_client.contract.engine_metadata import ClassInfo, EngineMetadata, Kind
 from edge_client.weights import Weigher
 from training.anomaly import Bank
 from training.fit import Learnt, learn, score_examples
+from training.input_choice import DEFAULT_CHOICE, InputChoice
 from training.plans import DEFAULT, Plan
 from training.quantize import CALIBRATION_FRAMES
 
@@ -53,7 +54,9 @@ STRATEGIES = ("edge", "all", *RULES)
 class Cells(EmbeddedSet):
     """The solar cells, with what is mono- and what is polycrystalline."""
 
-    def __init__(self, cache: Path, variant: str, plans: Sequence[Plan] | None) -> None:
+    def __init__(
+        self, cache: Path, variant: str, plans: Sequence[Plan] | None, choice: InputChoice = DEFAULT_CHOICE
+    ) -> None:
         images, probability, kind = load_dataset()
         self.defect = (probability > 0.5).astype(np.int64)
         self.poly = kind == "poly"
@@ -66,6 +69,7 @@ class Cells(EmbeddedSet):
             cache=cache,
             variant=variant,
             plans=plans,
+            choice=choice,
         )
 
 

@@ -4,15 +4,16 @@ The engine in service has the int8 trunk, the challenger the float trunk; both l
 frames (300 x 300) are some that neither has seen. The client is a whole one: capture, spool, uploads to a folder,
 heartbeats; it inspects at a fixed rate, as a line does.
 
-*Cost*: blocks with and without the shadow take turns, in an order drawn for each pair, in one client. Told are the
-median and the 99th percentile of `predict` within each kind of block, their ratio over pairs with a bootstrap interval,
-and the processor time of the shadow's own thread against the share that it may take.
+*Cost*: blocks with the shadow, without it, and without it once more take turns, in an order drawn for each round, in
+one client. Told are the median and the 95th and 99th percentiles of `predict` within each kind of block, their ratio
+over rounds with a bootstrap interval, beside the same ratio of the two kinds without a shadow (what the machine does by
+itself), and the processor time of the challenger's process against the share that it may take.
 
 *What it finds*: with every frame drawn and enough time, the challenger's answers in the field are compared with both
 engines run offline on the same frames; then, at a share of the frames, the rate with its interval against the rate
 over all of them. Of the captured frames it is told how much more often one was kept on which the two disagree.
 
-    python -m benchmarks.shadow [--json] [--pairs 40] [--cache DIR]
+    python -m benchmarks.shadow [--json] [--rounds 40] [--cache DIR]
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -50,20 +51,26 @@ _WARM_UP = 200
 Frames = Sequence[NDArray[np.uint8]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cost:
-    """What blocks with and without the shadow took."""
+KINDS = ("without", "with", "without again")
 
-    without_ms: list[float]
-    with_ms: list[float]
-    without_p99: list[float]
-    with_p99: list[float]
-    all_without_ms: list[float]
-    all_with_ms: list[float]
-    cpu_share: list[float]
-    seen: int
-    skipped: int
-    cpu_ms_per_frame: float
+
+@dataclass(slots=True, kw_only=True)
+class Cost:
+    """What blocks with and without the shadow took.
+
+    Attributes:
+        took_ms: Kind of block to its blocks, each the milliseconds of its frames.
+        cpu_share: The challenger's processor time in each block with it, of a core.
+        tally: Of all blocks with it.
+    """
+
+    took_ms: dict[str, list[list[float]]] = field(default_factory=lambda: {kind: [] for kind in KINDS})
+    cpu_share: list[float] = field(default_factory=list)
+    tally: ShadowTally
+
+    def quantile(self, kind: str, q: float) -> list[float]:
+        """Return the quantile of each block."""
+        return [float(np.quantile(block, q)) for block in self.took_ms[kind]]
 
 
 @contextmanager
@@ -127,43 +134,26 @@ class Shadowed:
 
 
 def measure_cost(
-    client: Client, challenger: bytes, frames: Frames, *, pairs: int, block: int, fps: float, share: float, cpu: float
+    client: Client, challenger: bytes, frames: Frames, *, rounds: int, block: int, fps: float, share: float, cpu: float
 ) -> Cost:
     """Let blocks with and without the shadow take turns."""
     shadowed = Shadowed(client, challenger, share=share, cpu_share=cpu, seed=1)
+    cost = Cost(tally=shadowed.tally)
     order = random.Random(0)
-    cost = Cost(
-        without_ms=[], with_ms=[], without_p99=[], with_p99=[], all_without_ms=[], all_with_ms=[], cpu_share=[],
-        seen=0, skipped=0, cpu_ms_per_frame=0.0,
-    )  # fmt: skip
     at = 0
     _inspect(client, frames, 0, _WARM_UP, fps)
-    for _ in range(pairs):
-        for on in order.sample([True, False], 2):
-            if on:
+    for _ in range(rounds):
+        for kind in order.sample(KINDS, len(KINDS)):
+            if kind == "with":
                 shadowed.begin()
             before, begun = shadowed.tally.cpu_seconds, time.perf_counter()
-            took = _inspect(client, frames, at, block, fps)
+            cost.took_ms[kind].append(_inspect(client, frames, at, block, fps))
             seconds = time.perf_counter() - begun
             at += block
-            if on:
+            if kind == "with":
                 shadowed.end()
                 cost.cpu_share.append((shadowed.tally.cpu_seconds - before) / seconds)
-            median, p99 = (float(q) for q in np.quantile(took, [0.5, 0.99]))
-            (cost.with_ms if on else cost.without_ms).append(median)
-            (cost.with_p99 if on else cost.without_p99).append(p99)
-            (cost.all_with_ms if on else cost.all_without_ms).extend(took)
-    tally = shadowed.tally
-    return Cost(
-        **{
-            name: getattr(cost, name)
-            for name in Cost.__dataclass_fields__
-            if name not in ("seen", "skipped", "cpu_ms_per_frame")
-        },
-        seen=tally.seen,
-        skipped=tally.skipped,
-        cpu_ms_per_frame=1e3 * tally.cpu_seconds / max(1, tally.seen),
-    )
+    return cost
 
 
 def find(client: Client, champion: bytes, challenger: bytes, frames: Frames, *, share: float) -> dict[str, Measure]:
@@ -257,7 +247,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.shadow", description=(__doc__ or "").split("\n\n")[1])
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     parser.add_argument("--cache", type=Path, metavar="DIR", help="keeps embeddings and engines")
-    parser.add_argument("--pairs", type=int, default=40, metavar="N", help="pairs of blocks (default: 40)")
+    parser.add_argument("--rounds", type=int, default=40, metavar="N", help="of blocks (default: 40)")
     parser.add_argument("--block", type=int, default=100, metavar="N", help="frames of a block (default: 100)")
     parser.add_argument("--fps", type=float, default=50.0, help="of the line (default: 50)")
     parser.add_argument("--frames", type=int, metavar="N", help="to find disagreements on (default: all held out)")
@@ -275,7 +265,7 @@ def main() -> None:
                 client,
                 engines.float32,
                 frames,
-                pairs=args.pairs,
+                rounds=args.rounds,
                 block=args.block,
                 fps=args.fps,
                 share=args.share,
@@ -287,32 +277,34 @@ def main() -> None:
 
 
 def _rows(cost: Cost) -> list[Row]:
-    return [
-        Row.of("predict, without a shadow: median of a block", "ms", cost.without_ms),
-        Row.of("predict, with a shadow: median of a block", "ms", cost.with_ms),
-        Row.of("predict, without a shadow: p99 of a block", "ms", cost.without_p99),
-        Row.of("predict, with a shadow: p99 of a block", "ms", cost.with_p99),
-        Row.of("the shadow's processor time", "of a core", cost.cpu_share),
+    rows = [
+        Row.of(f"predict, {kind} a shadow: {name} of a block", "ms", cost.quantile(kind, q))
+        for name, q in (("median", 0.5), ("p95", 0.95), ("p99", 0.99))
+        for kind in KINDS
     ]
+    return [*rows, Row.of("the shadow's processor time", "of a core", cost.cpu_share)]
 
 
 def _figures(cost: Cost, allowed: float) -> dict[str, Measure]:
-    p99s = [float(np.quantile(values, 0.99)) for values in (cost.all_without_ms, cost.all_with_ms)]
+    tally = cost.tally
+    ratios = {
+        f"latency_p{round(100 * q)}{suffix}": ratio_of_means(cost.quantile(kind, q), cost.quantile("without", q))
+        for q in (0.5, 0.95, 0.99)
+        for kind, suffix in (("with", ""), ("without again", "_without_again"))
+    }
+    all_p99 = {kind: [ms for block in cost.took_ms[kind] for ms in block] for kind in KINDS}
+    n = len(cost.cpu_share)
     return {
-        "latency_p50": ratio_of_means(cost.with_ms, cost.without_ms),
-        "latency_p99": ratio_of_means(cost.with_p99, cost.without_p99),
-        "p99_without_ms": _exact(p99s[0], len(cost.all_without_ms)),
-        "p99_with_ms": _exact(p99s[1], len(cost.all_with_ms)),
+        **ratios,
+        "p99_without_ms": _exact(float(np.quantile(all_p99["without"], 0.99)), len(all_p99["without"])),
+        "p99_with_ms": _exact(float(np.quantile(all_p99["with"], 0.99)), len(all_p99["with"])),
         "cpu_share": Measure(
-            value=float(np.mean(cost.cpu_share)),
-            low=min(cost.cpu_share),
-            high=max(cost.cpu_share),
-            n=len(cost.cpu_share),
+            value=float(np.mean(cost.cpu_share)), low=min(cost.cpu_share), high=max(cost.cpu_share), n=n
         ),
-        "cpu_share_allowed": _exact(allowed, len(cost.cpu_share)),
-        "cpu_ms_per_frame": _exact(cost.cpu_ms_per_frame, cost.seen),
-        "seen": _exact(cost.seen, cost.seen + cost.skipped),
-        "skipped": _exact(cost.skipped, cost.seen + cost.skipped),
+        "cpu_share_allowed": _exact(allowed, n),
+        "cpu_ms_per_frame": _exact(1e3 * tally.cpu_seconds / max(1, tally.seen), tally.seen),
+        "seen": _exact(tally.seen, tally.seen + tally.skipped),
+        "skipped": _exact(tally.skipped, tally.seen + tally.skipped),
     }
 
 

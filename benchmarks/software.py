@@ -5,7 +5,9 @@ publishes versions, good ones and ones that are broken in a way of their own, ea
 measured is what the device makes of them. Everything is real: the wheels (of this source tree, with a fault put in),
 the signed repository, pip, environments, processes, the socket.
 
-A request is *broken* when its connection ends without its answer, or with a status other than 200. It is then repeated
+Two lines ask through `edge_client.remote.RemoteClient`, as an application does that has no engine of its own: it asks
+again by itself, for at most 30 s here. What it does not answer is *lost to the line*. Of the four plain connections a
+request is *broken* when its connection ends without its answer, or with a status other than 200. It is then repeated
 once, as a client should; *lost* are those that are not answered then either. The engine is a very small one: what is
 measured is the exchange of processes, not inference.
 """
@@ -18,7 +20,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.launched import Answers, Launched, Requests
+from benchmarks.launched import Answers, Launched, LineRequests, Requests
 from benchmarks.result import Row, tell
 from benchmarks.served import Line
 from tests.tiny_engine import tiny_engine
@@ -99,21 +101,26 @@ class Case:
     name: str
     seconds: float
     answers: Answers
+    line: Answers
     in_service: bool = False
 
 
-def good_upgrade(device: Launched, requests: Requests, version: str) -> Case:
+def good_upgrade(device: Launched, requests: Requests, line: LineRequests, version: str) -> Case:
     """Publish a good release and wait until it is confirmed."""
     requests.take()
+    line.take()
     device.publish(version)
     seconds = device.wait(lambda d: d.runs(version))
     requests.wait_for_answers(20)
-    return Case(name="good", seconds=seconds, answers=requests.take())
+    return Case(name="good", seconds=seconds, answers=requests.take(), line=line.take())
 
 
-def broken_upgrade(device: Launched, requests: Requests, version: str, fault: Fault, good: str) -> Case:
+def broken_upgrade(
+    device: Launched, requests: Requests, line: LineRequests, version: str, fault: Fault, good: str
+) -> Case:
     """Publish a broken release and wait until the device is back, and serves."""
     requests.take()
+    line.take()
     before = device.store.load().active
     if fault.damaged:
         device.publish_damaged(version)
@@ -122,8 +129,9 @@ def broken_upgrade(device: Launched, requests: Requests, version: str, fault: Fa
     seconds = device.wait(lambda d: bool(d.refused(version) if fault.damaged else d.left(version)))
     device.wait(lambda d: d.runs(good) and d.store.load().active is before)
     requests.wait_for_answers(20)
-    answers = requests.take()
-    return Case(name=fault.name, seconds=seconds, answers=answers, in_service=fault.in_service)
+    return Case(
+        name=fault.name, seconds=seconds, answers=requests.take(), line=line.take(), in_service=fault.in_service
+    )
 
 
 def main() -> None:
@@ -139,11 +147,15 @@ def main() -> None:
         with (
             Launched(line, *options, "--stand-by-seconds", "15") as device,
             Requests(device.port, line.inspection) as requests,
+            LineRequests(device.port, line.inspection) as remote,
         ):
-            cases += [good_upgrade(device, requests, f"1.{i}") for i in range(args.good)]
+            cases += [good_upgrade(device, requests, remote, f"1.{i}") for i in range(args.good)]
             good = f"1.{args.good - 1}"
             for r in range(args.rounds):
-                cases += [broken_upgrade(device, requests, f"2.{r}.{i}", fault, good) for i, fault in enumerate(FAULTS)]
+                cases += [
+                    broken_upgrade(device, requests, remote, f"2.{r}.{i}", fault, good)
+                    for i, fault in enumerate(FAULTS)
+                ]
     tell("software", _rows(cases), _figures(cases), as_json=args.json)
 
 
@@ -154,6 +166,8 @@ def _rows(cases: list[Case]) -> list[Row]:
         rows += [
             Row.of(f"{name}: broken requests", "of each upgrade", [c.answers.broken for c in same]),
             Row.of(f"{name}: lost when repeated", "of each upgrade", [c.answers.lost for c in same]),
+            Row.of(f"{name}: lost to the line", "of each upgrade", [c.line.lost for c in same]),
+            Row.of(f"{name}: the line's longest wait", "ms", [max(c.line.waits_ms, default=0.0) for c in same]),
             Row.of(f"{name}: longest wait", "ms", [max(c.answers.waits_ms) for c in same]),
             Row.of(f"{name}: requests", "of each upgrade", [c.answers.answered for c in same]),
             Row.of(
@@ -174,6 +188,7 @@ def _figures(cases: list[Case]) -> dict[str, Measure]:
             sum(c.answers.broken for c in late), sum(c.answers.answered for c in late)
         ),
         "lost_when_repeated": _count(sum(c.answers.lost for c in cases), sum(c.answers.answered for c in cases)),
+        "lost_to_the_line": _count(sum(c.line.lost for c in cases), sum(c.line.answered for c in cases)),
         "longest_wait_seconds": _most([max(c.answers.waits_ms) / 1e3 for c in cases if c.name == "good"]),
     }
 

@@ -74,7 +74,7 @@ class ShadowWorker:
         self._queue: deque[_Drawn] = deque()
         self._bell = threading.Event()
         self._stopping = False
-        self._left = _BURST_SECONDS
+        self._left = 0.0
         self._left_at = clock()
         self._failures = 0
         self._thread: threading.Thread | None = None
