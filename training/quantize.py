@@ -62,8 +62,8 @@ def feature_error(plain: NDArray[np.float32], small: NDArray[np.float32]) -> flo
         small: float32 [n, D], of the int8 trunk for the same frames.
     """
     spread = plain.std(axis=0)
-    # A feature that hardly moves on these frames says little about its error.
-    floor = np.median(spread) / 2 + np.finfo(np.float32).tiny
+    # A feature that hardly moves on these frames says little about its error. Frames that are all alike have no spread.
+    floor = np.median(spread) / 2 or np.abs(plain).mean() or 1.0
     error = (small - plain) / np.sqrt(spread**2 + floor**2)
     return float(np.sqrt(np.square(error - error.mean(axis=0)).mean()))
 

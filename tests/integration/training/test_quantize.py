@@ -53,6 +53,9 @@ def test_an_error_that_is_always_the_same_costs_nothing() -> None:
     assert feature_error(plain, plain + np.float32(3.0)) == pytest.approx(0.0, abs=1e-5)
     noise = np.random.default_rng(1).normal(size=(40, 6)).astype(np.float32)
     assert 0.07 < feature_error(plain, plain + np.float32(0.1) * noise) < 0.11
+    alike = np.ones((4, 3), np.float32)
+    assert np.isfinite(feature_error(alike, alike + noise[:4, :3]))  # no spread to measure by
+    assert np.isfinite(feature_error(0 * alike, 0 * alike))
 
 
 def test_the_int8_trunk_answers_nearly_as_the_float_one_and_the_same_each_time(
