@@ -3,7 +3,6 @@ from __future__ import annotations
 import random
 from collections import Counter
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,21 +14,18 @@ from data.draws import Choice, Draw, Plan, budget_left, draw, draw_chosen, draw_
 from data.estimates import defect_rate, field_sample
 from data.inspections import Inspection
 from data.label_choice import captured
-from data.label_scores import Mix
 from data.labels import (
     LabelError,
-    NewLabel,
     current_label,
     label_history,
     record_label,
-    record_labels,
     record_skip,
     undo_label,
 )
 from data.policy import DrawPolicy, LabellingPolicy
 from data.queue import next_to_label, queue_size, top_up
 from edge_client.contract.engine_metadata import ClassInfo, Kind
-from tests.unit.data.captured_line import INSPECTION, T0, Line, new_catalog, sqlite_url
+from tests.unit.data.captured_line import INSPECTION, T0, Line
 from tests.unit.data.near_duplicates import Embeddings, standing_belt
 
 POLICY = DrawPolicy()
@@ -214,31 +210,6 @@ def test_a_run_that_everybody_passed_on_is_nonresponse(catalog: Catalog, line: L
     assert (sample.waiting, sample.nonresponse) == (0, pytest.approx(4 / 6))
 
 
-def test_the_rate_through_the_catalog_is_unbiased_and_covered_with_runs(tmp_path: Path) -> None:
-    """Frames are counted, not labels: long runs of defects must not be counted once."""
-    catalog, store = new_catalog(sqlite_url(tmp_path)), Embeddings()
-    line, rng, errors, covered, repeats = Line(catalog, np.random.default_rng(5)), np.random.default_rng(6), [], 0, 12
-    for window in range(repeats):
-        runs = [
-            ("crack" if bad else "ok", int(rng.integers(4, 9) if bad else rng.integers(1, 4)))
-            for bad in rng.random(40) < 0.2
-        ]
-        standing_belt(catalog, line, store, runs, keep=50)
-        drawn = planned(catalog, store, 12, seed=window)
-        said = [NewLabel(sample_id=s, classes=[line.truth[s]], event_id=s) for s in drawn.sample_ids]
-        record_labels(catalog, said, who="ann", at=T0, source="console")
-        rate = defect_rate(catalog, INSPECTION, windows=[("line-1", 1, window)])
-        total = sum(length for _, length in runs)
-        truth = sum(length for label, length in runs if label == "crack") / total
-        errors.append(rate.value - truth)
-        covered += rate.low <= truth <= rate.high
-        assert (drawn.asked, rate.n, rate.population) == (12, 12, total)
-        assert len(said) > 12
-    assert abs(np.mean(errors)) < 4 * np.std(errors) / repeats**0.5
-    assert covered >= 9  # binomial(12, 0.95) is below 9 once in four hundred
-    catalog.close()
-
-
 def test_the_console_draws_by_the_plan(catalog: Catalog, line: Line, store: Embeddings) -> None:
     standing_belt(catalog, line, store, [("ok", 5)] * 4)
     planner = Planner(catalog, store)
@@ -350,34 +321,3 @@ def test_without_the_lake_all_is_drawn(catalog: Catalog, line: Line, store: Embe
     store.away = True
     asked = Planner(catalog, store).ask(INSPECTION, 8, POLICY, random=random.Random(1), at=T0)
     assert (asked.drawn.asked, asked.chosen) == (8, None)
-
-
-def test_the_rate_is_unbiased_though_half_of_the_labels_were_chosen(tmp_path: Path) -> None:
-    """Chosen are mostly defects here; an estimate that took them for drawn would be far off."""
-    catalog, store = new_catalog(sqlite_url(tmp_path)), Embeddings()
-    line, rng, errors, repeats = Line(catalog, np.random.default_rng(7)), np.random.default_rng(8), [], 10
-    alike = dict.fromkeys(Mix().weights, 0.0)
-    planner, policy = Planner(catalog, store), replace(POLICY, near_duplicate=0.0, **alike)
-    chosen_defects, drawn_defects = 0, 0
-    for window in range(repeats):
-        labels = ["crack" if bad else "ok" for bad in rng.random(40) < 0.2]
-        standing_belt(catalog, line, store, [(label, 1) for label in labels], keep=30)
-        on_train_side(catalog)
-        with catalog.session() as session:  # the model is sure of ok parts and unsure of the others
-            for row in session.query(SampleRow).where(SampleRow.window == window):
-                p = 0.4 if line.truth[row.sample_id] == "crack" else 0.01
-                row.classes, row.probabilities = ["ok", "crack"], [1 - p, p]
-        asked = planner.ask(INSPECTION, 20, policy, random=random.Random(window), at=T0)
-        assert asked.chosen is not None
-        for draw_, ids in ((True, asked.drawn.sample_ids), (False, asked.chosen.sample_ids)):
-            found = sum(line.truth[s] == "crack" for s in ids)
-            drawn_defects += found if draw_ else 0
-            chosen_defects += 0 if draw_ else found
-            said = [NewLabel(sample_id=s, classes=[line.truth[s]], event_id=s) for s in ids]
-            record_labels(catalog, said, who="ann", at=T0, source="console")
-        rate = defect_rate(catalog, INSPECTION, windows=[("line-1", 1, window)])
-        errors.append(rate.value - labels.count("crack") / 40)
-        assert rate.n == 10
-    assert chosen_defects > 1.5 * drawn_defects
-    assert abs(np.mean(errors)) < 4 * np.std(errors) / repeats**0.5
-    catalog.close()

@@ -2,17 +2,15 @@ from __future__ import annotations
 
 import random
 from datetime import timedelta
-from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy import stats
 
 from data.catalog import Catalog
 from data.draws import draw
 from data.estimates import defect_rate, field_sample, miss_rate
 from data.labels import NewLabel, record_cannot_tell, record_labels, record_skip
-from tests.unit.data.captured_line import INSPECTION, T0, Line, new_catalog, sqlite_url
+from tests.unit.data.captured_line import INSPECTION, T0, Line
 
 
 def frames(rng: np.random.Generator, n: int, rate: float) -> tuple[list[str], np.ndarray]:
@@ -39,26 +37,6 @@ def test_before_any_label_there_is_no_rate(catalog: Catalog, line: Line) -> None
     draw(catalog, INSPECTION, 5, random=random.Random(1), at=T0)
     assert np.isnan(defect_rate(catalog, INSPECTION).value)
     assert field_sample(catalog, INSPECTION).waiting == 5
-
-
-def test_the_rate_through_the_catalog_is_unbiased_and_covered(tmp_path: Path) -> None:
-    catalog, rng = new_catalog(sqlite_url(tmp_path)), np.random.default_rng(3)
-    line, uniform = Line(catalog, rng), random.Random(3)
-    errors, covered, repeats = [], 0, 30
-    for window in range(repeats):
-        labels, weights = frames(rng, 300, 0.15)
-        line.stream(labels, weights, keep=60)
-        label_all(line, draw(catalog, INSPECTION, 20, random=uniform, at=T0).sample_ids)
-        rate = defect_rate(catalog, INSPECTION, windows=[("line-1", 1, window)])
-        truth = labels.count("crack") / 300
-        errors.append(rate.value - truth)
-        covered += rate.low <= truth <= rate.high
-        assert (rate.n, rate.population) == (20, 300)
-    assert abs(np.mean(errors)) < 4 * np.std(errors) / repeats**0.5
-    assert covered >= stats.binom.ppf(1e-4, repeats, 0.95)
-    whole = defect_rate(catalog, INSPECTION)
-    assert (whole.n, whole.population) == (20 * repeats, 300 * repeats)
-    assert whole.low <= line.defects / line.frames <= whole.high
 
 
 def test_a_half_labelled_draw_counts_up_to_its_first_unanswered_item(catalog: Catalog, line: Line) -> None:
