@@ -1,7 +1,7 @@
 """Before every route: no session, no answer.
 
-1. What is not open (`console.people.OPEN`) is answered to a session alone: a page leads to the sign-in, all else gets 401.
-   This holds for addresses that do not exist, too: who is not signed in learns nothing.
+1. What is not open (`console.people.OPEN`) is answered to a session alone: a page leads to the sign-in, all else gets
+   401. This holds for addresses that do not exist, too: who is not signed in learns nothing.
 2. A change carries the session's CSRF token in ``X-CSRF-Token``, beside the Origin check of `console.security`. Signing
    in has no session yet: it carries the token of the cookie that its page got.
 3. A live view ends within half a minute of its session. Pages that only look by themselves do not keep a session alive.
