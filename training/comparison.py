@@ -4,8 +4,8 @@
    itself, is left out for both alike. *Passed* is the verdict ``ok``; everything else stops the part.
 2. Frames that share a group and went the same way are one unit, which weighs what they weigh together: near-duplicates
    are not several pieces of evidence.
-3. Only sums leave this module: of each (label, before, after) how many frames, how many units, W and W². From these
-   every difference in escapes and false alarms follows with its interval (:mod:`data.value.saved`), and nothing grows
+3. Only sums leave this module: of each (label, before, after) how many frames, how many units, of these how many were
+   certain to be drawn, W and W². From these every difference in escapes and false alarms follows with its interval (:mod:`data.value.saved`), and nothing grows
    with the number of labels but two bounded lists of frames.
 """
 
@@ -22,6 +22,7 @@ from training.gate_report import measures_of_both
 
 MOST_FRAMES = 60  # shown in a direction
 MOST_FIXED = 500  # ids of defects that are stopped now and were passed
+_ROUNDING = 1e-9  # of a weight that is 1
 _PASSED, _UNSURE, _REJECTED = VERDICTS = ("ok", "unsure", "defect")
 
 Verdicts = NDArray[np.str_]
@@ -89,6 +90,7 @@ def _cells(evidence: Evidence, rows: PairedSet, before: Verdicts, after: Verdict
                         "units": len(together),
                         "weight": float(together.sum()),
                         "square": float(np.sum(together**2)),
+                        "certain": int(np.count_nonzero(together <= 1 + _ROUNDING)),
                     }
                 )
     return cells
