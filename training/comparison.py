@@ -1,12 +1,12 @@
 """What a decision leaves for people and for later: how two models answered the same labelled frames.
 
-1. A verdict is the device's: each engine's own thresholds and its unsure band. The anomaly alarm, which needs the frame
-   itself, is left out for both alike. *Passed* is the verdict ``ok``; everything else stops the part.
-2. Frames that share a group and went the same way are one unit, which weighs what they weigh together: near-duplicates
-   are not several pieces of evidence.
+1. A verdict is the device's: each engine's own thresholds and its unsure band. The anomaly alarm, which needs the
+   frame itself, is left out for both alike. *Passed* is the verdict ``ok``; everything else stops the part.
+2. Frames that share a group and went the same way are one unit, which weighs what they weigh together:
+   near-duplicates are not several pieces of evidence.
 3. Only sums leave this module: of each (label, before, after) how many frames, how many units, of these how many were
-   certain to be drawn, W and W². From these every difference in escapes and false alarms follows with its interval (:mod:`data.value.saved`), and nothing grows
-   with the number of labels but two bounded lists of frames.
+   certain to be drawn, W and W². From these every difference in escapes and false alarms follows with its interval
+   (:mod:`data.value.saved`), and nothing grows with the number of labels but two bounded lists of frames.
 """
 
 from __future__ import annotations
