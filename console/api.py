@@ -3,6 +3,9 @@
 1. An answer names the sample that was shown; the server never guesses which one was meant.
 2. An answer has a unique event id: sent again, it is recorded once (data.labels).
 3. The answer to a golden item is kept apart: it becomes no label (data.golden_items).
+4. An answer is given in the name of whoever is signed in. One that was given by somebody else in this browser, and kept
+   while the console was away, is refused: it waits until they are back.
+5. To take back what another person said needs an approver, and is written to the audit log.
 """
 
 from __future__ import annotations
@@ -11,19 +14,25 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
+from sqlalchemy import select
+from starlette.exceptions import HTTPException
 
 from console.live import LiveStatus
 from console.overlay import draw_overlay
+from console.people import Labeller, Person, needs
 from console.samples import Pictures
+from data.catalog import Catalog
+from data.catalog.models import LabelEventRow
 from data.draw_plan import Planner
 from data.draws import Draw
 from data.golden_items import answer_golden, golden_due, undo_golden
 from data.inspections import get_inspection, list_inspections
 from data.labels import record_cannot_tell, record_label, record_skip, undo_label
 from data.queue import QueueItem, Uniform, item_of, next_to_label, queue_size, top_up
+from data.users import Role, record
 from data.workspace import Workspace
 
 PAGE_ITEMS = 12  # shown and preloaded ahead of the person
@@ -41,7 +50,7 @@ class Answer(BaseModel):
 
     sample_id: SampleId
     event_id: EventId
-    who: Who
+    who: Who | None = None  # who gave it, if the page says so (rule 4)
     kind: Literal["label", "skip", "cannot_tell"] = "label"
     classes: list[str] = Field(default_factory=list, max_length=64)
     also: list[SampleId] = Field(default_factory=list, max_length=64)  # near-duplicates that were shown with it
@@ -51,7 +60,7 @@ class Undo(BaseModel):
     """A person takes an answer back; without a target their newest one."""
 
     event_id: EventId
-    who: Who
+    who: Who | None = None
     target: EventId | None = None
 
 
@@ -65,36 +74,37 @@ def make_api(
     pictures = Pictures(catalog, lake)
     planner = Planner(catalog, lake)
 
-    @api.get("/inspections")
+    @api.get("/inspections", dependencies=[needs(Role.VIEWER)])
     def inspections() -> list[dict[str, Any]]:
         return [
             {"name": i.name, "classes": [{"name": c.name, "kind": c.kind.value} for c in i.classes]}
             for i in list_inspections(catalog)
         ]
 
-    @api.get("/loop")
+    @api.get("/loop", dependencies=[needs(Role.VIEWER)])
     def loop() -> list[dict[str, Any]]:
         return live.now()
 
-    @api.get("/loop/live")
+    @api.get("/loop/live", dependencies=[needs(Role.VIEWER)])
     async def follow(request: Request) -> StreamingResponse:
         return StreamingResponse(
             live.events(request), media_type="text/event-stream", headers={"Cache-Control": "no-store"}
         )
 
-    @api.get("/image/{sample_id}")
+    @api.get("/image/{sample_id}", dependencies=[needs(Role.VIEWER)])
     def image(sample_id: str) -> Response:
         data, media_type = pictures.image(sample_id)
         shown = media_type if media_type in _PICTURES else "application/octet-stream"
         return Response(data, media_type=shown, headers=_NEVER_CHANGES)
 
-    @api.get("/overlay/{sample_id}.png")
+    @api.get("/overlay/{sample_id}.png", dependencies=[needs(Role.VIEWER)])
     def overlay(sample_id: str) -> Response:
         return Response(draw_overlay(pictures.anomaly_map(sample_id)), media_type="image/png", headers=_NEVER_CHANGES)
 
     @api.get("/{inspection}/next")
-    def upcoming(inspection: str, who: Annotated[str, Query(min_length=1, max_length=64)]) -> dict[str, Any]:
+    def upcoming(inspection: str, person: Labeller) -> dict[str, Any]:
         get_inspection(catalog, inspection)
+        who = person.name
         whole = workspace.policy()
         policy, drawing = whole.labelling, whole.draw
 
@@ -119,8 +129,9 @@ def make_api(
         return {"items": [_shown(item) for item in items], "waiting": queue_size(catalog, inspection).waiting}
 
     @api.post("/labels")
-    def answer(said: Answer) -> dict[str, Any]:
-        sample_id, who, event_id, at = said.sample_id, said.who, said.event_id, clock()
+    def answer(said: Answer, person: Labeller) -> dict[str, Any]:
+        _own(said.who, person)
+        sample_id, who, event_id, at = said.sample_id, person.name, said.event_id, clock()
         given = said.classes if said.kind == "label" else []
         if answer_golden(catalog, sample_id=sample_id, who=who, event_id=event_id, classes=given, at=at):
             return {"event_id": event_id, "sample_id": sample_id, "kind": said.kind}
@@ -135,14 +146,43 @@ def make_api(
         return {"event_id": event.event_id, "sample_id": event.sample_id, "kind": event.kind.value}
 
     @api.post("/undo")
-    def undo(said: Undo) -> dict[str, Any]:
-        golden = undo_golden(catalog, target=said.target, who=said.who) if said.target else None
+    def undo(said: Undo, person: Labeller) -> dict[str, Any]:
+        _own(said.who, person)
+        golden = undo_golden(catalog, target=said.target, who=person.name) if said.target else None
         if golden is not None:
             return {"undone": said.target, "sample_id": golden}
-        event = undo_label(catalog, event_id=said.event_id, who=said.who, at=clock(), target=said.target)
+        other = _of_another(catalog, said.target, person)
+        if other is not None:
+            may_undo_others(person)
+        event = undo_label(catalog, event_id=said.event_id, who=person.name, at=clock(), target=said.target)
+        if other is not None and event is not None:
+            record(
+                catalog, "label.undo", who=person.name, role=person.role.value, at=clock(), about=event.sample_id,
+                address=person.address, facts={"of": other, "event": said.target},
+            )  # fmt: skip
         return {"undone": event.undoes if event else None, "sample_id": event.sample_id if event else None}
 
     return api
+
+
+def may_undo_others(person: Person) -> None:
+    """Refuse to take back another person's answer to who may not (rule 5)."""
+    if not person.role.may(Role.APPROVER):
+        raise HTTPException(403, f"taking back what others said needs the role approver; {person.name} has not got it")
+
+
+def _own(who: str | None, person: Person) -> None:
+    if who is not None and who != person.name:
+        raise HTTPException(409, f"this answer was given by {who}, and {person.name} is signed in")
+
+
+def _of_another(catalog: Catalog, target: str | None, person: Person) -> str | None:
+    """Who gave the answer that is to be taken back, if it was somebody else."""
+    if target is None:
+        return None
+    with catalog.reading() as session:
+        who = session.scalar(select(LabelEventRow.who).where(LabelEventRow.event_id == target))
+    return who if who != person.name else None
 
 
 def _shown(item: QueueItem) -> dict[str, Any]:

@@ -27,15 +27,7 @@ let began = 0;
 let fetching = false;
 let timer = 0;
 
-const who = $("who");
-who.value = localStorage.getItem("andon-who") ?? "me";
-who.addEventListener("change", () => {
-  localStorage.setItem("andon-who", name());
-  queue = []; // what was leased to somebody else is not ours to answer
-  show();
-  refill();
-});
-const name = () => who.value.trim() || "me";
+const name = () => document.body.dataset.person;
 
 const view = new SampleView({
   picture: $("picture"),
@@ -74,21 +66,18 @@ async function refill() {
   if (fetching) return;
   fetching = true;
   clearTimeout(timer);
-  const asked = name();
   try {
-    const answer = await fetch(`/api/${encodeURIComponent(inspection)}/next?who=${encodeURIComponent(asked)}`, { signal: AbortSignal.timeout(10000) });
+    const answer = await fetch(`/api/${encodeURIComponent(inspection)}/next`, { signal: AbortSignal.timeout(10000) });
     const body = await answer.json();
     if (!answer.ok) throw new Error(body.error);
-    if (asked === name()) {
-      const known = new Set(queue.map((item) => item.sample_id));
-      const fresh = body.items.filter((item) => !known.has(item.sample_id) && !answered.has(item.sample_id));
-      fresh.forEach((item) => view.preload(item));
-      const idle = !queue.length;
-      queue.push(...fresh);
-      waiting = Math.max(queue.length, body.waiting - (page.dataset.unsent | 0));
-      if (idle) show();
-      else progress();
-    }
+    const known = new Set(queue.map((item) => item.sample_id));
+    const fresh = body.items.filter((item) => !known.has(item.sample_id) && !answered.has(item.sample_id));
+    fresh.forEach((item) => view.preload(item));
+    const idle = !queue.length;
+    queue.push(...fresh);
+    waiting = Math.max(queue.length, body.waiting - (page.dataset.unsent | 0));
+    if (idle) show();
+    else progress();
   } catch (error) {
     if (!queue.length) complain(`the next samples cannot be fetched: ${error.message}; trying again`);
   } finally {
@@ -222,7 +211,7 @@ const commands = {
 const keys = { u: "undo", s: "skip", c: "cannot_tell", a: "also", " ": "overlay" };
 
 document.addEventListener("keydown", (event) => {
-  if (event.target === who || event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
+  if (event.target.matches("input:not([type=checkbox]), select, textarea") || event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
   const key = event.key.toLowerCase();
   const button = buttons.find((b) => b.dataset.key === key);
   if (!button && !keys[key]) return;

@@ -1,9 +1,14 @@
 // Answers that the server has not confirmed yet, kept in the browser's own database: closing the page loses nothing.
-// Each has a unique event id, so that sending it twice records it once. They go out in the order they were given.
+// Each has a unique event id, so that sending it twice records it once. They go out in the order they were given, each in
+// the name of who gave it: what somebody else left behind in this browser waits until they are signed in again.
+
+import { send } from "./call.js";
 
 const STORE = "answers";
 const FIRST_WAIT = 500;
 const LONGEST_WAIT = 15000;
+const ME = document.body.dataset.person;
+const LATER = [401, 403, 408, 409, 429]; // signed out, or a page older than the session: they are kept until it is mended
 
 function open() {
   return new Promise((resolve, reject) => {
@@ -59,7 +64,7 @@ export class Unsent {
 
   async all() {
     const kept = await this.database.then((database) => within(database, "readonly", (store) => store.getAll())).catch(() => []);
-    return [...kept, ...this.memory];
+    return [...kept, ...this.memory].filter((entry) => entry.body.who === ME);
   }
 
   async drop(entry) {
@@ -82,7 +87,7 @@ export class Unsent {
         if (!entries.length) break;
         const [entry] = entries;
         const answer = await post(entry.path, entry.body);
-        if (answer.status >= 500 || answer.status === 408 || answer.status === 429) throw new Error(`the console answered ${answer.status}`);
+        if (answer.status >= 500 || LATER.includes(answer.status)) throw new Error((await answer.json().catch(() => ({}))).error ?? `the console answered ${answer.status}`);
         await this.drop(entry);
         if (!answer.ok) this.refused(entry, (await answer.json().catch(() => ({}))).error ?? `the console answered ${answer.status}`);
         this.wait = FIRST_WAIT;
@@ -101,5 +106,5 @@ export class Unsent {
 }
 
 function post(path, body) {
-  return fetch(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body), signal: AbortSignal.timeout(10000) });
+  return send(path, body, { signal: AbortSignal.timeout(10000) });
 }
