@@ -8,6 +8,7 @@
 /causes                what goes with which defects
 /drift                 whether the line still looks as it did
 /rollouts              which version is on its way to whom
+/models/<inspection>   champion and challenger, why the gate said so; promote, hold, roll back
 /healthz               for the supervisor
 /metrics               the fleet's counts, for Prometheus
 /api/…                 what the pages call: console/api.py
@@ -32,6 +33,8 @@ from console.drift import make_drift_api
 from console.errors import explain_errors
 from console.fleet import make_fleet_api
 from console.live import LiveStatus
+from console.model_registry import registry_view
+from console.models import make_models_api
 from console.pages import Pages, make_texts_script
 from console.people import check_declared, needs
 from console.rollouts import make_rollouts_api
@@ -79,6 +82,7 @@ def create_app(
     app.include_router(make_drift_api(workspace, clock=clock))
     app.include_router(make_fleet_api(workspace, clock=clock))
     app.include_router(make_rollouts_api(workspace, clock=clock))
+    app.include_router(make_models_api(workspace, page, registry_view(workspace.mlflow_url), clock=clock))
 
     @app.get("/", response_class=HTMLResponse, dependencies=VIEWER)
     def home(request: Request) -> HTMLResponse:
