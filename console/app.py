@@ -8,6 +8,9 @@
 /causes                what goes with which defects
 /drift                 whether the line still looks as it did
 /rollouts              which version is on its way to whom
+/models/<inspection>   champion and challenger, why the gate said so; promote, hold, roll back
+/field                 defect rates over time and by place, recall, precision, drift
+/value                 what the loop brought, in the plant's own prices; prints
 /healthz               for the supervisor
 /metrics               the fleet's counts, for Prometheus
 /api/…                 what the pages call: console/api.py
@@ -29,8 +32,11 @@ from console.api import Clock, make_api
 from console.causes import CausesView, make_causes_api
 from console.drift import make_drift_api
 from console.errors import explain_errors
+from console.field import make_field_api
 from console.fleet import make_fleet_api
 from console.live import LiveStatus
+from console.model_registry import registry_view
+from console.models import make_models_api
 from console.pages import Pages, make_texts_script
 from console.people import check_declared, needs
 from console.rollouts import make_rollouts_api
@@ -39,6 +45,7 @@ from console.session_guard import SessionGuard
 from console.sign_in import Door, make_sign_in_api
 from console.sign_in_pages import make_sign_in_pages
 from console.users import make_users_api
+from console.value import make_value_api
 from data.causes.wording import CAUTION
 from data.inspections import get_inspection, list_inspections
 from data.users import Role
@@ -78,6 +85,9 @@ def create_app(
     app.include_router(make_drift_api(workspace, clock=clock))
     app.include_router(make_fleet_api(workspace, clock=clock))
     app.include_router(make_rollouts_api(workspace, clock=clock))
+    app.include_router(make_models_api(workspace, page, registry_view(workspace.mlflow_url), clock=clock))
+    app.include_router(make_field_api(workspace, page, clock=clock))
+    app.include_router(make_value_api(workspace, page, clock=clock))
 
     @app.get("/", response_class=HTMLResponse, dependencies=VIEWER)
     def home(request: Request) -> HTMLResponse:

@@ -49,7 +49,9 @@ class Guard:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(HEADERS)
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers.setdefault(name, value)  # a page of others' making states a policy of its own
             await send(message)
 
         refused = refusal(scope["method"], Headers(scope=scope), self._hosts)

@@ -24,6 +24,8 @@ class GateDecision:
         answer: ``promote``, ``reject`` or ``not_enough``.
         checks: As JSON, in the gate's own form.
         label_more: Class → how many more labels would be enough.
+        comparison: How champion and challenger answered the same frames (`training/comparison.py`); None for a first
+            model. Only :func:`comparisons` reads it back: it is large.
     """
 
     inspection: str
@@ -38,6 +40,7 @@ class GateDecision:
     checks: Sequence[Any] = ()
     label_more: Mapping[str, int] = field(default_factory=dict)
     metrics: Mapping[str, Any] = field(default_factory=dict)
+    comparison: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +79,7 @@ def record_decision(catalog: Catalog, decision: GateDecision) -> GateDecision:
             checks=list(decision.checks),
             label_more=dict(decision.label_more),
             metrics=dict(decision.metrics),
+            comparison=None if decision.comparison is None else dict(decision.comparison),
         )
         session.add(row)
         session.flush()
@@ -92,6 +96,18 @@ def decisions_in(session: Session, inspection: str, limit: int) -> list[GateDeci
     """As :func:`list_decisions`, inside a transaction."""
     query = select(GateDecisionRow).where(GateDecisionRow.inspection == inspection)
     return [_decision(row) for row in session.scalars(query.order_by(GateDecisionRow.id.desc()).limit(limit))]
+
+
+def comparisons(catalog: Catalog, inspection: str, versions: Sequence[str]) -> dict[str, Mapping[str, Any]]:
+    """How some versions and the champions they were judged against answered the same frames, by version.
+
+    Versions that had no champion, or were judged before this was kept, are left out.
+    """
+    query = select(GateDecisionRow.version, GateDecisionRow.comparison).where(
+        GateDecisionRow.inspection == inspection, GateDecisionRow.version.in_(versions)
+    )
+    with catalog.reading() as session:
+        return {version: found for version, found in session.execute(query.order_by(GateDecisionRow.id)) if found}
 
 
 def record_release(catalog: Catalog, entry: ReleaseEntry) -> bool:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from data.catalog import Catalog
@@ -233,6 +233,18 @@ def list_devices(catalog: Catalog, inspection: str | None = None) -> list[Device
         for run in session.scalars(every):  # one query for a fleet, not one for each device
             runs.setdefault(run.device, []).append(run)
         return [_described(row, runs.get(row.name, [])) for row in rows]
+
+
+def devices_by_channel(catalog: Catalog, inspection: str) -> dict[str, int]:
+    """How many devices in service follow each channel of an inspection."""
+    query = (
+        select(DeviceInspectionRow.channel, func.count())
+        .join(DeviceRow, DeviceRow.name == DeviceInspectionRow.device)
+        .where(DeviceInspectionRow.inspection == inspection, DeviceRow.revoked_at.is_(None))
+        .group_by(DeviceInspectionRow.channel)
+    )
+    with catalog.reading() as session:
+        return {channel: int(count) for channel, count in session.execute(query)}
 
 
 def set_channel(catalog: Catalog, device: str, inspection: str, channel: str) -> None:

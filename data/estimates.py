@@ -20,7 +20,7 @@ The pure statistics are in :mod:`data.intervals` and :mod:`data.difference`.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -66,6 +66,10 @@ __all__ = [
 ]
 
 WindowKey = tuple[str, int, int]  # device, epoch, window
+Groups = Mapping[str, Callable[[WindowRow], str]]  # kind of group -> which of them a window belongs to
+
+#: Where frames were seen.
+BY_PLACE: Groups = {"station": lambda row: row.station, "device": lambda row: row.device}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,20 +177,23 @@ def field_samples_by(
     since: datetime | None = None,
     until: datetime | None = None,
     outcomes: OutcomePolicy | None = None,
+    by: Groups = BY_PLACE,
 ) -> dict[tuple[str, str], FieldSample]:
-    """The samples of all windows, of each station's and of each device's.
+    """The samples of all windows, and of the windows of each group; by default of each station and each device.
 
     Returns:
-        ("all", "") first, then ("station", name) and ("device", name), by name; see :func:`field_sample` for the
+        ("all", "") first, then (kind, name), by kind as in `by` and by name; see :func:`field_sample` for the other
         arguments.
     """
     with catalog.reading() as session:
         info = inspection_in(session, inspection)
         groups: dict[tuple[str, str], list[WindowRow]] = {("all", ""): []}
         rows = _windows(session, inspection, since, until)
-        for kind in ("station", "device"):
-            for name in sorted({getattr(row, kind) for row in rows}):
-                groups[kind, name] = [row for row in rows if getattr(row, kind) == name]
+        for kind, name_of in by.items():
+            named: dict[str, list[WindowRow]] = defaultdict(list)
+            for row in rows:
+                named[name_of(row)].append(row)
+            groups |= {(kind, name): named[name] for name in sorted(named)}
         groups["all", ""] = rows
         reader = _Reader(session, info, _outcomes(session, info, outcomes))
         return {key: reader.sample_of(chosen) for key, chosen in groups.items()}

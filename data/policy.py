@@ -189,6 +189,17 @@ class OutcomePolicy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ValuePolicy:
+    """What things are worth to you: the value page counts in these. An inspection may state its own."""
+
+    currency: str = _value("EUR", "of the prices below")
+    escape: float = _value(0.0, "price of a defect that is passed; 0: not stated", least=0.0)
+    false_alarm: float = _value(0.0, "price of an ok part that is stopped; 0: not stated", least=0.0)
+    label: float = _value(0.0, "price of one label; 0: not stated", least=0.0)
+    gigabyte: float = _value(0.0, "price of 1e9 bytes, sent and kept; 0: not stated", least=0.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AccessPolicy:
     """Who gets into the console, and for how long. See docs/access.md."""
 
@@ -240,6 +251,7 @@ class Policy:
     causes: CausesPolicy = field(default_factory=CausesPolicy)
     outcomes: OutcomePolicy = field(default_factory=OutcomePolicy)
     finetune: FineTunePolicy = field(default_factory=FineTunePolicy)
+    value: ValuePolicy = field(default_factory=ValuePolicy)
     access: AccessPolicy = field(default_factory=AccessPolicy)
     gate: GatePolicyValues = field(default_factory=dict)
     learning: LearningPolicyValues = field(default_factory=dict)
@@ -312,6 +324,7 @@ _SECTIONS: dict[str, type[Any]] = {
     "causes": CausesPolicy,
     "drift": DriftPolicy,
     "finetune": FineTunePolicy,
+    "value": ValuePolicy,
     "access": AccessPolicy,
 }
 

@@ -22,6 +22,7 @@ from flows.tags import Tag
 from flows.training_set import TrainingSet
 from flows.trunks import float_of
 from flows.twins import twins
+from training.comparison import comparison_of
 from training.finetune.tier import Tier, TierDecision
 from training.fit import Challenger, FitRequest, fit
 from training.gate import Decision, Evidence, GatePolicy, judge
@@ -224,6 +225,7 @@ def decision_of(judged: Judged) -> dict[str, Any]:
         **judged.decision.to_dict(),
         "metrics": metrics_of(judged),
         "champion": judged.champion.version.number if judged.champion else None,
+        "comparison": comparison_of(judged.evidence),
     }
 
 

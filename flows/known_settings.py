@@ -16,7 +16,9 @@ from dataclasses import fields
 from typing import Any
 
 from data.inspections import Inspection
-from data.policy import Policy
+from data.policy import Policy, ValuePolicy
+from data.value.prices import SECTION, check_price
+from edge_client.contract.errors import ConfigError
 from flows.setting import (
     AUTO_PROMOTE,
     AUTO_RETRAIN,
@@ -47,6 +49,21 @@ def _of_gate(key: str, default: Any) -> Callable[[Policy], Any]:
     return lambda policy: policy.gate.get(key, default)
 
 
+def _of_value(key: str) -> Callable[[Policy], Any]:
+    return lambda policy: getattr(policy.value, key) or None
+
+
+def _is_price(key: str) -> Callable[[Any], bool]:
+    def is_price(value: Any) -> bool:
+        try:
+            check_price(key, value)
+        except ConfigError:
+            return False
+        return True
+
+    return is_price
+
+
 LEARNING = tuple(
     Setting(
         name=f"learning.{key}.{EACH_DEFECT}" if key.endswith("_of") else f"learning.{key}",
@@ -63,6 +80,17 @@ GATE = tuple(
     for spec in fields(GatePolicy)
 )
 
+VALUE = tuple(
+    Setting(
+        name=f"{SECTION}.{spec.name}",
+        meaning=spec.metadata["doc"].replace("; 0: not stated", ""),
+        default=_of_value(spec.name),
+        expected="a price of 0 or more, or a currency such as EUR",
+        accepts=_is_price(spec.name),
+    )
+    for spec in fields(ValuePolicy)
+)
+
 #: All of them, in the order in which they are shown.
 SETTINGS: tuple[Setting, ...] = (
     AUTO_RETRAIN,
@@ -74,6 +102,7 @@ SETTINGS: tuple[Setting, ...] = (
     *LEARNING,
     PASTED_DEFECTS,
     *GATE,
+    *VALUE,
 )
 
 

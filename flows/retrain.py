@@ -242,6 +242,7 @@ def log_decision(workspace: Workspace, version: ModelVersion, decision: Mapping[
             checks=decision["checks"],
             label_more=decision["label_more"],
             metrics=decision["metrics"],
+            comparison=decision.get("comparison"),  # a decision of before has none
         ),
     )
 

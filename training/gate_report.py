@@ -132,7 +132,7 @@ def _section(evidence: Evidence, name: str, rows: PairedSet, seed: int) -> _Sect
         title={"field": "Field samples", "golden": "Golden samples"}[name],
         about=about,
         n=len(rows),
-        measures=_measures(evidence, rows, seed),
+        measures=measures_of_both(evidence, rows, seed),
         matrices=_matrices(evidence, rows),
         curves=_curves(evidence, rows),
         calibration=_calibration(evidence, rows),
@@ -155,7 +155,8 @@ def _held(evidence: Evidence, rows: PairedSet) -> dict[str, NDArray[np.float64]]
     return {**({} if before is None else {"champion": before}), "challenger": after}
 
 
-def _measures(evidence: Evidence, rows: PairedSet, seed: int) -> list[dict[str, Any]]:
+def measures_of_both(evidence: Evidence, rows: PairedSet, seed: int) -> list[dict[str, Any]]:
+    """Return the table of measures: a name, and the `Measure` of each model."""
     truth = evidence.is_defect(rows.labels)
 
     def ap(positive: NDArray[np.bool_], score: NDArray[np.float64]) -> Measure:

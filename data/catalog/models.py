@@ -400,6 +400,7 @@ class GateDecisionRow(Base):
     checks: Mapped[list[Any]]
     label_more: Mapped[dict[str, Any]]
     metrics: Mapped[dict[str, Any]]
+    comparison: Mapped[dict[str, Any] | None] = mapped_column(deferred=True)  # both models on the same frames; large
 
 
 class HeartbeatRow(Base):
