@@ -3,6 +3,7 @@
 /                      the inspections
 /label/<inspection>    labelling by keyboard
 /loop                  how the loop is doing, live
+/review                what in the labels should be looked at, and who said what
 /fleet                 the devices: sites, health, versions, who is silent
 /causes                what goes with which defects
 /drift                 whether the line still looks as it did
@@ -30,6 +31,7 @@ from console.drift import make_drift_api
 from console.errors import explain_errors
 from console.fleet import make_fleet_api
 from console.live import LiveStatus
+from console.review import make_review_api
 from console.rollouts import make_rollouts_api
 from console.security import LOOPBACK, Guard
 from data.causes.wording import CAUTION
@@ -37,7 +39,7 @@ from data.inspections import get_inspection, list_inspections
 from data.workspace import Workspace
 
 _HERE = Path(__file__).parent
-KEYS = "1234567890qwertzopfghjklyxvbnm"  # one a class; u, s and c are commands
+KEYS = "1234567890qwertzopjklyxvb"  # one a class; the other letters are commands of the labelling page
 
 
 def create_app(
@@ -62,6 +64,7 @@ def create_app(
     app.include_router(make_causes_api(CausesView(workspace, clock=clock)))
     app.include_router(make_drift_api(workspace, clock=clock))
     app.include_router(make_fleet_api(workspace, clock=clock))
+    app.include_router(make_review_api(workspace, clock=clock))
     app.include_router(make_rollouts_api(workspace, clock=clock))
 
     def page(request: Request, name: str, **values: Any) -> HTMLResponse:
@@ -88,6 +91,17 @@ def create_app(
             for i, c in enumerate(found.classes)
         ]
         return page(request, "label.html", here="label", inspection=inspection, classes=classes)
+
+    @app.get("/review", response_class=HTMLResponse)
+    def review(request: Request) -> HTMLResponse:
+        classes = {
+            info.name: [
+                {"name": c.name, "kind": c.kind.value, "key": KEYS[i] if i < len(KEYS) else ""}
+                for i, c in enumerate(info.classes)
+            ]
+            for info in list_inspections(catalog)
+        }
+        return page(request, "review.html", here="review", classes=classes)
 
     @app.get("/loop", response_class=HTMLResponse)
     def loop(request: Request) -> HTMLResponse:
