@@ -1,5 +1,6 @@
 """The console as a FastAPI application.
 
+/login                 signing in; /account: one's own password and language; /users and /audit-log: for admins
 /                      the inspections
 /label/<inspection>    labelling by keyboard
 /loop                  how the loop is doing, live
@@ -11,6 +12,8 @@
 /healthz               for the supervisor
 /metrics               the fleet's counts, for Prometheus
 /api/…                 what the pages call: console/api.py
+
+Every route and page states the least role that it needs (console/people.py): without one the application does not start.
 """
 
 from __future__ import annotations
@@ -23,7 +26,6 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
-from fastapi.templating import Jinja2Templates
 
 from console.api import Clock, make_api
 from console.causes import CausesView, make_causes_api
@@ -31,15 +33,23 @@ from console.drift import make_drift_api
 from console.errors import explain_errors
 from console.fleet import make_fleet_api
 from console.live import LiveStatus
+from console.pages import Pages, make_texts_script
+from console.people import check_declared, needs
 from console.review import make_review_api
 from console.rollouts import make_rollouts_api
 from console.security import LOOPBACK, Guard
+from console.session_guard import SessionGuard
+from console.sign_in import Door, make_sign_in_api
+from console.sign_in_pages import make_sign_in_pages
+from console.users import make_users_api
 from data.causes.wording import CAUTION
-from data.inspections import get_inspection, list_inspections
+from data.inspections import Inspection, get_inspection, list_inspections
+from data.users import Role
 from data.workspace import Workspace
 
 _HERE = Path(__file__).parent
 KEYS = "1234567890qwertzopjklyxvb"  # one a class; the other letters are commands of the labelling page
+VIEWER, LABELLER = [needs(Role.VIEWER)], [needs(Role.LABELLER)]
 
 
 def create_app(
@@ -52,14 +62,20 @@ def create_app(
         hosts: Host names under which it may be opened.
         clock: Aware time.
     """
-    app = FastAPI(title="Andon console", docs_url=None, redoc_url=None, openapi_url=None)
-    app.add_middleware(Guard, hosts=hosts)
-    explain_errors(app)
-    templates = Jinja2Templates(_HERE / "templates")
-    app.mount("/static", StaticFiles(directory=_HERE / "static"), name="static")
     catalog = workspace.catalog()
+    app = FastAPI(title="Andon console", docs_url=None, redoc_url=None, openapi_url=None)
+    app.add_middleware(SessionGuard, catalog=catalog, clock=clock, policy=lambda: workspace.policy().access)
+    app.add_middleware(Guard, hosts=hosts)  # the outermost
+    explain_errors(app)
+    app.include_router(make_texts_script())
+    app.mount("/static", StaticFiles(directory=_HERE / "static"), name="static")
     live = LiveStatus(catalog, outcomes=lambda: workspace.policy().outcomes)
-    app.state.live = live
+    app.state.live, app.state.catalog, app.state.clock = live, catalog, clock
+    door = Door(catalog, workspace, clock)
+    page = Pages(workspace).page
+    app.include_router(make_sign_in_pages(catalog, page))
+    app.include_router(make_sign_in_api(catalog, door, clock=clock))
+    app.include_router(make_users_api(catalog, page, clock=clock))
     app.include_router(make_api(workspace, live, random=random.SystemRandom(), clock=clock))
     app.include_router(make_causes_api(CausesView(workspace, clock=clock)))
     app.include_router(make_drift_api(workspace, clock=clock))
@@ -67,64 +83,57 @@ def create_app(
     app.include_router(make_review_api(workspace, clock=clock))
     app.include_router(make_rollouts_api(workspace, clock=clock))
 
-    def page(request: Request, name: str, **values: Any) -> HTMLResponse:
-        shared = {
-            "inspections": [i.name for i in list_inspections(catalog)],
-            "mlflow_url": workspace.mlflow_url,
-            "prefect_url": workspace.prefect_url,
-        }
-        return templates.TemplateResponse(request, name, {**shared, **values}, headers={"Cache-Control": "no-store"})
-
-    @app.get("/", response_class=HTMLResponse)
+    @app.get("/", response_class=HTMLResponse, dependencies=VIEWER)
     def home(request: Request) -> HTMLResponse:
         return page(request, "inspections.html", here="home", statuses=live.now())
 
-    @app.get("/label")
+    @app.get("/label", dependencies=LABELLER)
     def choose() -> Response:
-        return RedirectResponse("/")
+        known = [each.name for each in list_inspections(catalog)]
+        return RedirectResponse(f"/label/{known[0]}" if len(known) == 1 else "/")
 
-    @app.get("/label/{inspection}", response_class=HTMLResponse)
+    @app.get("/label/{inspection}", response_class=HTMLResponse, dependencies=LABELLER)
     def label(request: Request, inspection: str) -> HTMLResponse:
-        found = get_inspection(catalog, inspection)
-        classes = [
-            {"name": c.name, "kind": c.kind.value, "key": KEYS[i] if i < len(KEYS) else ""}
-            for i, c in enumerate(found.classes)
-        ]
+        classes = _keyed(get_inspection(catalog, inspection))
         return page(request, "label.html", here="label", inspection=inspection, classes=classes)
 
-    @app.get("/review", response_class=HTMLResponse)
+    @app.get("/review", response_class=HTMLResponse, dependencies=LABELLER)
     def review(request: Request) -> HTMLResponse:
-        classes = {
-            info.name: [
-                {"name": c.name, "kind": c.kind.value, "key": KEYS[i] if i < len(KEYS) else ""}
-                for i, c in enumerate(info.classes)
-            ]
-            for info in list_inspections(catalog)
-        }
+        classes = {info.name: _keyed(info) for info in list_inspections(catalog)}
         return page(request, "review.html", here="review", classes=classes)
 
-    @app.get("/loop", response_class=HTMLResponse)
+    @app.get("/loop", response_class=HTMLResponse, dependencies=VIEWER)
     def loop(request: Request) -> HTMLResponse:
         return page(request, "loop.html", here="loop", statuses=live.now())
 
-    @app.get("/causes", response_class=HTMLResponse)
+    @app.get("/causes", response_class=HTMLResponse, dependencies=VIEWER)
     def causes(request: Request) -> HTMLResponse:
         return page(request, "causes.html", here="causes", caution=CAUTION)
 
-    @app.get("/drift", response_class=HTMLResponse)
+    @app.get("/drift", response_class=HTMLResponse, dependencies=VIEWER)
     def drift(request: Request) -> HTMLResponse:
         return page(request, "drift.html", here="drift")
 
-    @app.get("/fleet", response_class=HTMLResponse)
+    @app.get("/fleet", response_class=HTMLResponse, dependencies=VIEWER)
     def fleet(request: Request) -> HTMLResponse:
         return page(request, "fleet.html", here="fleet")
 
-    @app.get("/rollouts", response_class=HTMLResponse)
+    @app.get("/rollouts", response_class=HTMLResponse, dependencies=VIEWER)
     def rollouts(request: Request) -> HTMLResponse:
         return page(request, "rollouts.html", here="rollouts")
 
     @app.get("/healthz")
-    def healthz() -> dict[str, Any]:
-        return {"status": "ok", "inspections": len(list_inspections(catalog))}
+    def healthz() -> dict[str, str]:
+        list_inspections(catalog)  # the database answers
+        return {"status": "ok"}
 
+    check_declared(app)
     return app
+
+
+def _keyed(info: Inspection) -> list[dict[str, str]]:
+    """An inspection's classes, each with its key."""
+    return [
+        {"name": c.name, "kind": c.kind.value, "key": KEYS[i] if i < len(KEYS) else ""}
+        for i, c in enumerate(info.classes)
+    ]

@@ -16,9 +16,11 @@ from typing import Any, Literal
 
 from fastapi import APIRouter
 
+from console.people import needs
 from data.causes import Causes, Settings, find_causes
 from data.causes.wording import experiment, method, population, sentence
 from data.inspections import get_inspection
+from data.users import Role
 from data.workspace import Workspace
 
 FRESH_SECONDS = 60.0
@@ -77,7 +79,7 @@ def make_causes_api(view: CausesView) -> APIRouter:
     """Make the router."""
     api = APIRouter(prefix="/api")
 
-    @api.get("/{inspection}/causes")
+    @api.get("/{inspection}/causes", dependencies=[needs(Role.VIEWER)])
     def causes(inspection: str, days: Days = "0") -> dict[str, Any]:
         return view.now(inspection, int(days))
 

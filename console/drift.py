@@ -11,10 +11,11 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Path
 from pydantic import BaseModel, Field
 from sqlalchemy import func, select
 
+from console.people import Person, needs
 from data.catalog import Catalog
 from data.catalog.models import LabelEventRow
 from data.decisions import list_decisions
@@ -26,16 +27,18 @@ from data.drift.watches import close_alarm, watched_devices
 from data.inspections import get_inspection
 from data.labels import LabelKind
 from data.policy import DriftPolicy
+from data.users import Role
 from data.workspace import Workspace
 
 SHOWN_DAYS = 60  # of a course
 MOST_ALARMS = 20
+Closer = Annotated[Person, needs(Role.APPROVER, does="drift.close")]
+AlarmId = Annotated[int, Path(ge=1, le=1 << 62)]
 
 
 class Closing(BaseModel):
     """What a person found out about an alarm."""
 
-    who: Annotated[str, Field(min_length=1, max_length=64)]
     new_normal: bool
     note: Annotated[str, Field(max_length=500)] = ""
 
@@ -45,17 +48,18 @@ def make_drift_api(workspace: Workspace, *, clock: Callable[[], datetime]) -> AP
     api = APIRouter(prefix="/api")
     catalog = workspace.catalog()
 
-    @api.get("/{inspection}/drift")
+    @api.get("/{inspection}/drift", dependencies=[needs(Role.VIEWER)])
     def drift(inspection: str) -> dict[str, Any]:
         return told(catalog, inspection, workspace.policy().drift, now=clock())
 
     @api.post("/{inspection}/drift/{alarm}/close")
-    def close(inspection: str, alarm: int, said: Closing) -> dict[str, Any]:
+    def close(inspection: str, alarm: AlarmId, said: Closing, person: Closer) -> dict[str, Any]:
+        person.tell(new_normal=said.new_normal, detail=said.note.strip())
         closed = close_alarm(
             catalog,
             alarm,
             inspection=inspection,
-            who=said.who,
+            who=person.name,
             at=clock(),
             new_normal=said.new_normal,
             note=said.note.strip(),

@@ -12,13 +12,16 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import PlainTextResponse
 
+from console.metrics_guard import check_may_read
+from console.people import needs
 from data.devices import device_status, get_device
 from data.fleet import FleetFilter, FleetSummary, fleet_page, fleet_summary, list_silences
 from data.fleet.silence import open_silences
 from data.fleet.table import station_states
+from data.users import Role
 from data.workspace import Workspace
 
 _MOST_ROWS = 200
@@ -34,7 +37,7 @@ def make_fleet_api(workspace: Workspace, *, clock: Callable[[], datetime]) -> AP
     api = APIRouter()
     catalog = workspace.catalog()
 
-    @api.get("/api/fleet")
+    @api.get("/api/fleet", dependencies=[needs(Role.VIEWER)])
     def fleet(
         site: Text = "",
         station: Text = "",
@@ -71,7 +74,7 @@ def make_fleet_api(workspace: Workspace, *, clock: Callable[[], datetime]) -> AP
             "open_silences": open_silences(catalog),
         }
 
-    @api.get("/api/fleet/device/{name}")
+    @api.get("/api/fleet/device/{name}", dependencies=[needs(Role.VIEWER)])
     def device(name: str) -> dict[str, Any]:
         known = get_device(catalog, name)
         status = device_status(catalog, name)
@@ -86,7 +89,8 @@ def make_fleet_api(workspace: Workspace, *, clock: Callable[[], datetime]) -> AP
         }
 
     @api.get("/metrics", response_class=PlainTextResponse)
-    def metrics() -> PlainTextResponse:
+    def metrics(request: Request) -> PlainTextResponse:
+        check_may_read(request, workspace.home)
         text = "\n".join(metrics_of(fleet_summary(catalog), open_silences(catalog))) + "\n"
         return PlainTextResponse(text, media_type="text/plain; version=0.0.4")
 

@@ -5,7 +5,10 @@
 3. The answer to a golden item is kept apart: it becomes no label (data.golden_items).
 4. What is shown is leased, and the page prolongs it while it is open (data.leases). An answer that comes after somebody
    else's is no second label: the same one is dropped, another one is kept as a flag for the review page.
-5. Nothing that a person waits for reads the lake but the picture itself: similar frames come by a call of their own.
+5. An answer is given in the name of whoever is signed in. One that was given by somebody else in this browser, and kept
+   while the console was away, is refused: it waits until they are back.
+6. To take back what another person said needs an approver, and is written to the audit log.
+7. Nothing that a person waits for reads the lake but the picture itself: similar frames come by a call of their own.
 """
 
 from __future__ import annotations
@@ -16,9 +19,14 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
+from sqlalchemy import select
+from starlette.exceptions import HTTPException
 
+from console.people import Labeller, Person, needs
 from console.shown import shown
 from data.batches import batch, batches
+from data.catalog import Catalog
+from data.catalog.models import LabelEventRow
 from data.decisions import list_decisions
 from data.disagreements import REVIEW
 from data.draw_plan import Planner
@@ -32,11 +40,14 @@ from data.leases import also_here, prolong, release_leases
 from data.policy import LabellingPolicy
 from data.queue import Uniform, item_of, next_to_label, queue_size, top_up
 from data.similar_labelled import SimilarLabelled
+from data.users import Role, record as note
 from data.workspace import Workspace
 
 PAGE_ITEMS = 12  # shown and preloaded ahead of the person
 BATCH_ITEMS = 24  # of a grid
 _MOST_AT_ONCE = 64
+
+_LABELLER = [needs(Role.LABELLER)]
 
 Clock = Callable[[], datetime]
 SampleId = Annotated[str, Field(min_length=1, max_length=64)]
@@ -54,28 +65,31 @@ class One(BaseModel):
     also: list[SampleId] = Field(default_factory=list, max_length=_MOST_AT_ONCE)  # near-duplicates shown with it
 
 
-class Answer(One):
+class Named(BaseModel):
+    """Who gave it, if the page says so (rule 5)."""
+
+    who: Who | None = None
+
+
+class Answer(One, Named):
     """What a person said of the sample that was shown."""
 
-    who: Who
     kind: Literal["label", "skip", "cannot_tell"] = "label"
     classes: list[str] = Field(default_factory=list, max_length=64)
     source: Literal["console", "review"] = "console"
 
 
-class Answers(BaseModel):
+class Answers(Named):
     """What a person said of many samples at once: those of a grid that were not taken out."""
 
-    who: Who
     classes: list[str] = Field(min_length=1, max_length=64)
     samples: list[One] = Field(min_length=1, max_length=_MOST_AT_ONCE)
 
 
-class Undo(BaseModel):
+class Undo(Named):
     """A person takes answers back; without targets their newest one."""
 
     event_id: EventId
-    who: Who
     target: EventId | None = None
     targets: list[EventId] = Field(default_factory=list, max_length=_MOST_AT_ONCE)
 
@@ -83,23 +97,20 @@ class Undo(BaseModel):
 class Holding(BaseModel):
     """Samples on a person's page, each with the newest event on it that the page knows."""
 
-    who: Who
     samples: dict[SampleId, Serial] = Field(max_length=2 * _MOST_AT_ONCE)
 
 
 class Leaving(BaseModel):
     """Samples that were on a person's page and were not answered."""
 
-    who: Who
     samples: list[SampleId] = Field(max_length=2 * _MOST_AT_ONCE)
 
 
-class Flag(BaseModel):
+class Flag(Named):
     """Somebody should look at this sample."""
 
     sample_id: SampleId
     event_id: EventId
-    who: Who
     note: str = Field(min_length=1, max_length=MOST_NOTE)
 
 
@@ -122,8 +133,9 @@ def make_labelling_api(workspace: Workspace, *, random: Uniform, clock: Clock = 
         return workspace.policy().labelling
 
     @api.get("/{inspection}/next")
-    def upcoming(inspection: str, who: Annotated[str, Query(min_length=1, max_length=64)]) -> dict[str, Any]:
+    def upcoming(inspection: str, person: Labeller) -> dict[str, Any]:
         get_inspection(catalog, inspection)
+        who = person.name
         whole = workspace.policy()
         labelling, drawing = whole.labelling, whole.draw
 
@@ -152,7 +164,7 @@ def make_labelling_api(workspace: Workspace, *, random: Uniform, clock: Clock = 
             "here": also_here(catalog, inspection, who, at=clock()),
         }
 
-    @api.get("/{inspection}/asked")
+    @api.get("/{inspection}/asked", dependencies=_LABELLER)
     def asked(inspection: str) -> list[dict[str, Any]]:
         """What the gate asks for, and how much of that came since."""
         get_inspection(catalog, inspection)
@@ -164,7 +176,7 @@ def make_labelling_api(workspace: Workspace, *, random: Uniform, clock: Clock = 
             {"name": name, "asked": count, "given": given.get(name, 0)} for name, count in newest.label_more.items()
         ]
 
-    @api.get("/{inspection}/similar/{sample_id}")
+    @api.get("/{inspection}/similar/{sample_id}", dependencies=_LABELLER)
     def similar_to(inspection: str, sample_id: str) -> dict[str, Any]:
         found = similar.nearest(sample_id)
         return {
@@ -177,38 +189,38 @@ def make_labelling_api(workspace: Workspace, *, random: Uniform, clock: Clock = 
         }
 
     @api.get("/{inspection}/batches")
-    def grids(inspection: str, who: Annotated[str, Query(min_length=1, max_length=64)]) -> dict[str, int]:
-        return batches(catalog, inspection, who, at=clock())
+    def grids(inspection: str, person: Labeller) -> dict[str, int]:
+        return batches(catalog, inspection, person.name, at=clock())
 
     @api.get("/{inspection}/batch")
     def grid(
         inspection: str,
-        who: Annotated[str, Query(min_length=1, max_length=64)],
+        person: Labeller,
         of: Annotated[str, Query(min_length=1, max_length=128)],
     ) -> dict[str, Any]:
         seconds = policy().lease_seconds
-        items = batch(catalog, inspection, who, of, BATCH_ITEMS, at=clock(), lease_seconds=seconds)
+        items = batch(catalog, inspection, person.name, of, BATCH_ITEMS, at=clock(), lease_seconds=seconds)
         return {"items": [shown(item) for item in items]}
 
     @api.post("/{inspection}/hold")
-    def hold(inspection: str, holding: Holding) -> dict[str, Any]:
+    def hold(inspection: str, holding: Holding, person: Labeller) -> dict[str, Any]:
         get_inspection(catalog, inspection)
         held = prolong(
-            catalog, inspection, holding.who, holding.samples, at=clock(), lease_seconds=policy().lease_seconds
+            catalog, inspection, person.name, holding.samples, at=clock(), lease_seconds=policy().lease_seconds
         )
         return {
             "until": held.until.isoformat(),
             "lost": {name: {"who": lost.who, "settled": lost.settled} for name, lost in held.lost.items()},
-            "here": also_here(catalog, inspection, holding.who, at=clock()),
+            "here": also_here(catalog, inspection, person.name, at=clock()),
         }
 
     @api.post("/{inspection}/leave")
-    def leave(inspection: str, leaving: Leaving) -> dict[str, Any]:
+    def leave(inspection: str, leaving: Leaving, person: Labeller) -> dict[str, Any]:
         get_inspection(catalog, inspection)
-        release_leases(catalog, leaving.who, leaving.samples)
+        release_leases(catalog, person.name, leaving.samples)
         return {"left": len(leaving.samples)}
 
-    @api.post("/{inspection}/classes")
+    @api.post("/{inspection}/classes", dependencies=[needs(Role.LABELLER, does="class.add")])
     def new_class(inspection: str, wanted: NewClass) -> dict[str, Any]:
         info = add_class(catalog, inspection, wanted.name.strip(), wanted.kind)
         return {"classes": [{"name": c.name, "kind": c.kind.value} for c in info.classes]}
@@ -268,33 +280,69 @@ def make_labelling_api(workspace: Workspace, *, random: Uniform, clock: Clock = 
         return {"event_id": one.event_id, "sample_id": one.sample_id, "kind": kind, "meanwhile": said}
 
     @api.post("/labels")
-    def answer(said: Answer) -> dict[str, Any]:
-        return record(said, said.who, said.kind, said.classes if said.kind == "label" else [], said.source)
+    def answer(said: Answer, person: Labeller) -> dict[str, Any]:
+        own(said.who, person)
+        return record(said, person.name, said.kind, said.classes if said.kind == "label" else [], said.source)
 
     @api.post("/labels/batch")
-    def answer_many(said: Answers) -> list[dict[str, Any]]:
-        return [record(one, said.who, "label", said.classes) for one in said.samples]
+    def answer_many(said: Answers, person: Labeller) -> list[dict[str, Any]]:
+        own(said.who, person)
+        return [record(one, person.name, "label", said.classes) for one in said.samples]
 
     @api.post("/undo")
-    def undo(said: Undo) -> dict[str, Any]:
+    def undo(said: Undo, person: Labeller) -> dict[str, Any]:
+        own(said.who, person)
         targets: list[str | None] = [*said.targets] or [said.target]
+        others = {target: who for target in targets if (who := _of_another(catalog, target, person)) is not None}
+        if others:
+            may_undo_others(person)
         undone: list[str | None] = []
         samples: list[str | None] = []
         for n, target in enumerate(targets):
-            golden = undo_golden(catalog, target=target, who=said.who) if target else None
+            golden = undo_golden(catalog, target=target, who=person.name) if target else None
             if golden is not None:
                 undone, samples = [*undone, target], [*samples, golden]
                 continue
             event_id = said.event_id if len(targets) == 1 else f"{said.event_id}-{n}"
-            event = undo_label(catalog, event_id=event_id, who=said.who, at=clock(), target=target)
+            event = undo_label(catalog, event_id=event_id, who=person.name, at=clock(), target=target)
             undone.append(event.undoes if event else None)
             samples.append(event.sample_id if event else None)
+            if event is not None and target in others:
+                told_undo(person, about=event.sample_id, of=others[target], event=target)
         return {"undone": undone[0], "sample_id": samples[0], "samples": samples}
 
+    def told_undo(person: Person, *, about: str, of: str, **facts: Any) -> None:
+        note(
+            catalog, "label.undo", who=person.name, role=person.role.value, at=clock(), about=about,
+            address=person.address, facts={"of": of, **facts},
+        )  # fmt: skip
+
     @api.post("/flags")
-    def flag(said: Flag) -> dict[str, Any]:
+    def flag(said: Flag, person: Labeller) -> dict[str, Any]:
+        own(said.who, person)
         return raise_flag(
-            catalog, sample_id=said.sample_id, who=said.who, event_id=said.event_id, note=said.note, at=clock()
+            catalog, sample_id=said.sample_id, who=person.name, event_id=said.event_id, note=said.note, at=clock()
         ).to_dict()
 
     return api
+
+
+def may_undo_others(person: Person) -> None:
+    """Refuse to take back another person's answer to who may not (rule 6)."""
+    if not person.role.may(Role.APPROVER):
+        raise HTTPException(403, f"taking back what others said needs the role approver; {person.name} has not got it")
+
+
+def own(who: str | None, person: Person) -> None:
+    """Refuse what somebody else gave (rule 5)."""
+    if who is not None and who != person.name:
+        raise HTTPException(409, f"this answer was given by {who}, and {person.name} is signed in")
+
+
+def _of_another(catalog: Catalog, target: str | None, person: Person) -> str | None:
+    """Who gave the answer that is to be taken back, if it was somebody else."""
+    if target is None:
+        return None
+    with catalog.reading() as session:
+        who = session.scalar(select(LabelEventRow.who).where(LabelEventRow.event_id == target))
+    return who if who != person.name else None

@@ -3,19 +3,23 @@
 1. A case is a sample with what is wrong about it. Its picture, the model's opinion and what was said are shown; an
    answer is a label event like any other, of the person who reviews (``source`` review).
 2. Lists are bounded, with how many there are.
-3. Taking back what a person said in an interval is shown before it is done, and does what was shown (data.label_undo).
+3. How well a person does (golden items, sums, their record) is seen by that person and by approvers: labels are judged
+   here, colleagues are not.
+4. Taking back what a person said in an interval is shown before it is done, and does what was shown (data.label_undo).
+   What others said is taken back by approvers alone, and that is written to the audit log.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Protocol, TypeVar
 
 from fastapi import APIRouter, Query
 from pydantic import AwareDatetime, BaseModel, Field
 
-from console.labelling import EventId, Who
+from console.labelling import EventId, Who, may_undo_others
+from console.people import Labeller, Person
 from console.shown import shown
 from data.agreement import labellers
 from data.catalog import Catalog
@@ -29,6 +33,7 @@ from data.label_flags import close_flag, count_flags, open_flags
 from data.label_reviews import Suspect, suspects
 from data.label_undo import preview_undo, undo_labels
 from data.queue import items_of
+from data.users import Role, record as note
 from data.workspace import Workspace
 
 CASES = 50  # of one kind, shown at once
@@ -37,6 +42,15 @@ Kind = Literal["disagreement", "suspect", "outcome", "flag", "golden"]
 Told = tuple[str, dict[str, Any]]  # sample id, and what is wrong about it
 
 Clock = Callable[[], datetime]
+
+
+class _Whose(Protocol):
+    @property
+    def who(self) -> str:
+        """Of whom it tells."""
+
+
+Whose = TypeVar("Whose", bound=_Whose)
 
 
 class Interval(BaseModel):
@@ -51,14 +65,7 @@ class UndoInterval(Interval):
     """Take back what was shown."""
 
     event_id: EventId
-    who: Who
     expected: Annotated[int, Field(ge=1)]
-
-
-class Close(BaseModel):
-    """Somebody has looked at a flag."""
-
-    who: Who
 
 
 def make_review_api(workspace: Workspace, *, clock: Clock = lambda: datetime.now(UTC)) -> APIRouter:
@@ -67,9 +74,9 @@ def make_review_api(workspace: Workspace, *, clock: Clock = lambda: datetime.now
     catalog = workspace.catalog()
 
     @api.get("/{inspection}/review")
-    def overview(inspection: str) -> dict[str, Any]:
+    def overview(inspection: str, person: Labeller) -> dict[str, Any]:
         get_inspection(catalog, inspection)
-        differing, answers = concord(catalog, inspection), golden_answers(catalog, inspection)
+        differing, answers = concord(catalog, inspection), _seen_by(person, golden_answers(catalog, inspection))
         return {
             "counts": {
                 "disagreement": len(differing.open),
@@ -80,60 +87,82 @@ def make_review_api(workspace: Workspace, *, clock: Clock = lambda: datetime.now
             },
             "decided": differing.decided,
             "agreement": differing.agreement.to_dict(),
-            "labellers": [labeller.to_dict() for labeller in labellers(catalog, inspection)],
+            "labellers": [labeller.to_dict() for labeller in _seen_by(person, labellers(catalog, inspection))],
         }
 
     @api.get("/{inspection}/review/cases")
-    def cases(inspection: str, kind: Kind, offset: Annotated[int, Query(ge=0, le=100_000)] = 0) -> dict[str, Any]:
+    def cases(
+        inspection: str, kind: Kind, person: Labeller, offset: Annotated[int, Query(ge=0, le=100_000)] = 0
+    ) -> dict[str, Any]:
         get_inspection(catalog, inspection)
-        found, count = _cases(catalog, inspection, kind, offset)
+        found, count = _cases(catalog, inspection, kind, offset, person)
         return {"kind": kind, "count": count, "cases": _with_samples(catalog, found, clock())}
 
     @api.get("/{inspection}/review/people")
-    def who_labelled(inspection: str, days: Annotated[int, Query(ge=1, le=3650)] = 30) -> list[dict[str, Any]]:
+    def who_labelled(
+        inspection: str, person: Labeller, days: Annotated[int, Query(ge=1, le=3650)] = 30
+    ) -> list[dict[str, Any]]:
         get_inspection(catalog, inspection)
-        return [person.to_dict() for person in people(catalog, inspection, since=clock() - timedelta(days=days))]
+        found = people(catalog, inspection, since=clock() - timedelta(days=days))
+        return [one.to_dict() for one in _seen_by(person, found)]
 
     @api.get("/{inspection}/review/record")
     def record(
         inspection: str,
+        person: Labeller,
         who: Annotated[str | None, Query(min_length=1, max_length=128)] = None,
         before: Annotated[int | None, Query(ge=0)] = None,
     ) -> list[dict[str, Any]]:
+        whose = who if person.role.may(Role.APPROVER) else person.name
         get_inspection(catalog, inspection)
-        return [one.to_dict() for one in record_page(catalog, inspection, who=who, before=before, limit=RECORD)]
+        return [one.to_dict() for one in record_page(catalog, inspection, who=whose, before=before, limit=RECORD)]
 
     @api.post("/{inspection}/review/preview")
-    def preview(inspection: str, wanted: Interval) -> dict[str, Any]:
+    def preview(inspection: str, wanted: Interval, person: Labeller) -> dict[str, Any]:
         get_inspection(catalog, inspection)
+        if wanted.of != person.name:
+            may_undo_others(person)
         found = preview_undo(catalog, inspection, of=wanted.of, since=wanted.since, until=wanted.until)
         newest = [{"sample_id": event.sample_id, "classes": list(event.classes)} for event in found.newest]
         return {**found.to_dict(), "newest": newest}
 
     @api.post("/{inspection}/review/undo")
-    def undo(inspection: str, wanted: UndoInterval) -> dict[str, int]:
+    def undo(inspection: str, wanted: UndoInterval, person: Labeller) -> dict[str, int]:
         get_inspection(catalog, inspection)
+        if wanted.of != person.name:
+            may_undo_others(person)
         undone = undo_labels(
             catalog,
             event_id=wanted.event_id,
             of=wanted.of,
             since=wanted.since,
             until=wanted.until,
-            who=wanted.who,
+            who=person.name,
             at=clock(),
             inspection=inspection,
             expected=wanted.expected,
         )
+        if wanted.of != person.name and undone:
+            span = {"since": wanted.since.isoformat(), "until": wanted.until.isoformat()}
+            note(
+                catalog, "label.undo_interval", who=person.name, role=person.role.value, at=clock(), about=inspection,
+                address=person.address, facts={"of": wanted.of, "answers": len(undone), **span},
+            )  # fmt: skip
         return {"undone": len(undone)}
 
     @api.post("/flags/{event_id}/close")
-    def close(event_id: str, closing: Close) -> dict[str, Any]:
-        return close_flag(catalog, event_id, who=closing.who, at=clock()).to_dict()
+    def close(event_id: EventId, person: Labeller) -> dict[str, Any]:
+        return close_flag(catalog, event_id, who=person.name, at=clock()).to_dict()
 
     return api
 
 
-def _cases(catalog: Catalog, inspection: str, kind: Kind, offset: int) -> tuple[list[Told], int]:
+def _seen_by(person: Person, rows: Sequence[Whose]) -> list[Whose]:
+    """Rule 3."""
+    return [row for row in rows if row.who == person.name or person.role.may(Role.APPROVER)]
+
+
+def _cases(catalog: Catalog, inspection: str, kind: Kind, offset: int, person: Person) -> tuple[list[Told], int]:
     """Cases of a kind, and how many there are."""
     if kind == "disagreement":
         return _disagreements(concord(catalog, inspection), offset)
@@ -141,7 +170,7 @@ def _cases(catalog: Catalog, inspection: str, kind: Kind, offset: int) -> tuple[
         flags = open_flags(catalog, inspection, limit=CASES, offset=offset)
         return [(flag.sample_id, flag.to_dict()) for flag in flags], count_flags(catalog, inspection)
     if kind == "golden":
-        return _golden(golden_answers(catalog, inspection), offset)
+        return _golden(_seen_by(person, golden_answers(catalog, inspection)), offset)
     found, count = suspects(catalog, inspection, by_outcome=kind == "outcome", limit=CASES, offset=offset)
     return [(one.sample_id, _suspect(one)) for one in found], count
 

@@ -15,20 +15,22 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
+from console.people import Person, needs
 from data.inspections import get_inspection
 from data.rollouts.stored import act, list_rollouts
 from data.rollouts.told import told, told_devices
+from data.users import Role
 from data.workspace import Workspace
 
 MOST_SHOWN = 20
+Decider = Annotated[Person, needs(Role.APPROVER, does="rollout.{what}")]
 
 
 class Word(BaseModel):
     """What a person says to a rollout."""
 
-    who: Annotated[str, Field(min_length=1, max_length=64)]
     why: Annotated[str, Field(max_length=500)] = ""
-    rollout: int
+    rollout: Annotated[int, Field(ge=1, le=1 << 62)]
 
 
 def make_rollouts_api(workspace: Workspace, *, clock: Callable[[], datetime]) -> APIRouter:
@@ -36,7 +38,7 @@ def make_rollouts_api(workspace: Workspace, *, clock: Callable[[], datetime]) ->
     api = APIRouter(prefix="/api")
     catalog = workspace.catalog()
 
-    @api.get("/{inspection}/rollouts")
+    @api.get("/{inspection}/rollouts", dependencies=[needs(Role.VIEWER)])
     def rollouts(inspection: str) -> dict[str, Any]:
         name = get_inspection(catalog, inspection).name
         found = list_rollouts(catalog, name, limit=MOST_SHOWN)
@@ -58,10 +60,15 @@ def make_rollouts_api(workspace: Workspace, *, clock: Callable[[], datetime]) ->
 
     @api.post("/{inspection}/rollouts/{channel}/{what}")
     def say(
-        inspection: str, channel: str, what: Literal["hold", "resume", "advance", "halt", "revert"], said: Word
+        inspection: str,
+        channel: str,
+        what: Literal["hold", "resume", "advance", "halt", "revert"],
+        said: Word,
+        person: Decider,
     ) -> dict[str, Any]:
+        person.tell(about=f"{inspection}/{channel}", rollout=said.rollout, detail=said.why.strip())
         name = get_inspection(catalog, inspection).name
-        done = act(catalog, name, channel, what, who=said.who, why=said.why.strip(), at=clock(), rollout=said.rollout)
+        done = act(catalog, name, channel, what, who=person.name, why=said.why.strip(), at=clock(), rollout=said.rollout)
         return told(done)
 
     return api

@@ -189,6 +189,14 @@ class OutcomePolicy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AccessPolicy:
+    """Who gets into the console, and for how long. See docs/access.md."""
+
+    idle_minutes: float = _value(120.0, "a session ends after so long without use", least=1.0, most=10_080.0)
+    session_hours: float = _value(12.0, "and after so long in any case: a shift", least=0.1, most=720.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FineTunePolicy:
     """How `andon retrain --tier finetune` trains the trunk itself, and when that is worth it. See docs/finetune.md."""
 
@@ -232,6 +240,7 @@ class Policy:
     causes: CausesPolicy = field(default_factory=CausesPolicy)
     outcomes: OutcomePolicy = field(default_factory=OutcomePolicy)
     finetune: FineTunePolicy = field(default_factory=FineTunePolicy)
+    access: AccessPolicy = field(default_factory=AccessPolicy)
     gate: GatePolicyValues = field(default_factory=dict)
     learning: LearningPolicyValues = field(default_factory=dict)
     input: InputPolicyValues = field(default_factory=dict)
@@ -303,6 +312,7 @@ _SECTIONS: dict[str, type[Any]] = {
     "causes": CausesPolicy,
     "drift": DriftPolicy,
     "finetune": FineTunePolicy,
+    "access": AccessPolicy,
 }
 
 #: Sections whose keys are checked where they are used, with what they are about.

@@ -1,9 +1,9 @@
 // The page of drift: what /api/<inspection>/drift tells, with the course of each statistic and frames. All of it is put in as text.
 
+import { send } from "./call.js";
 import { drawn, node, number, plural } from "./nodes.js";
 
 const root = document.getElementById("drift");
-const who = document.getElementById("who");
 const names = JSON.parse(document.getElementById("names").textContent);
 
 const day = (text) => new Date(text).toLocaleDateString("en-CA", { timeZone: "UTC" });
@@ -83,14 +83,9 @@ function closing(name, alarm, again) {
   const problem = node("p", { class: "problem", role: "alert" });
   const close = async (normal) => {
     problem.textContent = "";
-    if (!who.value.trim()) {
-      problem.textContent = "Say who closes it: your name, at the top of the page.";
-      return who.focus();
-    }
     try {
-      localStorage.setItem("andon-who", who.value.trim());
-      const body = JSON.stringify({ who: who.value.trim(), new_normal: normal, note: note.value });
-      const answer = await fetch(`/api/${encodeURIComponent(name)}/drift/${alarm.id}/close`, { method: "POST", headers: { "Content-Type": "application/json" }, body });
+      const body = { new_normal: normal, note: note.value };
+      const answer = await send(`/api/${encodeURIComponent(name)}/drift/${alarm.id}/close`, body);
       if (!answer.ok) throw new Error((await answer.json()).error);
       await again();
     } catch (error) {
@@ -130,7 +125,6 @@ function section(name) {
       if (!answer.ok) throw new Error(value.error);
       status.textContent = value.open ? `${plural(value.open, "open alarm")}` : "no open alarm";
       status.className = value.open ? "bad status" : "soft status";
-      if (value.open) document.getElementById("closing-as").hidden = false;
       const off = value.watch ? null : node("p", { class: "warn" }, "Drift is not watched: policy.toml says watch = false in [drift].");
       const isOpen = value.alarms.filter((a) => a.closed_at === null);
       const closed = value.alarms.filter((a) => a.closed_at !== null);
@@ -151,7 +145,6 @@ function section(name) {
   return [made, load];
 }
 
-who.value = localStorage.getItem("andon-who") ?? "";
 const sections = names.map(section);
 root.replaceChildren(...sections.map(([made]) => made));
 if (!names.length) root.replaceChildren(node("p", {}, "No inspection yet. Make one from a folder of images: ", node("code", {}, "andon init NAME --from FOLDER")));

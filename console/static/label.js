@@ -21,7 +21,8 @@ const NUDGE = 60; // pixels that an arrow key moves a zoomed picture
 
 const $ = (id) => document.getElementById(id);
 const page = $("labelling");
-const { inspection, who } = page.dataset;
+const { inspection } = page.dataset;
+const who = document.body.dataset.person;
 const buttons = [...document.querySelectorAll(".class")];
 const kinds = Object.fromEntries(buttons.map((button) => [button.dataset.class, button.dataset.kind]));
 const pastKey = `andon-past-${who}-${inspection}`;

@@ -14,7 +14,7 @@ import { Unsent } from "./unsent.js";
 
 const $ = (id) => document.getElementById(id);
 const page = $("review");
-const { who } = page.dataset;
+const who = document.body.dataset.person;
 const allClasses = JSON.parse($("all-classes").textContent);
 const tabs = [...document.querySelectorAll("[role=tab]")];
 const EXPLAIN = { disagreement: t("review.explain_disagreement"), suspect: t("review.explain_suspect"), outcome: t("review.explain_outcome"), flag: t("review.explain_flag"), golden: t("review.explain_golden"), people: t("review.explain_people") };

@@ -11,8 +11,8 @@ import { t } from "./texts.js";
 
 const $ = (id) => document.getElementById(id);
 const PAGE = 60; // rows that the console gives at once
-const page = $("review").dataset;
-const may = (who) => who === page.who ? page.role !== "viewer" : ["approver", "admin"].includes(page.role);
+const { person, role } = document.body.dataset;
+const may = (who) => who === person || ["approver", "admin"].includes(role);
 const local = (at) => {
   const date = new Date(at);
   return new Date(date - date.getTimezoneOffset() * 60000).toISOString().slice(0, 19);

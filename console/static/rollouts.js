@@ -1,9 +1,9 @@
 // The page of rollouts: what /api/<inspection>/rollouts tells. All of it is put in as text.
 
+import { send } from "./call.js";
 import { drawn, node, number, plural } from "./nodes.js";
 
 const root = document.getElementById("rollouts");
-const who = document.getElementById("who");
 const names = JSON.parse(document.getElementById("names").textContent);
 const AGAIN_MS = 5000;
 
@@ -92,14 +92,9 @@ function buttons(name, rollout, again) {
   const problem = node("p", { class: "problem", role: "alert" });
   const say = async (what) => {
     problem.textContent = "";
-    if (!who.value.trim()) {
-      problem.textContent = "Say who says so: your name, at the top of the page.";
-      return who.focus();
-    }
     try {
-      localStorage.setItem("andon-who", who.value.trim());
-      const body = JSON.stringify({ who: who.value.trim(), why: why.value, rollout: rollout.id });
-      const answer = await fetch(`/api/${encodeURIComponent(name)}/rollouts/${encodeURIComponent(rollout.channel)}/${what}`, { method: "POST", headers: { "Content-Type": "application/json" }, body });
+      const body = { why: why.value, rollout: rollout.id };
+      const answer = await send(`/api/${encodeURIComponent(name)}/rollouts/${encodeURIComponent(rollout.channel)}/${what}`, body);
       if (!answer.ok) throw new Error((await answer.json()).error);
       await again(true);
     } catch (error) {
@@ -166,7 +161,6 @@ function section(name) {
   return [made, load];
 }
 
-who.value = localStorage.getItem("andon-who") ?? "";
 const sections = names.map(section);
 root.replaceChildren(...sections.map(([made]) => made));
 if (!names.length) root.replaceChildren(node("p", {}, "No inspection yet. Make one from a folder of images: ", node("code", {}, "andon init NAME --from FOLDER")));

@@ -11,7 +11,7 @@ import { t } from "./texts.js";
 const STORE = "answers";
 const FIRST_WAIT = 500;
 const LONGEST_WAIT = 15000;
-const LATER = new Set([401, 403, 408, 429]); // signed out, another role for now, too slow, too many
+const LATER = new Set([401, 403, 408, 409, 429]); // signed out, another role for now, too slow, another person, too many
 
 function open() {
   return new Promise((resolve, reject) => {
@@ -56,7 +56,7 @@ export class Unsent {
   async put(path, body) {
     this.storing += 1;
     this.tell(); // at once: nobody may think that all is sent
-    const entry = { path, body, who: this.who };
+    const entry = { path, body: { ...body, who: this.who } };
     try {
       await within(await this.database, "readwrite", (store) => store.add(entry));
     } catch {
@@ -67,11 +67,11 @@ export class Unsent {
     this.send();
   }
 
-  // Mine, oldest first. One without a name was kept by an older version of this page, which had no sign-in.
+  // Mine, oldest first.
   async mine() {
     const kept = await this.database.then((database) => within(database, "readonly", (store) => store.getAll())).catch(() => []);
     const all = [...kept, ...this.memory];
-    const mine = all.filter((entry) => (entry.who ?? entry.body.who ?? this.who) === this.who);
+    const mine = all.filter((entry) => entry.body.who === this.who);
     this.others = all.length - mine.length;
     return mine;
   }

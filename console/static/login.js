@@ -1,0 +1,41 @@
+// Signing in: by name and password, or by the one-time link whose token stands behind # in the address.
+
+import { answer, send } from "./call.js";
+import { t } from "./texts.js";
+
+const at = (id) => document.getElementById(id);
+
+// Only a path of this console: nobody is led elsewhere after signing in.
+function next() {
+  const wanted = new URLSearchParams(location.search).get("next") ?? "/";
+  const url = new URL(wanted, location.origin);
+  return wanted.startsWith("/") && url.origin === location.origin && url.pathname !== "/login" ? url.pathname + url.search : "/";
+}
+
+async function enter(said) {
+  at("problem").textContent = "";
+  const button = at("login").querySelector("button");
+  button.disabled = true;
+  try {
+    const { set_password } = await answer(await send("/api/sign-in", said));
+    location.replace(set_password ? "/account" : next());
+  } catch (error) {
+    at("problem").textContent = error instanceof TypeError ? t("base.no_answer") : error.message;
+    button.disabled = false;
+    at("password").value = "";
+    at(at("name").value ? "password" : "name").focus();
+  }
+}
+
+at("login").addEventListener("submit", (event) => {
+  event.preventDefault();
+  enter({ name: at("name").value, password: at("password").value });
+});
+
+const link = /^#link=([\w-]+)$/.exec(location.hash)?.[1];
+const oidc = at("oidc");
+if (oidc) oidc.href += `?next=${encodeURIComponent(next())}`;
+if (link) {
+  history.replaceState(null, "", location.pathname + location.search); // the token stays in no history
+  enter({ link });
+} else if (document.body.dataset.person || (await fetch("/api/me")).ok) location.replace(next()); // a link from a mail comes without the cookie
