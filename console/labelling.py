@@ -40,7 +40,8 @@ from data.leases import also_here, prolong, release_leases
 from data.policy import LabellingPolicy
 from data.queue import Uniform, item_of, next_to_label, queue_size, top_up
 from data.similar_labelled import SimilarLabelled
-from data.users import Role, record as note
+from data.users import Role
+from data.users import record as note
 from data.workspace import Workspace
 
 PAGE_ITEMS = 12  # shown and preloaded ahead of the person

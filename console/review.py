@@ -33,7 +33,8 @@ from data.label_flags import close_flag, count_flags, open_flags
 from data.label_reviews import Suspect, suspects
 from data.label_undo import preview_undo, undo_labels
 from data.queue import items_of
-from data.users import Role, record as note
+from data.users import Role
+from data.users import record as note
 from data.workspace import Workspace
 
 CASES = 50  # of one kind, shown at once

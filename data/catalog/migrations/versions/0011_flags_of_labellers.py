@@ -1,6 +1,6 @@
 """Flags that people who label raise on a sample, with a note, for whoever reviews.
 
-Revision: 0011, after 0009
+Revision: 0011, after 0010
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from alembic import op
 from data.catalog.columns import UtcDateTime
 
 revision = "0011"
-down_revision = "0009"
+down_revision = "0010"
 branch_labels = None
 depends_on = None
 
