@@ -4,6 +4,7 @@
 /                      the inspections
 /label/<inspection>    labelling by keyboard
 /loop                  how the loop is doing, live
+/review                what in the labels should be looked at, and who said what
 /fleet                 the devices: sites, health, versions, who is silent
 /causes                what goes with which defects
 /drift                 whether the line still looks as it did
@@ -39,6 +40,7 @@ from console.model_registry import registry_view
 from console.models import make_models_api
 from console.pages import Pages, make_texts_script
 from console.people import check_declared, needs
+from console.review import make_review_api
 from console.rollouts import make_rollouts_api
 from console.security import LOOPBACK, Guard
 from console.session_guard import SessionGuard
@@ -47,12 +49,12 @@ from console.sign_in_pages import make_sign_in_pages
 from console.users import make_users_api
 from console.value import make_value_api
 from data.causes.wording import CAUTION
-from data.inspections import get_inspection, list_inspections
+from data.inspections import Inspection, get_inspection, list_inspections
 from data.users import Role
 from data.workspace import Workspace
 
 _HERE = Path(__file__).parent
-KEYS = "1234567890qwertzopfghjklyxvbnm"  # one a class; u, s and c are commands
+KEYS = "1234567890qwertzopjklyxvb"  # one a class; the other letters are commands of the labelling page
 VIEWER, LABELLER = [needs(Role.VIEWER)], [needs(Role.LABELLER)]
 
 
@@ -84,6 +86,7 @@ def create_app(
     app.include_router(make_causes_api(CausesView(workspace, clock=clock)))
     app.include_router(make_drift_api(workspace, clock=clock))
     app.include_router(make_fleet_api(workspace, clock=clock))
+    app.include_router(make_review_api(workspace, clock=clock))
     app.include_router(make_rollouts_api(workspace, clock=clock))
     app.include_router(make_models_api(workspace, page, registry_view(workspace.mlflow_url), clock=clock))
     app.include_router(make_field_api(workspace, page, clock=clock))
@@ -100,12 +103,13 @@ def create_app(
 
     @app.get("/label/{inspection}", response_class=HTMLResponse, dependencies=LABELLER)
     def label(request: Request, inspection: str) -> HTMLResponse:
-        found = get_inspection(catalog, inspection)
-        classes = [
-            {"name": c.name, "kind": c.kind.value, "key": KEYS[i] if i < len(KEYS) else ""}
-            for i, c in enumerate(found.classes)
-        ]
+        classes = _keyed(get_inspection(catalog, inspection))
         return page(request, "label.html", here="label", inspection=inspection, classes=classes)
+
+    @app.get("/review", response_class=HTMLResponse, dependencies=LABELLER)
+    def review(request: Request) -> HTMLResponse:
+        classes = {info.name: _keyed(info) for info in list_inspections(catalog)}
+        return page(request, "review.html", here="review", classes=classes)
 
     @app.get("/loop", response_class=HTMLResponse, dependencies=VIEWER)
     def loop(request: Request) -> HTMLResponse:
@@ -134,3 +138,11 @@ def create_app(
 
     check_declared(app)
     return app
+
+
+def _keyed(info: Inspection) -> list[dict[str, str]]:
+    """An inspection's classes, each with its key."""
+    return [
+        {"name": c.name, "kind": c.kind.value, "key": KEYS[i] if i < len(KEYS) else ""}
+        for i, c in enumerate(info.classes)
+    ]

@@ -128,6 +128,49 @@ def open_reviews(catalog: Catalog, inspection: str) -> int:
         return session.scalar(query.where(LabelReviewRow.inspection == inspection, still_doubted())) or 0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suspect:
+    """A label that is doubted, with what speaks against it.
+
+    Attributes:
+        confidence: Out-of-fold probability of the given class; None where an outcome contradicts it.
+    """
+
+    sample_id: str
+    given: str
+    suggested: str
+    confidence: float | None
+    at: datetime
+
+
+def suspects(
+    catalog: Catalog, inspection: str, *, by_outcome: bool, limit: int = 50, offset: int = 0
+) -> tuple[list[Suspect], int]:
+    """Labels that training doubts, or that an outcome contradicts: the weakest first, and how many there are."""
+    query = (
+        select(LabelReviewRow)
+        .join(SampleRow, SampleRow.sample_id == LabelReviewRow.sample_id)
+        .where(LabelReviewRow.inspection == inspection, still_doubted())
+        .where((LabelReviewRow.snapshot_id == BY_OUTCOME) if by_outcome else (LabelReviewRow.snapshot_id != BY_OUTCOME))
+    )
+    with catalog.reading() as session:
+        count = session.scalar(select(func.count()).select_from(query.subquery())) or 0
+        rows = session.scalars(
+            query.order_by(LabelReviewRow.confidence, LabelReviewRow.sample_id).offset(offset).limit(limit)
+        )
+        found = [
+            Suspect(
+                sample_id=row.sample_id,
+                given=row.given,
+                suggested=row.suggested,
+                confidence=None if by_outcome else row.confidence,
+                at=row.at,
+            )
+            for row in rows
+        ]
+    return found, count
+
+
 def reviews_in(session: Session, inspection: str, *conditions: Any, limit: int) -> list[tuple[SampleRow, str]]:
     """Samples to look at again, the weakest label first, each with what to tell."""
     query = (

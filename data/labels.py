@@ -4,13 +4,17 @@
 2. An event id is said once: the same id again, with the same content, changes nothing (a console that
    retries); with other content it is an error.
 3. A label is a set of class names of the inspection. An unknown class or sample is an error.
-4. An undo undoes one event: the one named, or the newest of a person, or all of a person in an interval.
+4. An undo undoes one event: the one named, or the newest of a person.
    An undone event cannot be undone twice; to restore it, label again.
 5. A label may be given for near-duplicates too (``also``): each gets an event of its own, by the same person, that
    names the event it repeats (``because``). Only samples that one draw took together can share a label so, and nobody's
    answer is overruled: those that were settled meanwhile are left as they are. To undo the one undoes them all.
+6. Two people never answer the same sample by accident. An answer may name the newest event that its giver had seen
+   (``after``); if somebody settled the sample since, it is not recorded but raises :class:`Meanwhile`. A person may
+   still correct their own answer.
 
-What follows from the events is in :mod:`data.current_labels`.
+What follows from the events is in :mod:`data.current_labels`; taking back what a person said in an interval is in
+:mod:`data.label_undo`.
 """
 
 from __future__ import annotations
@@ -49,6 +53,7 @@ __all__ = [
     "LabelError",
     "LabelEvent",
     "LabelKind",
+    "Meanwhile",
     "NewLabel",
     "current_label",
     "current_labels",
@@ -60,9 +65,10 @@ __all__ = [
     "record_labels",
     "record_labels_in",
     "record_skip",
+    "settled_transaction",
     "standing_events",
+    "undo_in",
     "undo_label",
-    "undo_labels",
 ]
 
 _T = TypeVar("_T")
@@ -71,6 +77,19 @@ _BATCH = 500  # SQLite's limit on parameters of one statement is 999 in old buil
 
 class LabelError(AndonError):
     """A label event cannot be accepted."""
+
+
+class Meanwhile(LabelError):
+    """Somebody settled the sample between its being shown and its being answered (rule 6).
+
+    Attributes:
+        event: What was said of it meanwhile.
+    """
+
+    def __init__(self, event: LabelEvent) -> None:
+        said = "+".join(event.classes) or "that nobody can tell"
+        super().__init__(f"{event.who} answered sample {event.sample_id!r} meanwhile: {said}")
+        self.event = event
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +111,7 @@ def record_label(
     at: datetime,
     source: str = "console",
     also: Sequence[str] = (),
+    after: int | None = None,
 ) -> LabelEvent:
     """Record that ``who`` says the sample is of these classes.
 
@@ -104,8 +124,10 @@ def record_label(
         at: When it was said.
         source: ``console``, ``rehearsal``, ``import``, …
         also: Near-duplicates of it that the label is given for, too (rule 5).
+        after: Serial number of the newest event on the sample that ``who`` had seen (rule 6); None: does not matter.
 
     Raises:
+        Meanwhile: somebody settled it after that.
         LabelError: unknown sample or class, empty label, an event id that said something else before, or a sample in
             ``also`` that was not drawn together with this one.
     """
@@ -120,11 +142,12 @@ def record_label(
             event_id=event_id,
             at=at,
             source=source,
+            after=after,
         )
         _repeat(session, event, also)
         return event
 
-    return _settled(catalog, record)
+    return settled_transaction(catalog, record)
 
 
 def record_labels(
@@ -168,7 +191,7 @@ def record_skip(
     catalog: Catalog, *, sample_id: str, who: str, event_id: str, at: datetime, source: str = "console"
 ) -> LabelEvent:
     """``who`` passes the sample on; it is offered to others."""
-    return _settled(
+    return settled_transaction(
         catalog,
         lambda session: _record(
             session,
@@ -184,10 +207,17 @@ def record_skip(
 
 
 def record_cannot_tell(
-    catalog: Catalog, *, sample_id: str, who: str, event_id: str, at: datetime, source: str = "console"
+    catalog: Catalog,
+    *,
+    sample_id: str,
+    who: str,
+    event_id: str,
+    at: datetime,
+    source: str = "console",
+    after: int | None = None,
 ) -> LabelEvent:
     """``who`` looked and the picture does not say; nobody is asked again, and it counts as non-response."""
-    return _settled(
+    return settled_transaction(
         catalog,
         lambda session: _record(
             session,
@@ -198,6 +228,7 @@ def record_cannot_tell(
             event_id=event_id,
             at=at,
             source=source,
+            after=after,
         ),
     )
 
@@ -236,39 +267,15 @@ def undo_label(
             return None
         if target is None and row.because is not None:  # the newest one is what was given for all of a run
             row = session.scalars(standing().where(LabelEventRow.event_id == row.because)).first() or row
-        undone = _undo(session, row, event_id=event_id, who=who, at=at, source=source)
+        undone = undo_in(session, row, event_id=event_id, who=who, at=at, source=source)
         for repeated in session.scalars(standing().where(LabelEventRow.because == row.event_id)):
-            _undo(session, repeated, event_id=f"{event_id}:{repeated.serial}", who=who, at=at, source=source)
+            undo_in(session, repeated, event_id=f"{event_id}:{repeated.serial}", who=who, at=at, source=source)
         return event_of(undone)
 
-    return _settled(catalog, undo)
+    return settled_transaction(catalog, undo)
 
 
-def undo_labels(
-    catalog: Catalog,
-    *,
-    event_id: str,
-    of: str,
-    since: datetime,
-    until: datetime,
-    who: str,
-    at: datetime,
-    source: str = "console",
-) -> list[LabelEvent]:
-    """Undo everything that ``of`` said in [since, until], for example a shift with the wrong instructions.
-
-    ``event_id`` is the stem of the undo events' ids; the same call again undoes nothing twice.
-    """
-    with catalog.session() as session:
-        query = standing_of(of).where(LabelEventRow.at >= since, LabelEventRow.at <= until)
-        rows = list(session.scalars(query))
-        return [
-            event_of(_undo(session, row, event_id=f"{event_id}:{row.serial}", who=who, at=at, source=source))
-            for row in rows
-        ]
-
-
-def _settled(catalog: Catalog, act: Callable[[Session], _T]) -> _T:
+def settled_transaction(catalog: Catalog, act: Callable[[Session], _T]) -> _T:
     """Run in a transaction; once more if another process recorded the same event at the same time."""
     try:
         with catalog.session() as session:
@@ -288,11 +295,16 @@ def _record(
     event_id: str,
     at: datetime,
     source: str,
+    after: int | None = None,
 ) -> LabelEvent:
+    seen = _seen(session, event_id)
+    sample = session.get(SampleRow, sample_id, with_for_update=after is not None)
+    if seen is None and after is not None:
+        _check_meanwhile(session, sample_id, who=who, kind=kind, classes=tuple(sorted(set(classes))), after=after)
     row = _row(
         session,
-        session.get(SampleRow, sample_id),
-        _seen(session, event_id),
+        sample,
+        seen,
         kind=kind,
         sample_id=sample_id,
         classes=classes,
@@ -306,6 +318,21 @@ def _record(
         session.delete(lease)
     session.flush()
     return event_of(row)
+
+
+def _check_meanwhile(
+    session: Session, sample_id: str, *, who: str, kind: LabelKind, classes: tuple[str, ...], after: int
+) -> None:
+    """Rule 6."""
+    query = (
+        standing()
+        .where(LabelEventRow.sample_id == sample_id, LabelEventRow.serial > after)
+        .where(LabelEventRow.kind.in_((LabelKind.LABEL.value, LabelKind.CANNOT_TELL.value)))
+        .order_by(LabelEventRow.serial.desc())
+    )
+    for event in map(event_of, session.scalars(query)):
+        if event.who != who or (event.kind, event.classes) == (kind, classes):
+            raise Meanwhile(event)
 
 
 def _repeat(session: Session, event: LabelEvent, also: Sequence[str]) -> None:
@@ -400,7 +427,10 @@ def _in_batches(session: Session, column: InstrumentedAttribute[str], values: Se
         yield from session.scalars(select(column.class_).where(column.in_(values[start : start + _BATCH])))
 
 
-def _undo(session: Session, row: LabelEventRow, *, event_id: str, who: str, at: datetime, source: str) -> LabelEventRow:
+def undo_in(
+    session: Session, row: LabelEventRow, *, event_id: str, who: str, at: datetime, source: str
+) -> LabelEventRow:
+    """Add the undo of an event that stands, inside a transaction."""
     undo = LabelEventRow(
         event_id=event_id,
         sample_id=row.sample_id,

@@ -2,7 +2,7 @@
 
 1. People see flagged samples first (somebody pulled the cord), then draws, oldest first and by priority:
    a draw labelled half-way is still a priority sample.
-2. A sample shown to one person is leased: nobody else is shown it until the lease ends.
+2. A sample shown to one person is leased: nobody else is shown it until the lease ends (:mod:`data.leases`).
 3. A label or a cannot-tell takes a sample out of the queue; a skip takes it out of that person's queue.
 4. With ``second_labeller``, holdout samples that one other person settled are asked for once more.
 5. Near-duplicates that were drawn together are shown as one: the one that speaks for them, with the others in ``like``.
@@ -28,6 +28,7 @@ from data.draws import Draw, DrawItem, Uniform, budget_left, draw, draw_extra, d
 from data.inspections import inspection_in
 from data.label_reviews import reviews_in
 from data.labels import LabelKind
+from data.leases import lease, one_at_a_time
 from data.policy import LabellingPolicy
 from data.sample_conditions import SETTLED, drawn, flagged, said, settled, spoken_for
 from data.split import Split
@@ -45,7 +46,6 @@ __all__ = [
     "item_of",
     "next_to_label",
     "queue_size",
-    "release_leases",
     "top_up",
 ]
 
@@ -61,6 +61,7 @@ class QueueItem:
         chosen: What made its score in the draw, ``{"signals": …, "parts": …}``; empty if no plan made it.
         like: Near-duplicates that its label can serve, too.
         leased_until: Until when nobody else is shown it.
+        seen: Serial number of the newest label event on it; 0: none.
     """
 
     sample_id: str
@@ -83,6 +84,7 @@ class QueueItem:
     leased_until: datetime
     chosen: Mapping[str, Any]
     like: tuple[str, ...]
+    seen: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,33 +166,42 @@ def next_to_label(
         return []
     with catalog.session() as session:
         inspection_in(session, inspection)
+        one_at_a_time(session, inspection)
         again = _reviews(session, inspection, who, round(limit * review_share), at)
-        picked = _pick(session, inspection, who, limit - len(again), at)
+        picked = pick(session, inspection, who, limit - len(again), at)
         if second_labeller and len(picked) + len(again) < limit:
             picked += _second(session, inspection, who, limit - len(picked) - len(again), at)
         known = {row.sample_id for row, _ in picked}
         told = {row.sample_id: reason for row, reason in again if row.sample_id not in known}
         picked += [(row, "review") for row, _ in again if row.sample_id in told]
         until = at + timedelta(seconds=lease_seconds)
-        for row, _why in picked:
-            session.merge(LeaseRow(sample_id=row.sample_id, who=who, until=until))
         ids = [row.sample_id for row, _why in picked]
+        lease(session, ids, who, until)
         told |= _flag_reasons(session, [sample_id for sample_id in ids if sample_id not in told])
-        drawn_as = _drawn_as(session, ids)
-        return [
-            item_of(row, why, told.get(row.sample_id, ""), until, *drawn_as.get(row.sample_id, ({}, ())))
-            for row, why in picked
-        ]
+        return items_of(session, picked, told, until)
 
 
-def release_leases(catalog: Catalog, who: str) -> None:
-    """Give back everything leased to a person who leaves the page."""
-    with catalog.session() as session:
-        for lease in session.scalars(select(LeaseRow).where(LeaseRow.who == who)):
-            session.delete(lease)
+def items_of(
+    session: Session, picked: Sequence[tuple[SampleRow, str]], told: Mapping[str, str], until: datetime
+) -> list[QueueItem]:
+    """Samples, each with why it is asked for, as the page shows them; ``told`` has the reasons in words."""
+    ids = [row.sample_id for row, _why in picked]
+    drawn_as, seen = _drawn_as(session, ids), _newest_serials(session, ids)
+    return [
+        item_of(
+            row,
+            why,
+            told.get(row.sample_id, ""),
+            until,
+            *drawn_as.get(row.sample_id, ({}, ())),
+            seen=seen.get(row.sample_id, 0),
+        )
+        for row, why in picked
+    ]
 
 
-def _pick(session: Session, inspection: str, who: str, limit: int, at: datetime) -> list[tuple[SampleRow, str]]:
+def pick(session: Session, inspection: str, who: str, limit: int, at: datetime) -> list[tuple[SampleRow, str]]:
+    """What is free for a person, in the order of rule 1, each with why it is asked for."""
     free = and_(SampleRow.inspection == inspection, ~settled(), ~_skipped_by(who), ~_leased_to_others(who, at))
     pulled = session.scalars(
         select(SampleRow).where(free, flagged()).order_by(SampleRow.captured_at, SampleRow.sample_id).limit(limit)
@@ -261,6 +272,12 @@ def _leased_to_others(who: str, at: datetime) -> Any:
     return exists().where(LeaseRow.sample_id == SampleRow.sample_id, LeaseRow.who != who, LeaseRow.until > at)
 
 
+def _newest_serials(session: Session, sample_ids: Sequence[str]) -> dict[str, int]:
+    query = select(LabelEventRow.sample_id, func.max(LabelEventRow.serial))
+    found = session.execute(query.where(LabelEventRow.sample_id.in_(sample_ids)).group_by(LabelEventRow.sample_id))
+    return {row[0]: row[1] for row in found}
+
+
 def _flag_reasons(session: Session, sample_ids: Sequence[str]) -> dict[str, str]:
     if not sample_ids:
         return {}
@@ -275,6 +292,8 @@ def item_of(
     until: datetime,
     chosen: Mapping[str, Any],
     like: tuple[str, ...],
+    *,
+    seen: int = 0,
 ) -> QueueItem:
     """A sample as the page shows it."""
     return QueueItem(
@@ -298,4 +317,5 @@ def item_of(
         leased_until=until,
         chosen=chosen,
         like=like,
+        seen=seen,
     )

@@ -1,199 +1,221 @@
-// The labelling page: one sample at a time, a key a class.
+// The labelling page: one sample at a time, a key a class; or a grid of many.
 //
 // 1. An answer belongs to the sample that was on the screen when the key went down. While a picture is not there yet, no
 //    class can be given: nobody labels what they have not seen.
 // 2. The next sample is shown at once; the answer is sent behind it (unsent.js). The pictures ahead are loaded already.
 // 3. Undo goes back through the answers of this browser tab, also after a reload.
+// 4. With "several", keys choose classes and Enter gives them. A class of kind ok and one of kind defect exclude each other.
 
-import { percent, SampleView } from "./sample_view.js";
+import { help, anyOpen, askForClass, askForNote } from "./label_dialogs.js";
+import { Progress, Similar } from "./label_beside.js";
+import { Grid } from "./label_grid.js";
+import { Queue } from "./label_queue.js";
+import { describe, labelOf } from "./sample_facts.js";
+import { imageOf, percent, SampleView } from "./sample_view.js";
+import { t } from "./texts.js";
 import { Unsent } from "./unsent.js";
 
-const RETRY_MS = 4000;
-const LOW = 8; // with fewer samples ahead, more are fetched
 const REMEMBERED = 100; // answers that can be taken back
+const THUMBS = 8; // near-duplicates shown small
+const NUDGE = 60; // pixels that an arrow key moves a zoomed picture
 
 const $ = (id) => document.getElementById(id);
 const page = $("labelling");
-const inspection = page.dataset.inspection;
+const { inspection } = page.dataset;
+const who = document.body.dataset.person;
 const buttons = [...document.querySelectorAll(".class")];
-const pastKey = `andon-past-${inspection}`;
+const kinds = Object.fromEntries(buttons.map((button) => [button.dataset.class, button.dataset.kind]));
+const pastKey = `andon-past-${who}-${inspection}`;
 
-let queue = []; // samples ahead; the first is shown
-let past = JSON.parse(sessionStorage.getItem(pastKey) ?? "[]"); // {item, event, kind, given}, newest last
-let answered = new Set(past.map((p) => p.item.sample_id)); // a refill does not bring back what is still on its way
-let done = 0;
-let waiting = 0;
-let began = 0;
-let fetching = false;
-let timer = 0;
-
-const name = () => document.body.dataset.person;
+let past = JSON.parse(sessionStorage.getItem(pastKey) ?? "[]"); // {items, events, kind, classes}, newest last
+let several = false;
+let told = 0; // when the last thing that is not a problem was told
 
 const view = new SampleView({
   picture: $("picture"),
   overlay: $("overlay"),
   ready() {
-    buttons.forEach((button) => (button.disabled = false));
+    enable(true);
     page.dataset.ready = "yes";
+    view.decode(queue.items.slice(1, 3));
   },
-  failed() {
-    complain("this picture cannot be fetched; trying again, or press s to skip it");
+  failed: () => complain(t("label.picture_missing")),
+  zoomed(scale) {
+    $("zoomed").textContent = scale > 1 ? `${scale.toFixed(1)}×` : "";
   },
 });
 
 const unsent = new Unsent({
-  told(count, trouble) {
-    $("unsent").hidden = !trouble;
-    $("unsent").textContent = trouble ? `${count} answer${count === 1 ? "" : "s"} kept in this browser, not sent yet: ${trouble}. Go on; they are sent when the console is back.` : "";
+  who,
+  told(count, trouble, others) {
+    const words = [trouble ? t("label.unsent", { n: count, why: trouble }) : "", others ? t("label.unsent_of_others", { n: others }) : ""].filter(Boolean);
+    $("unsent").hidden = !words.length;
+    $("unsent").textContent = words.join(" ");
     page.dataset.unsent = String(count);
+  },
+  taken(entry, value) {
+    for (const one of [value].flat()) if (one?.meanwhile) tell(t("label.was_first", { who: one.meanwhile.who, said: labelOf(one.meanwhile.classes, one.meanwhile.kind) }));
   },
   refused(entry, text) {
     complain(text);
-    if (entry.path !== "/api/labels") return;
-    if (entry.body.kind !== "skip") done = Math.max(0, done - 1);
-    answered.delete(entry.body.sample_id);
-    remember(past.filter((p) => p.event !== entry.body.event_id));
-    refill();
+    if (!entry.path.startsWith("/api/labels")) return;
+    const ids = (entry.body.samples ?? [entry.body]).map((one) => one.event_id);
+    const back = past.filter((p) => p.events.some((event) => ids.includes(event)));
+    for (const one of back) {
+      if (one.kind !== "skip") progress.add(-one.items.length);
+      one.items.forEach((item) => queue.answered.delete(item.sample_id));
+    }
+    remember(past.filter((p) => !back.includes(p)));
+    queue.refill();
   },
 });
+
+const queue = new Queue(inspection, {
+  unsent: () => page.dataset.unsent | 0,
+  changed: () => show(),
+  counted: count,
+  fresh: (items) => items.forEach((item) => view.preload(item)),
+  lost(item, by, settled) {
+    if (item === view.shown) tell(t(settled ? "label.lost_settled" : "label.lost_shown", { who: by }));
+  },
+  trouble: complain,
+});
+const similar = new Similar(queue.at);
+const progress = new Progress(queue.at, `andon-done-${who}-${inspection}`);
+const grid = new Grid(queue, {
+  held: (items) => (queue.held = items),
+  closed: () => {
+    page.classList.remove("many");
+    show();
+  },
+  trouble: complain,
+});
+past.forEach((p) => p.items.forEach((item) => queue.answered.add(item.sample_id)));
 
 function complain(text) {
   $("problem").hidden = !text;
   $("problem").textContent = text;
 }
 
-async function refill() {
-  if (fetching) return;
-  fetching = true;
-  clearTimeout(timer);
-  try {
-    const answer = await fetch(`/api/${encodeURIComponent(inspection)}/next`, { signal: AbortSignal.timeout(10000) });
-    const body = await answer.json();
-    if (!answer.ok) throw new Error(body.error);
-    const known = new Set(queue.map((item) => item.sample_id));
-    const fresh = body.items.filter((item) => !known.has(item.sample_id) && !answered.has(item.sample_id));
-    fresh.forEach((item) => view.preload(item));
-    const idle = !queue.length;
-    queue.push(...fresh);
-    waiting = Math.max(queue.length, body.waiting - (page.dataset.unsent | 0));
-    if (idle) show();
-    else progress();
-  } catch (error) {
-    if (!queue.length) complain(`the next samples cannot be fetched: ${error.message}; trying again`);
-  } finally {
-    fetching = false;
-    if (!queue.length) timer = setTimeout(refill, RETRY_MS);
-  }
+function tell(text) {
+  $("told").hidden = !text;
+  $("told").textContent = text;
+  told = Date.now();
 }
 
-function show(given) {
-  const item = queue[0];
+function enable(on) {
+  buttons.forEach((button) => (button.disabled = !on));
+}
+
+function show(given = []) {
+  const item = queue.first;
   page.dataset.sample = item?.sample_id ?? "";
   delete page.dataset.ready;
-  buttons.forEach((button) => {
+  enable(false);
+  choose([]);
+  for (const button of buttons) {
     const opinion = item?.opinion.find((o) => o.name === button.dataset.class);
-    button.disabled = true;
-    button.classList.toggle("given", given === button.dataset.class);
+    button.classList.toggle("given", given.includes(button.dataset.class));
     button.querySelector("i").textContent = opinion ? percent(opinion.probability) : "";
     button.querySelector(".p").style.width = `${100 * (opinion?.probability ?? 0)}%`;
-  });
+  }
   $("nothing").hidden = Boolean(item);
-  $("nothing").textContent = item ? "" : done ? "All done. New samples appear here by themselves." : "Nothing waits to be labelled. New samples appear here by themselves.";
+  $("nothing").textContent = item ? "" : progress.done ? t("label.all_done") : t("label.nothing_waits");
+  if (Date.now() - told > 4000) tell("");
   view.show(item);
-  describe(item);
+  describe(item, { facts: $("opinion"), where: $("where"), verdict: $("verdict") });
   alike(item);
-  progress();
+  similar.show(item, kinds);
+  similar.ahead(queue.items.slice(1));
+  count();
 }
-
-// Why the draw took it, beside why the device kept it.
-const CHOSEN = { captured: "the device wanted it", uncertain: "the model was unsure", novel: "far from everything labelled", rare: "it may be of a rare class", disagree: "labelled frames like it say otherwise", cover: "few frames look like it", teaches: "its label teaches most about the frames that come", audit: "by chance, to keep the estimates honest" };
-const THUMBS = 8; // near-duplicates shown small
 
 function alike(item) {
   const others = item?.like ?? [];
   $("like").hidden = !others.length;
   $("also").checked = true;
-  $("alike").textContent = `the label is for ${others.length} more like it, too`;
-  $("thumbs").replaceChildren(
-    ...others.slice(0, THUMBS).map((id) => {
-      const image = new Image();
-      image.src = `/api/image/${encodeURIComponent(id)}`;
-      image.alt = "";
-      return image;
-    }),
-  );
+  $("alike").textContent = t("label.also_for", { n: others.length });
+  $("thumbs").replaceChildren(...others.slice(0, THUMBS).map((id) => Object.assign(new Image(), { src: imageOf(id), alt: "" })));
 }
 
-const WHY = { uncertain: "the model was unsure", anomalous: "it looks unlike the training images", rare: "it may be of a rare class", disagree: "a newer model disagrees", audit: "by chance, to keep the estimates honest" };
-
-const why = (what) => (what.startsWith("requested:") ? `the campaign ${what.slice(10)} asks for such frames` : what);
-
-function describe(item) {
-  const verdict = $("verdict");
-  verdict.hidden = !item?.verdict;
-  verdict.className = `verdict ${item?.verdict ?? ""}`;
-  verdict.textContent = item?.verdict ? `the model says ${item.verdict}` : "";
-  const rows = [];
-  if (item) {
-    const reasons = Object.entries(item.reasons).sort((a, b) => b[1] - a[1]);
-    const total = reasons.reduce((sum, [, part]) => sum + part, 0) || 1;
-    const main = reasons.filter(([, part]) => part / total >= 0.2).map(([what]) => WHY[what] ?? why(what));
-    if (item.why === "flag") rows.push(["captured", `flagged by the operator${item.reason ? `: ${item.reason}` : ""}`]);
-    else if (main.length) rows.push(["captured", main.join("; ")]);
-    const parts = Object.entries(item.chosen?.parts ?? {}).sort((a, b) => b[1] - a[1]).filter(([, part]) => part >= 0.2);
-    if (parts.length) rows.push([item.why === "extra" ? "chosen" : "drawn", parts.map(([what, part]) => `${CHOSEN[what] ?? what} (${percent(part)})`).join("; ")]);
-    if (item.why === "second") rows.push(["asked for", "a second opinion"]);
-    if (item.why === "review") rows.push(["please look again", item.reason]);
-    if (item.anomaly !== null) rows.push(["anomaly", `${item.anomaly.toFixed(2)} (alarm at 1.00)`]);
-    if (item.part_id) rows.push(["part", item.part_id]);
-    for (const [key, value] of Object.entries(item.context)) rows.push([key, String(value)]);
-  }
-  $("opinion").replaceChildren(...rows.flatMap(([term, text]) => [element("dt", term), element("dd", text)]));
-  $("where").textContent = item ? [item.station, item.device, new Date(item.captured_at).toLocaleString()].filter(Boolean).join(" · ") : "";
+function count() {
+  progress.show(Math.max(queue.waiting, queue.items.length));
+  const people = Object.keys(queue.here);
+  $("here").textContent = people.length ? t("label.also_here", { n: people.length, who: people.slice(0, 3).join(", ") }) : "";
+  const over = queue.first && Date.now() > queue.until;
+  $("lease").classList.toggle("warn", Boolean(over));
+  $("lease").textContent = !queue.first ? "" : over ? t("label.lease_over") : t("label.lease_until", { time: new Date(queue.until).toLocaleTimeString(document.documentElement.lang, { hour: "2-digit", minute: "2-digit" }) });
 }
 
-function element(tag, text) {
-  const made = document.createElement(tag);
-  made.textContent = text;
-  return made;
+const chosen = () => buttons.filter((button) => button.getAttribute("aria-pressed") === "true").map((button) => button.dataset.class);
+
+// Rule 4.
+function choose(names, newest) {
+  const kept = names.filter((name) => newest === undefined || kinds[name] === kinds[newest]);
+  for (const button of buttons) several ? button.setAttribute("aria-pressed", String(kept.includes(button.dataset.class))) : button.removeAttribute("aria-pressed");
+  $("give").hidden = !several;
+  $("give").disabled = !kept.length;
 }
 
-function progress() {
-  const rate = done > 4 ? `, ${Math.round((done / (Date.now() - began)) * 60000)} a minute` : "";
-  const left = Math.max(waiting, queue.length);
-  $("progress").textContent = `${done} labelled here, ${left} to go${rate}`;
-  $("bar").style.width = `${done + left ? (100 * done) / (done + left) : 0}%`;
+function say(name) {
+  if (!several) return grid.open ? answerMany([name]) : answer("label", [name]);
+  const now = chosen();
+  choose(now.includes(name) ? now.filter((other) => other !== name) : [...now, name], name);
+}
+
+function give() {
+  const names = chosen();
+  if (!several || !names.length) return;
+  if (grid.open) answerMany(names);
+  else answer("label", names);
+}
+
+function one(item, also) {
+  return { sample_id: item.sample_id, event_id: crypto.randomUUID(), after: item.seen, also };
 }
 
 function answer(kind, classes) {
-  const item = queue[0];
-  if (!item || (kind === "label" && page.dataset.ready !== "yes")) return;
-  queue.shift();
-  began ||= Date.now();
-  const event = crypto.randomUUID();
-  answered.add(item.sample_id);
+  const item = queue.first;
+  if (!item || grid.open || (kind === "label" && page.dataset.ready !== "yes")) return;
   const also = kind === "label" && $("also").checked ? (item.like ?? []) : [];
-  also.forEach((id) => answered.add(id));
-  remember([...past, { item, event, kind, given: classes[0] }]);
-  if (kind !== "skip") done += 1;
-  waiting = Math.max(0, waiting - 1);
-  complain("");
+  const said = one(item, also);
+  done([item], [said.event_id], kind, classes, also);
   show();
-  unsent.put("/api/labels", { sample_id: item.sample_id, event_id: event, who: name(), kind, classes, also });
-  if (queue.length < LOW) refill();
+  unsent.put("/api/labels", { ...said, kind, classes });
+}
+
+function answerMany(classes) {
+  const items = grid.chosen;
+  if (!items.length) return complain(t("label.grid_none_chosen"));
+  if (!grid.ready) return complain(t("label.picture_missing"));
+  const { of } = grid;
+  if (of && !items.includes(grid.tiles[0].item)) return complain(t("label.grid_needs_first"));
+  const said = of ? [one(of, items.slice(1).map((item) => item.sample_id))] : items.map((item) => one(item, item.like));
+  done(of ? [of] : items, said.map((s) => s.event_id), "label", classes, said.flatMap((s) => s.also));
+  grid.close();
+  if (of) unsent.put("/api/labels", { ...said[0], kind: "label", classes });
+  else unsent.put("/api/labels/batch", { classes, samples: said });
+}
+
+function done(items, events, kind, classes, also) {
+  queue.take(items.map((item) => item.sample_id));
+  also.forEach((id) => queue.answered.add(id));
+  remember([...past, { items, events, kind, classes }]);
+  if (kind !== "skip") progress.add(items.length);
+  complain("");
 }
 
 function undo() {
   const last = past.at(-1);
-  if (!last) return complain("there is nothing to undo on this page");
+  if (!last) return complain(t("label.nothing_to_undo"));
   remember(past.slice(0, -1));
-  (last.item.like ?? []).forEach((id) => answered.delete(id));
-  if (last.kind !== "skip") done = Math.max(0, done - 1);
-  queue = [last.item, ...queue.filter((item) => item.sample_id !== last.item.sample_id)];
-  waiting += 1;
+  if (last.kind !== "skip") progress.add(-last.items.length);
+  grid.close();
+  queue.back(last.items);
   complain("");
-  show(last.given);
-  unsent.put("/api/undo", { event_id: crypto.randomUUID(), who: name(), target: last.event });
+  show(last.classes);
+  const event_id = crypto.randomUUID();
+  unsent.put("/api/undo", last.events.length > 1 ? { event_id, targets: last.events } : { event_id, target: last.events[0] });
 }
 
 function remember(answers) {
@@ -201,34 +223,74 @@ function remember(answers) {
   sessionStorage.setItem(pastKey, JSON.stringify(past));
 }
 
+function flag() {
+  const item = queue.first;
+  if (!item || grid.open) return;
+  askForNote((note) => {
+    unsent.put("/api/flags", { sample_id: item.sample_id, event_id: crypto.randomUUID(), note });
+    tell(t("label.flag_kept", { note }));
+  });
+}
+
+function many() {
+  if (grid.open) return grid.close();
+  page.classList.add("many");
+  enable(true);
+  grid.show(queue.first);
+}
+
+const press = (command, on) => document.querySelector(`[data-command="${command}"]`).setAttribute("aria-pressed", String(on));
+
 const commands = {
   undo,
+  flag,
+  help,
+  grid: many,
   skip: () => answer("skip", []),
   cannot_tell: () => answer("cannot_tell", []),
   also: () => ($("also").checked = !$("also").checked),
-  overlay: () => document.querySelector('[data-command="overlay"]').setAttribute("aria-pressed", String(view.toggleOverlay())),
+  overlay: () => press("overlay", view.toggleOverlay()),
+  several() {
+    several = !several;
+    press("several", several);
+    choose([]);
+  },
+  new_class: () => askForClass(queue.at, () => location.reload()),
+  closer: () => view.zoom.closer(),
+  wider: () => view.zoom.wider(),
+  fit: () => view.zoom.reset(),
 };
-const keys = { u: "undo", s: "skip", c: "cannot_tell", a: "also", " ": "overlay" };
+const keys = { u: "undo", s: "skip", c: "cannot_tell", f: "flag", g: "grid", m: "several", n: "new_class", a: "also", " ": "overlay", "+": "closer", "=": "closer", "-": "wider", ".": "fit", "?": "help" };
+const arrows = { ArrowLeft: [NUDGE, 0], ArrowRight: [-NUDGE, 0], ArrowUp: [0, NUDGE], ArrowDown: [0, -NUDGE] };
 
 document.addEventListener("keydown", (event) => {
-  if (event.target.matches("input:not([type=checkbox]), select, textarea") || event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
+  if (anyOpen() || event.ctrlKey || event.metaKey || event.altKey || event.repeat && !arrows[event.key] || event.target.closest?.("input, textarea, select")) return;
   const key = event.key.toLowerCase();
+  const onButton = event.target.closest?.("button, a, summary");
+  if ((key === "enter" || key === " ") && onButton) return; // what has the focus is meant
   const button = buttons.find((b) => b.dataset.key === key);
-  if (!button && !keys[key]) return;
+  if (arrows[event.key]) {
+    if (grid.open) grid.move(event.key);
+    else if (!view.zoom.pan(...arrows[event.key])) return;
+  } else if (key === "escape" && grid.open) grid.close();
+  else if (key === "enter" && several) give();
+  else if (button && !button.disabled) say(button.dataset.class);
+  else if (!button && keys[key] === "also" && grid.open) grid.all();
+  else if (!button && keys[key]) commands[keys[key]]();
+  else return;
   event.preventDefault();
-  if (button) answer("label", [button.dataset.class]);
-  else commands[keys[key]]();
 });
 // A click leaves the focus on its button; a later space must still mean the overlay, so the button gives it up.
 const clicked = (button, act) =>
-  button.addEventListener("click", () => {
-    button.blur();
+  button.addEventListener("click", (event) => {
+    if (event.detail) button.blur(); // of a pointer; who goes by keyboard keeps their place
     act();
   });
-buttons.forEach((button) => clicked(button, () => answer("label", [button.dataset.class])));
+buttons.forEach((button) => clicked(button, () => say(button.dataset.class)));
 document.querySelectorAll("[data-command]").forEach((button) => clicked(button, commands[button.dataset.command]));
-
+clicked($("give"), give);
 $("also").addEventListener("change", () => $("also").blur()); // a later space must still mean the overlay
+setInterval(count, 10000); // the lease and the people
 
 unsent.send();
-refill();
+queue.refill();

@@ -1,18 +1,22 @@
-// The frame and what the model saw in it: shows a sample's picture, loaded ahead, with the anomaly map over it.
+// The frame and what the model saw in it: shows a sample's picture, loaded and decoded ahead, with the anomaly map over it.
+
+import { t } from "./texts.js";
+import { Zoom } from "./zoom.js";
 
 const RETRY_MS = 3000;
 const KEPT = 24; // pictures in memory: those ahead, and the last ones for undo
 
 export const percent = (value) => `${value > 0 && value < 0.01 ? "<1" : Math.round(100 * value)} %`;
+export const imageOf = (id) => `/api/image/${encodeURIComponent(id)}`;
 
 export class SampleView {
   // ready() hears that the shown sample's picture is on the screen; failed() that it cannot be fetched.
-  constructor({ picture, overlay, ready, failed }) {
+  constructor({ picture, overlay, ready, failed, zoomed }) {
     Object.assign(this, { picture, overlay, ready, failed });
     this.loaded = new Map(); // sample id -> img element
     this.shown = null;
     this.withOverlay = false;
-    new ResizeObserver(() => this.#fit()).observe(picture);
+    this.zoom = new Zoom(picture, { changed: zoomed });
     overlay.addEventListener("error", () => (overlay.hidden = true));
   }
 
@@ -21,23 +25,31 @@ export class SampleView {
     const image = new Image();
     image.className = "shown";
     image.draggable = false;
-    image.alt = `frame from ${item.station ?? "an unknown station"}`;
-    image.src = `/api/image/${encodeURIComponent(item.sample_id)}`;
+    image.alt = t("label.frame_of", { station: item.station ?? t("label.unknown_station") });
+    image.src = imageOf(item.sample_id);
     this.loaded.set(item.sample_id, image);
     if (this.loaded.size > KEPT) this.loaded.delete(this.loaded.keys().next().value);
     return image;
   }
 
+  // The next ones are decoded while the person looks at this one.
+  decode(items) {
+    for (const item of items) this.preload(item).decode().catch(() => {}); // one that fails is tried again when it is shown
+  }
+
   show(item) {
-    this.picture.querySelector("img.shown")?.remove();
+    const before = this.picture.querySelector("img.shown");
     this.shown = item ?? null;
     this.overlay.hidden = true;
     this.overlay.removeAttribute("src");
-    if (!item) return;
+    this.zoom.reset();
+    if (!item) return void before?.remove();
     const image = this.preload(item);
-    this.picture.prepend(image);
-    if (image.complete && image.naturalWidth) return this.#present(item);
-    image.onload = () => this.shown === item && this.#present(item);
+    if (before) before.replaceWith(image);
+    else this.picture.prepend(image);
+    this.zoom.follow(image.naturalWidth, image.naturalHeight, [image, this.overlay]);
+    if (image.complete && image.naturalWidth) return this.#present(item, image);
+    image.onload = () => this.shown === item && this.#present(item, image);
     image.onerror = () => this.shown === item && this.#retry(item);
     if (image.complete) this.#retry(item); // it failed while it was loaded ahead
   }
@@ -48,7 +60,8 @@ export class SampleView {
     return this.withOverlay;
   }
 
-  #present(item) {
+  #present(item, image) {
+    this.zoom.follow(image.naturalWidth, image.naturalHeight, [image, this.overlay]);
     this.#draw();
     this.ready(item);
   }
@@ -67,16 +80,5 @@ export class SampleView {
     if (this.overlay.hidden) return;
     const source = `/api/overlay/${encodeURIComponent(this.shown.sample_id)}.png`;
     if (this.overlay.getAttribute("src") !== source) this.overlay.src = source;
-    this.#fit();
-  }
-
-  // The frame is letterboxed: the overlay covers exactly the part that the frame covers.
-  #fit() {
-    const image = this.picture.querySelector("img.shown");
-    if (this.overlay.hidden || !image?.naturalWidth) return;
-    const { clientWidth, clientHeight } = this.picture;
-    const scale = Math.min(clientWidth / image.naturalWidth, clientHeight / image.naturalHeight);
-    const [width, height] = [image.naturalWidth * scale, image.naturalHeight * scale];
-    Object.assign(this.overlay.style, { width: `${width}px`, height: `${height}px`, left: `${(clientWidth - width) / 2}px`, top: `${(clientHeight - height) / 2}px` });
   }
 }

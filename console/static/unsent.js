@@ -1,14 +1,17 @@
 // Answers that the server has not confirmed yet, kept in the browser's own database: closing the page loses nothing.
-// Each has a unique event id, so that sending it twice records it once. They go out in the order they were given, each in
-// the name of who gave it: what somebody else left behind in this browser waits until they are signed in again.
+//
+// 1. Each has a unique event id, so that sending it twice records it once. They go out in the order they were given.
+// 2. An answer belongs to the person who gave it: while somebody else is signed in here it waits, and goes out in
+//    nobody else's name.
+// 3. What the server cannot take now (it is away, the session is over) stays. What it will never take is told and dropped.
 
 import { send } from "./call.js";
+import { t } from "./texts.js";
 
 const STORE = "answers";
 const FIRST_WAIT = 500;
 const LONGEST_WAIT = 15000;
-const ME = document.body.dataset.person;
-const LATER = [401, 403, 408, 409, 429]; // signed out, or a page older than the session: they are kept until it is mended
+const LATER = new Set([401, 403, 408, 409, 429]); // signed out, another role for now, too slow, another person, too many
 
 function open() {
   return new Promise((resolve, reject) => {
@@ -29,14 +32,15 @@ function within(database, mode, act) {
 }
 
 export class Unsent {
-  // told(count, trouble) hears how many wait and why; refused(entry, text) hears of an answer that the server will never take.
-  constructor({ told, refused }) {
-    this.told = told;
-    this.refused = refused;
+  // told(count, trouble, others) hears how many wait, why, and how many of other people do; taken(entry, answer) of an
+  // answer that is recorded; refused(entry, text) of one that the server will never take.
+  constructor({ who, told, refused, taken = () => {} }) {
+    Object.assign(this, { who, told, refused, taken });
     this.database = open();
     this.database.catch(() => {});
     this.memory = [];
     this.stored = 0; // as last counted
+    this.others = 0;
     this.storing = 0; // on their way into the database
     this.trouble = "";
     this.sending = false;
@@ -46,25 +50,30 @@ export class Unsent {
   }
 
   tell() {
-    this.told(this.stored + this.storing, this.trouble);
+    this.told(this.stored + this.storing, this.trouble, this.others);
   }
 
   async put(path, body) {
     this.storing += 1;
     this.tell(); // at once: nobody may think that all is sent
+    const entry = { path, body: { ...body, who: this.who } };
     try {
-      await within(await this.database, "readwrite", (store) => store.add({ path, body }));
+      await within(await this.database, "readwrite", (store) => store.add(entry));
     } catch {
-      this.memory.push({ path, body }); // a browser that keeps nothing (private mode): at least while the page is open
+      this.memory.push(entry); // a browser that keeps nothing (private mode): at least while the page is open
     }
     this.storing -= 1;
     this.stored += 1;
     this.send();
   }
 
-  async all() {
+  // Mine, oldest first.
+  async mine() {
     const kept = await this.database.then((database) => within(database, "readonly", (store) => store.getAll())).catch(() => []);
-    return [...kept, ...this.memory].filter((entry) => entry.body.who === ME);
+    const all = [...kept, ...this.memory];
+    const mine = all.filter((entry) => entry.body.who === this.who);
+    this.others = all.length - mine.length;
+    return mine;
   }
 
   async drop(entry) {
@@ -79,23 +88,26 @@ export class Unsent {
     try {
       for (;;) {
         this.again = false;
-        const entries = await this.all();
+        const entries = await this.mine();
         if (this.again) continue; // one was stored since: count anew
         this.stored = entries.length;
         if (!entries.length) this.trouble = "";
         this.tell();
         if (!entries.length) break;
         const [entry] = entries;
-        const answer = await post(entry.path, entry.body);
-        if (answer.status >= 500 || LATER.includes(answer.status)) throw new Error((await answer.json().catch(() => ({}))).error ?? `the console answered ${answer.status}`);
+        const answer = await send(entry.path, entry.body, { signal: AbortSignal.timeout(10000) });
+        if (answer.status === 401) throw new Error(t("label.signed_out"));
+        if (answer.status >= 500 || LATER.has(answer.status)) throw new Error(t("label.console_answered", { status: String(answer.status) }));
+        const value = await answer.json().catch(() => ({}));
         await this.drop(entry);
-        if (!answer.ok) this.refused(entry, (await answer.json().catch(() => ({}))).error ?? `the console answered ${answer.status}`);
+        if (answer.ok) this.taken(entry, value);
+        else this.refused(entry, value.error ?? t("label.console_answered", { status: String(answer.status) }));
         this.wait = FIRST_WAIT;
         this.trouble = "";
       }
     } catch (error) {
-      this.stored = (await this.all()).length;
-      this.trouble = error instanceof TypeError ? "the console does not answer" : error.message;
+      this.stored = (await this.mine()).length;
+      this.trouble = error instanceof TypeError || error.name === "TimeoutError" ? t("label.console_away") : error.message;
       this.tell();
       setTimeout(() => this.send(), this.wait * (0.5 + Math.random()));
       this.wait = Math.min(LONGEST_WAIT, this.wait * 2);
@@ -103,8 +115,4 @@ export class Unsent {
       this.sending = false;
     }
   }
-}
-
-function post(path, body) {
-  return send(path, body, { signal: AbortSignal.timeout(10000) });
 }

@@ -276,6 +276,23 @@ class LabelReviewRow(Base):
     at: Mapped[datetime]
 
 
+class LabelFlagRow(Base):
+    """A sample that somebody who labels wants looked at, with their words; open until somebody closes it."""
+
+    __tablename__ = "label_flags"
+    __table_args__ = (Index("ix_label_flags_inspection_closed_at", "inspection", "closed_at"),)
+
+    event_id: Mapped[str] = mapped_column(String(128), primary_key=True)
+    sample_id: Mapped[str] = mapped_column(ForeignKey("samples.sample_id"))
+    inspection: Mapped[str] = mapped_column(ForeignKey("inspections.name"))
+    who: Mapped[str] = mapped_column(String(128))
+    at: Mapped[datetime]
+    note: Mapped[str] = mapped_column(Text)
+    said: Mapped[list[str] | None]  # an answer that came too late to count (data.label_flags, rule 3)
+    closed_by: Mapped[str | None] = mapped_column(String(128))
+    closed_at: Mapped[datetime | None]
+
+
 class GoldenAskRow(Base):
     """A sample with a known answer that was mixed in for one person, and what that person said. No label event."""
 

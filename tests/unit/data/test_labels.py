@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from data.catalog import Catalog
+from data.label_undo import undo_labels
 from data.labels import (
     LabelError,
     LabelEvent,
@@ -22,7 +23,6 @@ from data.labels import (
     record_labels,
     record_skip,
     undo_label,
-    undo_labels,
 )
 from tests.unit.data.captured_line import INSPECTION, T0, Line, factory_sample
 

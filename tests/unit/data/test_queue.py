@@ -8,8 +8,9 @@ import numpy as np
 from data.catalog import Catalog
 from data.catalog.models import EventRow, SampleRow
 from data.labels import record_cannot_tell, record_skip, undo_label
+from data.leases import release_leases
 from data.policy import LabellingPolicy
-from data.queue import draw, next_to_label, queue_size, release_leases, top_up
+from data.queue import draw, next_to_label, queue_size, top_up
 from tests.unit.data.captured_line import INSPECTION, T0, Line
 
 
