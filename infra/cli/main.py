@@ -52,6 +52,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "drift": ("infra.cli.drift", "whether the line still looks as it did, and what is likely the matter"),
     "causes": ("infra.cli.causes", "which variables of the process go with which defects"),
     "audit": ("infra.cli.audit", "compare what devices acknowledged with what the catalog has"),
+    "backup": ("infra.cli.backup", "copy everything that a restore needs to a folder or another bucket"),
+    "restore": ("infra.cli.restore", "make an installation of a backup, in an empty home directory"),
     "sbom": ("infra.cli.sbom", "bills of material of the edge wheel and of the cloud's environment"),
     "simulate": ("infra.cli.simulate", "what the gate could decide with so many labels; what a fleet does and costs"),
     "rehearse": ("infra.rehearsal.cli", "play a labelled archive through the real loop"),
