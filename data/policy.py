@@ -10,6 +10,7 @@ The ``[gate]``, ``[learning]`` and ``[input]`` sections are checked here for the
 
 from __future__ import annotations
 
+import logging
 import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
@@ -18,6 +19,8 @@ from typing import Any, TypeVar
 
 from data.rollouts.stages import parse_stages
 from edge_client.contract.errors import ConfigError
+
+_log = logging.getLogger("andon.policy")
 
 
 def _value(default: Any, doc: str, *, least: float | None = None, most: float | None = None) -> Any:
@@ -287,7 +290,7 @@ class Policy:
         if unknown:
             raise ConfigError(f"{where}: unknown section [{unknown[0]}]; known are {sorted(known)}")
         sections: dict[str, Any] = {
-            name: _section(kind, document[name], f"{where} [{name}]")
+            name: _section(kind, _without_former(name, document[name], where), f"{where} [{name}]")
             for name, kind in _SECTIONS.items()
             if name in document
         }
@@ -310,6 +313,8 @@ class Policy:
 
 
 _FORMER_SECTIONS = {"release": "remove it; how a version reaches the devices is stated in [rollout]"}
+#: Keys that an earlier version knew: passed over with a word in the log, so that its file is still taken.
+_FORMER_KEYS = {("labelling", "coverage_share"): "what is drawn for labelling is stated in [draw]"}
 _SECTIONS: dict[str, type[Any]] = {
     "retrain": RetrainPolicy,
     "labelling": LabellingPolicy,
@@ -336,6 +341,15 @@ _FREE_SECTIONS = {
 }
 
 _T = TypeVar("_T")
+
+
+def _without_former(section: str, value: Any, where: str) -> Any:
+    if not isinstance(value, Mapping):
+        return value
+    for key in value:
+        if (section, key) in _FORMER_KEYS:
+            _log.warning("%s [%s] %s is passed over: %s", where, section, key, _FORMER_KEYS[section, key])
+    return {key: item for key, item in value.items() if (section, key) not in _FORMER_KEYS}
 
 
 def _section(kind: type[_T], value: Any, where: str) -> _T:

@@ -23,6 +23,7 @@ from flows.releases.journal import Journal
 from flows.releases.keyring import KeyRing
 from flows.releases.keys import create_keys, public_key_of
 from flows.releases.metadata import TOP_ROLES, ReleaseMetadata, load_metadata, to_json
+from flows.releases.raised import PERSON_ROLES, LeastVersions
 from flows.releases.roots import Roots, root_key
 from flows.releases.rotation import Vouches, rotate
 
@@ -51,6 +52,7 @@ class SignedRepository:
         self._ring = ring or KeyRing(self._keys)
         self._roots = Roots(self._keys, bucket)
         self._journal = Journal(self._keys)
+        self._least = LeastVersions(self._keys)
 
     def create(self) -> None:
         """Create the keys that are missing and, unless there is one, an empty repository."""
@@ -78,7 +80,7 @@ class SignedRepository:
             if aging or state.snapshot.signed.expires < soon:
                 self._commit(state, aging)
             else:
-                self._bucket.put(*sign_timestamp(state, self._signers(state), self._now()))
+                self._bucket.put(*sign_timestamp(state, self._signers(state), self._now(), self._least.read()))
 
     def renew(self) -> Sequence[str]:
         """Sign anew what a person signs, before it ends, and bring the delegations up to date.
@@ -94,6 +96,27 @@ class SignedRepository:
             if roles:
                 self._commit(state, roles)
             return roles
+
+    def rise_above(self, least: Mapping[str, int]) -> Sequence[str]:
+        """Sign every role anew with at least these versions: after a restore, so that devices, which may have seen
+        later metadata than was restored, don't take it for a replay.
+
+        Args:
+            least: Role -> version. Remembered: what is signed later, by whom whatever, does not fall below it.
+
+        Returns:
+            Roles whose key is not at hand and which still lie below; their person has to sign (`renew`).
+        """
+        with self._locked():
+            state = self._load()
+            self._least.raise_to(least)
+            at_hand = [role for role in PERSON_ROLES if self._ring.has(role, state.keys_of(role))]
+            self._commit(state, [*at_hand, "rollouts"])
+            return [role for role in PERSON_ROLES if role not in at_hand]
+
+    def exists(self) -> bool:
+        """Whether there is a repository in the bucket."""
+        return self._exists()
 
     def replace_keys(self, new: Mapping[str, Sequence[Signer]], *, vouches: Vouches | None = None) -> None:
         """Change the keys of roles (rule 9).
@@ -174,7 +197,7 @@ class SignedRepository:
 
     def _commit(self, state: ReleaseMetadata, changed: list[str]) -> None:
         """Sign and store what changed, then the snapshot, then the timestamp (rule 2)."""
-        for key, data in sign_commit(state, changed, self._signers(state), self._now()):
+        for key, data in sign_commit(state, changed, self._signers(state), self._now(), self._least.read()):
             self._bucket.put(key, data)
 
     def _signers(self, state: ReleaseMetadata) -> Callable[[str], Sequence[Signer]]:

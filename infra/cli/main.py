@@ -54,6 +54,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "audit": ("infra.cli.audit", "compare what devices acknowledged with what the catalog has"),
     "user": ("infra.cli.user", "who may sign in to the console, and what they may do"),
     "audit-log": ("infra.cli.audit_log", "who did what in the console, when, from where"),
+    "backup": ("infra.cli.backup", "copy everything that a restore needs to a folder or another bucket"),
+    "restore": ("infra.cli.restore", "make an installation of a backup, in an empty home directory"),
     "sbom": ("infra.cli.sbom", "bills of material of the edge wheel and of the cloud's environment"),
     "simulate": ("infra.cli.simulate", "what the gate could decide with so many labels; what a fleet does and costs"),
     "rehearse": ("infra.rehearsal.cli", "play a labelled archive through the real loop"),

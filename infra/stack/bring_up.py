@@ -19,7 +19,7 @@ from pathlib import Path
 
 from infra.stack.disk import check_room
 from infra.stack.inner_tls import create_certificates
-from infra.stack.layout import Home, StackError
+from infra.stack.layout import RESTORING_FILE, Home, StackError
 from infra.stack.log_rotation import tail
 from infra.stack.ports import PORT_NAMES, check_free, choose_ports
 from infra.stack.process_identity import ProcessIdentity, descendants, kill_all
@@ -70,12 +70,17 @@ def bring_up(path: Path, *, timeout: float = UP_SECONDS, report: Report = lambda
     return UpOutcome(state=state, already=already, seconds=time.monotonic() - began)
 
 
-def prepare(home: Home, rng: random.Random | None = None) -> StackState:
+def prepare(home: Home, rng: random.Random | None = None, *, restoring: bool = False) -> StackState:
     """Make or check all that the supervisor reads. Nothing runs yet.
 
     Raises:
-        StackError: Something is damaged, or a remembered port is taken.
+        StackError: Something is damaged, a remembered port is taken, or a restore is not finished.
     """
+    if not restoring and (home.path / RESTORING_FILE).exists():
+        raise StackError(
+            f"{home.path} holds a backup that is restored in part: run `andon restore` again, which goes on where "
+            "it ended"
+        )
     from data.policy import Policy  # SQLAlchemy behind it is slow to import and `andon --help` needs none of it
     from flows.releases.keys import create_keys
 

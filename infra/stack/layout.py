@@ -9,8 +9,11 @@ from edge_client.contract.errors import AndonError
 _OURS = frozenset({
     "stack.json", "secrets.json", "keys", "bucket", "tls", "mlflow", "prefect", "policy.toml", "cache", "logs", "run",
     "devices", "rehearsals", "releases", "up.lock", "supervisor.lock", "catalog.db", "catalog.db-wal", "catalog.db-shm",
-    "catalog.db.lock", "sign-in", "metrics.token",
+    "catalog.db.lock", "sign-in", "metrics.token", "locks", "restoring.json", "restore.journal",
 })  # fmt: skip
+
+#: There while `andon restore` is not finished.
+RESTORING_FILE = "restoring.json"
 
 
 class StackError(AndonError):
