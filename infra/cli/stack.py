@@ -29,7 +29,7 @@ def add_parser(sub: Any) -> None:
     up.add_argument(
         "--database",
         metavar="URL",
-        help="keep catalog, MLflow and Prefect on this PostgreSQL server (postgresql://USER@HOST/NAME; three databases, "
+        help="keep catalog, MLflow and Prefect on this PostgreSQL server (postgresql://USER@HOST/NAME; its databases: "
         "NAME, NAME_mlflow, NAME_prefect); said once, for a new home directory: it is noted in services.toml there",
     )
     down = command(sub, "down", "end the stack", "Ends all processes of the stack and waits until none is left.")

@@ -8,9 +8,9 @@ from edge_client.contract.errors import AndonError
 
 #: Everything Andon itself puts there. A home with anything else and no ``stack.json`` is somebody else's folder.
 _OURS = frozenset({
-    "stack.json", "secrets.json", "keys", "bucket", "tls", "mlflow", "prefect", "policy.toml", "services.toml", "cache", "logs",
-    "run", "devices", "rehearsals", "releases", "up.lock", "supervisor.lock", "catalog.db", "catalog.db-wal", "catalog.db-shm",
-    "catalog.db.lock",
+    "stack.json", "secrets.json", "keys", "bucket", "tls", "mlflow", "prefect", "policy.toml", "services.toml", "cache",
+    "logs", "run", "devices", "rehearsals", "releases", "up.lock", "supervisor.lock", "catalog.db", "catalog.db-wal",
+    "catalog.db-shm", "catalog.db.lock",
 })  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from data.services import Database
 from edge_client.contract.bucket import S3Settings
+from infra.stack.ports import LOOPBACK
 
 PYTHON = (sys.executable, "-P", "-m")  # -P: nothing is imported from the working directory
 QUIET = {"DO_NOT_TRACK": "1", "MLFLOW_DISABLE_TELEMETRY": "true", "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
@@ -51,13 +52,8 @@ def mlflow_server(*, host: str, port: int, database: str, bucket: S3Settings, ca
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # its job runner takes 300 MB and has nothing to do here
     }
     if called:  # it refuses names that it was not told, so that no page can be tricked into calling it
-        names = {
-            urlsplit(called).netloc,
-            urlsplit(called).hostname or "",
-            "localhost",
-            "127.0.0.1",
-            f"127.0.0.1:{port}",
-        }
+        named = urlsplit(called)
+        names = {named.netloc, named.hostname or "", "localhost", f"localhost:{port}", LOOPBACK, f"{LOOPBACK}:{port}"}
         environment["MLFLOW_SERVER_ALLOWED_HOSTS"] = ",".join(sorted(name for name in names if name))
     listen = ("--host", host, "--port", str(port), "--workers", "1")
     store = ("--artifacts-destination", f"s3://{bucket.bucket}/mlflow", "--serve-artifacts")

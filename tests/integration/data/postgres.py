@@ -10,6 +10,8 @@ import tempfile
 from pathlib import Path
 from urllib.parse import quote
 
+import psycopg
+
 from tests.integration.capture.bad_line import self_signed
 from tests.integration.capture.weed import free_port
 
@@ -94,6 +96,11 @@ class Postgres:
         name = f"andon{self.databases}"
         self._run("createdb", "-h", str(self.folder), "-U", _USER, name)
         return f"postgresql://{_USER}@/{name}?host={quote(str(self.folder), safe='')}"
+
+    def ask(self, statement: str) -> None:
+        """Run a statement as the server's own user, over the socket."""
+        with psycopg.connect(f"postgresql://{_USER}@/postgres?host={self.folder}", autocommit=True) as connection:
+            connection.execute(statement)  # type: ignore[arg-type]  # tests say what they like
 
     def stop(self) -> None:
         if (self.folder / "data" / "postmaster.pid").exists():
