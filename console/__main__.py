@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import uvicorn
 
@@ -22,7 +23,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: loopback alone)")
     given = parser.parse_args(arguments)
     try:
-        app = create_app(Workspace.open(given.home), hosts=LOOPBACK | {given.host})
+        workspace = Workspace.open(given.home)
+        called = urlsplit(workspace.console_url or "").hostname  # behind a proxy: the name by which people reach it
+        app = create_app(workspace, hosts=LOOPBACK | {given.host} | ({called} if called else set()))
     except AndonError as error:
         print(f"andon console: {error}", file=sys.stderr)  # noqa: T201, the log of a process
         return 1

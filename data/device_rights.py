@@ -81,8 +81,8 @@ class DeviceAccounts:
 
         self._bucket = settings.bucket
         session = boto3.session.Session(
-            aws_access_key_id=settings.access_key_id,
-            aws_secret_access_key=settings.secret_access_key,
+            aws_access_key_id=settings.access_key_id or None,
+            aws_secret_access_key=settings.secret_access_key or None,
             region_name=settings.region,
         )
         config = Config(

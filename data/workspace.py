@@ -7,7 +7,8 @@
      "catalog_url": "postgresql://…"}            (optional; default sqlite in catalog.db)
 
 ``secrets.json`` (mode 600): ``{"access_key_id": "…", "secret_access_key": "…"}``. Unknown keys are the
-supervisor's own and are left alone. ``ANDON_CATALOG_URL`` overrides the catalog.
+supervisor's own and are left alone. ``ANDON_CATALOG_URL`` overrides the catalog. What ``services.toml`` names
+(`data.services`) goes before both files; where it names everything, neither is needed.
 """
 
 from __future__ import annotations
@@ -20,7 +21,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from data.device_rights import AccessKey, DeviceAccounts
 from data.policy import Policy
+from data.services import Services, load_services
+from data.shared_account import SharedAccount
 from edge_client.contract.bucket import S3Bucket, S3Settings
 from edge_client.contract.errors import ConfigError
 from edge_client.contract.sealing import load_identity
@@ -48,6 +52,7 @@ class Workspace:
     mlflow_url: str | None = None
     prefect_url: str | None = None
     console_url: str | None = None
+    device_account: AccessKey | None = None
 
     @staticmethod
     def open(home: Path | None = None, *, environ: Mapping[str, str] = os.environ) -> Workspace:
@@ -57,25 +62,17 @@ class Workspace:
             ConfigError: there is no stack yet (run ``andon up``), or its files are damaged.
         """
         root = home_directory(home, environ)
-        stack = _read(root / "stack.json")
-        secrets = _read(root / "secrets.json")
-        urls = _mapping(stack, "urls", root / "stack.json")
-        bucket = _mapping(stack, "bucket", root / "stack.json")
+        services = load_services(root, environ)
+        stack = {} if services.all_elsewhere else _read(root / "stack.json")
+        urls = {} if services.all_elsewhere else _mapping(stack, "urls", root / "stack.json")
         return Workspace(
             home=root,
-            catalog_url=environ.get(CATALOG_VARIABLE) or stack.get("catalog_url") or default_catalog_url(root),
-            bucket_settings=S3Settings(
-                bucket=_text(bucket, "name", root / "stack.json"),
-                endpoint_url=urls.get("bucket"),
-                access_key_id=_text(secrets, "access_key_id", root / "secrets.json"),
-                secret_access_key=_text(secrets, "secret_access_key", root / "secrets.json"),
-                region=bucket.get("region") or "us-east-1",
-                ca_bundle=bucket.get("ca_bundle"),
-                addressing=bucket.get("addressing") or "path",
-            ),
-            mlflow_url=urls.get("mlflow"),
-            prefect_url=urls.get("prefect"),
-            console_url=urls.get("console"),
+            catalog_url=_catalog_url(root, services, stack, environ),
+            bucket_settings=services.bucket or _own_bucket(root, stack),
+            mlflow_url=services.mlflow_url or urls.get("mlflow"),
+            prefect_url=services.prefect_url or urls.get("prefect"),
+            console_url=services.console_url or urls.get("console"),
+            device_account=services.device_account,
         )
 
     def catalog(self) -> Catalog:
@@ -85,6 +82,12 @@ class Workspace:
     def bucket(self) -> S3Bucket:
         """The bucket, with the cloud's own rights."""
         return S3Bucket.connect(self.bucket_settings)
+
+    def device_accounts(self) -> DeviceAccounts | SharedAccount:
+        """Accounts of devices in that bucket: one each, or one for all where `services.toml` names it."""
+        if self.device_account is not None:
+            return SharedAccount(self.device_account)
+        return DeviceAccounts(self.bucket_settings)
 
     def lake(self) -> Lake:
         """The lake in that bucket, cached on this disk."""
@@ -123,6 +126,37 @@ class Workspace:
     def policy(self) -> Policy:
         """The policy, read anew each time so that an edit holds from the next flow run on."""
         return Policy.load(self.policy_path)
+
+
+def catalog_url_of(home: Path, environ: Mapping[str, str] = os.environ) -> str:
+    """URL of the catalog of a home directory, also of one whose stack was never started.
+
+    Raises:
+        ConfigError: A file that says where it is, is damaged.
+    """
+    stack = _read(home / "stack.json") if (home / "stack.json").exists() else {}
+    return _catalog_url(home, load_services(home, environ), stack, environ)
+
+
+def _catalog_url(home: Path, services: Services, stack: Mapping[str, Any], environ: Mapping[str, str]) -> str:
+    stated = services.database.url if services.database else stack.get("catalog_url")
+    return environ.get(CATALOG_VARIABLE) or stated or default_catalog_url(home)
+
+
+def _own_bucket(root: Path, stack: Mapping[str, Any]) -> S3Settings:
+    """The bucket that `andon up` runs."""
+    secrets = _read(root / "secrets.json")
+    urls = _mapping(stack, "urls", root / "stack.json")
+    bucket = _mapping(stack, "bucket", root / "stack.json")
+    return S3Settings(
+        bucket=_text(bucket, "name", root / "stack.json"),
+        endpoint_url=urls.get("bucket"),
+        access_key_id=_text(secrets, "access_key_id", root / "secrets.json"),
+        secret_access_key=_text(secrets, "secret_access_key", root / "secrets.json"),
+        region=bucket.get("region") or "us-east-1",
+        ca_bundle=bucket.get("ca_bundle"),
+        addressing=bucket.get("addressing") or "path",
+    )
 
 
 def default_catalog_url(home: Path) -> str:

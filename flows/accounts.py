@@ -47,6 +47,7 @@ from flows.engine_keys import share_with
 
 if TYPE_CHECKING:
     from data.device_rights import DeviceAccounts
+    from data.shared_account import SharedAccount
     from edge_client.contract.bucket import Bucket
 from flows.releases.repository import ReleaseRepository
 
@@ -96,7 +97,7 @@ class Settler:
         self,
         workspace: Workspace,
         bucket: Bucket,
-        rights: DeviceAccounts,
+        rights: DeviceAccounts | SharedAccount,
         repository: ReleaseRepository,
         clock: Callable[[], datetime],
     ) -> None:
@@ -110,13 +111,12 @@ class Settler:
     @staticmethod
     def of(workspace: Workspace, clock: Callable[[], datetime]) -> Settler:
         """The one that reaches the workspace's own bucket."""
-        from data.device_rights import DeviceAccounts
         from flows.stack import repository_of
 
         return Settler(
             workspace,
             workspace.bucket(),
-            DeviceAccounts(workspace.bucket_settings),
+            workspace.device_accounts(),
             repository_of(workspace, clock),
             clock,
         )

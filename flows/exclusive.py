@@ -1,7 +1,8 @@
-"""One flow of a kind at a time in one home directory, whoever starts it: the schedule, an event, or a person's command.
+"""One flow of a kind at a time in one installation, whoever starts it: the schedule, an event, or a person's command.
 
 1. The lock is the kernel's (``flock``): it ends with the process that holds it, however that ends.
-2. It carries no state; what a flow did is in the catalog, the registry and the bucket alone.
+2. Where the catalog is on a server, flows may run on several machines: then a lock of that server is held as well.
+3. Neither carries state; what a flow did is in the catalog, the registry and the bucket alone.
 """
 
 import fcntl
@@ -11,23 +12,22 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from edge_client.contract.errors import AndonError
+from data.server_lock import Busy, on_a_server, server_lock
+from data.workspace import catalog_url_of
 
+__all__ = ["Busy", "only_one"]
 _POLL_SECONDS = 0.2
-
-
-class Busy(AndonError):
-    """Another process is at it, and did not finish in the time this one would wait."""
 
 
 @contextmanager
 def only_one(
     home: Path, what: str, *, wait_seconds: float, sleep: Callable[[float], None] = time.sleep
 ) -> Iterator[None]:
-    """Hold the lock `what` of a home directory.
+    """Hold the lock `what` of an installation.
 
     Raises:
         Busy: Somebody else held it for all of `wait_seconds`.
+        LockUnavailable: The catalog's server does not answer.
     """
     folder = home / "locks"
     folder.mkdir(parents=True, exist_ok=True)
@@ -49,4 +49,9 @@ def only_one(
         lock.truncate(0)
         lock.write(str(os.getpid()))
         lock.flush()
-        yield
+        url = catalog_url_of(home)
+        if not on_a_server(url):
+            yield
+            return
+        with server_lock(url, what, wait_seconds=max(0.0, deadline - time.monotonic()), sleep=sleep):
+            yield

@@ -6,6 +6,8 @@
 3. Started anew after a kill, it first gives back what its predecessor's runs held. Flow runs are processes of their
    own, safe to kill and to run twice.
 4. SIGTERM ends it; schedules stay as they are.
+5. With a work pool it starts no runs itself: it hands the flows to the pool and watches for what is wanted. Runs then
+   belong to the pool's worker, and are not ended when this process is started anew.
 """
 
 import argparse
@@ -20,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from data.workspace import Workspace
 from edge_client.contract.errors import AndonError
 from flows import environment
+from flows.work_pool import WorkPool, deploy
 
 if TYPE_CHECKING:
     from prefect.deployments.runner import RunnerDeployment
@@ -72,7 +75,11 @@ def deployments(*, seconds: int = EVERY_SECONDS) -> "list[RunnerDeployment]":
 
 
 def serve_for_ever(
-    workspace: Workspace, *, seconds: int = EVERY_SECONDS, sleep: Callable[[float], None] = time.sleep
+    workspace: Workspace,
+    *,
+    seconds: int = EVERY_SECONDS,
+    pool: WorkPool | None = None,
+    sleep: Callable[[float], None] = time.sleep,
 ) -> None:
     """Serve until SIGTERM; see the rules above."""
     environment.point_at(workspace)
@@ -89,10 +96,15 @@ def serve_for_ever(
         began = time.monotonic()
         try:
             _await(runs, workspace.prefect_url, sleep)
-            _tidy(runs)
+            _tidy(runs, ours=pool is None)
             if first:
                 watcher.start()
                 first = False
+            if pool is not None:
+                deploy(pool, deployments(seconds=seconds))
+                _log.info("the flows are deployed to the work pool %s", pool.name)
+                watcher.join()
+                return
             serve(
                 *deployments(seconds=seconds), pause_on_shutdown=False, print_starting_message=False, limit=len(FLOWS)
             )
@@ -116,10 +128,10 @@ def _await(runs: Any, url: str | None, sleep: Callable[[float], None]) -> None:
         wait = min(MOST_WAIT_SECONDS, wait * 1.3)
 
 
-def _tidy(runs: Any) -> None:
-    """Rule 3, and the missed runs of rule 1."""
+def _tidy(runs: Any, *, ours: bool) -> None:
+    """Rule 3, where runs are this process's, and the missed runs of rule 1."""
     for flow in FLOWS:
-        orphans, missed = runs.end_orphans(flow), runs.collapse_missed(flow)
+        orphans, missed = runs.end_orphans(flow) if ours else 0, runs.collapse_missed(flow)
         if orphans or missed:
             _log.info("%s: %d runs of an earlier process ended, %d missed ones dropped", flow, orphans, missed)
 
@@ -131,14 +143,23 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--every", type=int, default=EVERY_SECONDS, metavar="SECONDS", help="between runs of ingest (watch: twice that)"
     )
+    parser.add_argument("--pool", metavar="NAME", help="hand the flows to this work pool instead of running them here")
+    parser.add_argument("--pool-kind", default="kubernetes", metavar="TYPE", help="its type (default: kubernetes)")
+    parser.add_argument("--image", default="", help="the image of a run's container")
+    parser.add_argument("--job-template", type=Path, metavar="FILE", help="JSON of the pool's jobs")
     given = parser.parse_args(arguments)
+    pool = (
+        WorkPool(name=given.pool, kind=given.pool_kind, image=given.image, template=given.job_template)
+        if given.pool
+        else None
+    )
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for each poll otherwise
     try:
         workspace = Workspace.open(given.home)
         if not workspace.prefect_url:
             raise AndonError(f"{workspace.home}: its stack has no Prefect server; run `andon up`")
-        serve_for_ever(workspace, seconds=given.every)
+        serve_for_ever(workspace, seconds=given.every, pool=pool)
     except AndonError as error:
         _log.error("%s", error)
         return 1

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
+from data.server_lock import publisher_lock
 from data.workspace import Workspace
 from edge_client.contract.errors import ConfigError
 from flows import environment
@@ -33,4 +34,5 @@ def repository_of(
     workspace: Workspace, clock: Callable[[], datetime], ring: KeyRing | None = None
 ) -> ReleaseRepository:
     """Return the signed release repository of a workspace; `ring` brings keys that a person keeps elsewhere."""
-    return ReleaseRepository(workspace.bucket(), workspace.keys, _Clock(clock), ring=ring)
+    lock = publisher_lock(workspace.catalog_url)
+    return ReleaseRepository(workspace.bucket(), workspace.keys, _Clock(clock), ring=ring, lock=lock)

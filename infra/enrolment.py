@@ -27,7 +27,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from data.device_accounts import forget_account, note_account
-from data.device_rights import DeviceAccounts
 from data.devices import Device, get_device, list_devices, register_device, revoke_device
 from data.inspections import get_inspection
 from data.workspace import Workspace
@@ -148,8 +147,11 @@ def enroll(
         if factory.selftest is not None:
             (draft / "factory.selftest").write_bytes(factory.selftest)
         tables = tables_of(workspace, device, site, station, inspection, channel, settings or {})
+        if workspace.bucket_settings.ca_bundle:  # the device has no such path
+            (draft / "ca.pem").write_bytes(Path(workspace.bucket_settings.ca_bundle).read_bytes())
+            tables["bucket"]["ca_bundle"] = "ca.pem"
         (draft / "andon.toml").write_text(to_toml(tables), encoding="utf-8")
-        account = DeviceAccounts(workspace.bucket_settings).create(device)
+        account = workspace.device_accounts().create(device)
         write_private(draft / "credentials.toml", to_toml(credentials_of(account)).encode())
         register_device(catalog, device, site, station, [inspection], public, at=clock(), channel=channel)
         share_with(workspace, inspection, device, public)
@@ -192,7 +194,7 @@ def revoke(
     check_name(device, "device")
     catalog = workspace.catalog()
     revoked = revoke_device(catalog, device, at=clock(), reason=reason)
-    accounts = DeviceAccounts(workspace.bucket_settings)
+    accounts = workspace.device_accounts()
     accounts.remove(device)
     accounts.withdraw(device)
     repository_of(workspace, clock).remove_document(credentials_target(device))

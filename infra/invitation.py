@@ -18,7 +18,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from data.device_accounts import note_invitation
-from data.device_rights import AccessKey, DeviceAccounts
+from data.device_rights import AccessKey
 from data.inspections import get_inspection
 from data.workspace import Workspace
 from edge_client.contract.bundle import BUNDLES_PREFIX, BundleCode, pack_bundle
@@ -112,7 +112,7 @@ def invite(
     tables = tables_of(workspace, device, site, station, inspection, channel, settings or {})
     if authority:
         tables["bucket"]["ca_bundle"] = "ca.pem"
-    account = DeviceAccounts(workspace.bucket_settings).invite(device)
+    account = workspace.device_accounts().invite(device)
     with TemporaryDirectory(prefix="andon-invite-") as folder:
         claim_file = Path(folder) / "claim.key"
         one_time = generate_private_key(claim_file)

@@ -76,7 +76,7 @@ class Bucket(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class S3Settings:
-    """Where a bucket is and how to reach it."""
+    """Where a bucket is and how to reach it. Without an account (both ""), boto3 finds the machine's own role."""
 
     bucket: str
     endpoint_url: str | None
@@ -156,8 +156,8 @@ class S3Bucket:
             max_pool_connections=16,
         )
         session = boto3.session.Session(
-            aws_access_key_id=settings.access_key_id,
-            aws_secret_access_key=settings.secret_access_key,
+            aws_access_key_id=settings.access_key_id or None,
+            aws_secret_access_key=settings.secret_access_key or None,
             region_name=settings.region,
         )
         client = session.client("s3", endpoint_url=settings.endpoint_url, config=config, verify=settings.ca_bundle)

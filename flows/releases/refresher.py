@@ -5,7 +5,8 @@ nothing else: so a small process of its own does it, and an outage of Prefect or
 
 1. It signs once when it starts, which also finishes a change of keys that was cut; then once a day.
 2. It outlives an outage of the bucket: it tries again, less and less often, and goes on.
-3. It imports neither MLflow nor Prefect, nor the catalog.
+3. It imports neither MLflow nor Prefect, nor the catalog. Where the catalog is on a server it asks that server for the
+   publishers' lock, since others may publish on other machines; while the server is away nobody publishes, it included.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from data.server_lock import publisher_lock
 from data.workspace import Workspace
 from edge_client.contract.errors import AndonError
 from flows.releases.commit import ONLINE_LIFE
@@ -84,7 +86,8 @@ def repository_at(home: Path | None) -> SignedRepository:
         ConfigError: There is no stack there.
     """
     workspace = Workspace.open(home)
-    return SignedRepository(workspace.bucket(), workspace.keys, SystemClock())
+    lock = publisher_lock(workspace.catalog_url)
+    return SignedRepository(workspace.bucket(), workspace.keys, SystemClock(), lock=lock)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -27,7 +27,8 @@ Rules:
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -76,8 +77,9 @@ class ReleaseRepository(SignedRepository):
         *,
         ring: KeyRing | None = None,
         inspect: Inspect = inspect_engine,
+        lock: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
-        super().__init__(bucket, keys_dir, clock, ring=ring)
+        super().__init__(bucket, keys_dir, clock, ring=ring, lock=lock)
         self._inspect = inspect
 
     def publish_engine(

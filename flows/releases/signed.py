@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import fcntl
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -43,13 +43,23 @@ class SignedRepository:
         keys_dir: Folder of the roles' keys, and of ``root.json``, the local trust anchor.
         clock: Gives the time that is signed.
         ring: Finds the signers; default: the files in `keys_dir`, asking nobody for a passphrase.
+        lock: Held while something is published, beside the lock of this machine: for publishers on several.
     """
 
-    def __init__(self, bucket: Bucket, keys_dir: Path, clock: Clock, *, ring: KeyRing | None = None) -> None:
+    def __init__(
+        self,
+        bucket: Bucket,
+        keys_dir: Path,
+        clock: Clock,
+        *,
+        ring: KeyRing | None = None,
+        lock: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
         self._bucket = bucket
         self._keys = Path(keys_dir)
         self._clock = clock
         self._ring = ring or KeyRing(self._keys)
+        self._lock = lock
         self._roots = Roots(self._keys, bucket)
         self._journal = Journal(self._keys)
         self._least = LeastVersions(self._keys)
@@ -229,9 +239,10 @@ class SignedRepository:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """One publisher at a time on this machine."""
+        """One publisher at a time: on this machine by the kernel's lock, on others by the one that was given."""
         self._keys.mkdir(parents=True, exist_ok=True, mode=0o700)
         with open(self._keys / ".lock", "w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            self._finish()
-            yield
+            with self._lock():
+                self._finish()
+                yield

@@ -17,6 +17,7 @@ from edge_client.contract.errors import AndonError
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "up": ("infra.cli.stack", "start the stack on this machine and wait until everything was tried"),
     "down": ("infra.cli.stack", "end the stack"),
+    "run": ("infra.cli.part", "one part in the foreground, as a container runs it"),
     "status": ("infra.cli.stack", "what runs, where, since when, and how the loop is doing"),
     "doctor": ("infra.cli.stack", "look for what is wrong, and say what to do"),
     "init": ("infra.cli.inspections", "make an inspection from labelled images and train its first model"),

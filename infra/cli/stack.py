@@ -22,9 +22,16 @@ def add_parser(sub: Any) -> None:
         "start the stack on this machine and wait until everything was tried",
         "Starts bucket, MLflow, Prefect, the serving process and the console on loopback, supervised, and waits "
         "until each was "
-        "tried. Running already: harmless. Ports are chosen free once and remembered.",
+        "tried. Running already: harmless. Ports are chosen free once and remembered. A bucket, a database or servers "
+        "elsewhere are named in services.toml in the home directory (docs/production.md).",
     )
     up.add_argument("--timeout", type=_seconds, default=300.0, metavar="SECONDS", help="how long to wait (default 300)")
+    up.add_argument(
+        "--database",
+        metavar="URL",
+        help="keep catalog, MLflow and Prefect on this PostgreSQL server (postgresql://USER@HOST/NAME; its databases: "
+        "NAME, NAME_mlflow, NAME_prefect); said once, for a new home directory: it is noted in services.toml there",
+    )
     down = command(sub, "down", "end the stack", "Ends all processes of the stack and waits until none is left.")
     down.add_argument("--timeout", type=_seconds, default=60.0, metavar="SECONDS", help="then kill (default 60)")
     command(
@@ -58,12 +65,16 @@ def _say(text: str) -> None:
 
 
 def _up(args: argparse.Namespace) -> int:
+    from data.services import load_services
     from infra.stack.bring_up import bring_up
+    from infra.stack.stated import state_database
     from infra.stack.status import addresses
 
     home = home_of(args)
+    if args.database:
+        state_database(home, args.database)
     outcome = bring_up(home, timeout=args.timeout, report=_say)
-    where = addresses(outcome.state)
+    where = addresses(outcome.state, load_services(home))
     link = _first_link(home)
     if args.json:
         urls = {name.lower(): url.removesuffix(" (S3)") for name, url in where.items()}

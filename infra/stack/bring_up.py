@@ -1,7 +1,8 @@
 """`andon up` and `andon down` as functions.
 
 1. Running already: nothing is started; `up` waits until all is ready and says so.
-2. Whatever is wrong is said before anything is started: disk, somebody else's folder, damaged files, a taken port.
+2. Whatever is wrong is said before anything is started: disk, somebody else's folder, damaged files, a taken port, a
+   database or a bucket elsewhere that cannot be used.
 3. Processes that a killed supervisor left are ended first, by identity, never by pid alone.
 """
 
@@ -23,10 +24,11 @@ from infra.stack.layout import RESTORING_FILE, Home, StackError
 from infra.stack.log_rotation import tail
 from infra.stack.ports import PORT_NAMES, check_free, choose_ports
 from infra.stack.process_identity import ProcessIdentity, descendants, kill_all
-from infra.stack.processes import SERVERS, process_specs
+from infra.stack.processes import ProcessSpec, process_specs, servers_of
 from infra.stack.secrets_file import StackSecrets, load_secrets
 from infra.stack.single_instance import holder, is_held, locked
 from infra.stack.state import Phase, StackState, load_state
+from infra.stack.stated import check_services
 
 UP_SECONDS = 300.0  # a busy machine; alone it takes about 20
 DOWN_SECONDS = 60.0
@@ -64,6 +66,7 @@ def bring_up(path: Path, *, timeout: float = UP_SECONDS, report: Report = lambda
         already = is_held(home.supervisor_lock)
         if not already:
             prepare(home)
+            check_services(home, report)
             daemon = _start_supervisor(home, began + timeout)
             report(f"supervisor started (process {daemon.pid}); logs in {home.logs}")
     state = _wait_until_ready(home, began, timeout, report)
@@ -118,11 +121,15 @@ def end_leftovers(state: StackState) -> list[int]:
     return [leader.pid for leader in found]
 
 
-def _start_supervisor(home: Home, deadline: float) -> ProcessIdentity:
+def _specs(home: Home) -> tuple[ProcessSpec, ...]:
     state, secrets = load_state(home), load_secrets(home)
     assert state is not None
     assert secrets is not None
-    environment = process_specs(home, state, secrets)[0].environment["PYTHONPATH"]
+    return process_specs(home, state, secrets)
+
+
+def _start_supervisor(home: Home, deadline: float) -> ProcessIdentity:
+    environment = _specs(home)[0].environment["PYTHONPATH"]
     log = home.log("supervisor")
     with log.open("ab") as output:
         process = subprocess.Popen(
@@ -147,6 +154,7 @@ def _start_supervisor(home: Home, deadline: float) -> ProcessIdentity:
 def _wait_until_ready(home: Home, began: float, timeout: float, report: Report) -> StackState:
     told: set[str] = set()
     state: StackState | None = None
+    servers = servers_of(_specs(home))
     while True:
         supervised = is_held(home.supervisor_lock)
         state = load_state(home)
@@ -157,7 +165,7 @@ def _wait_until_ready(home: Home, began: float, timeout: float, report: Report) 
                     where = state.urls.get(name, "")
                     word = "done " if process.phase is Phase.DONE else "ready"
                     report(f"{time.monotonic() - began:5.1f} s  {name:<10} {word} {where}".rstrip())
-            if all((p := state.processes.get(name)) and p.phase is Phase.READY for name in SERVERS) and supervised:
+            if all((p := state.processes.get(name)) and p.phase is Phase.READY for name in servers) and supervised:
                 return state
             for name, process in state.processes.items():
                 if process.failures >= GIVE_UP_FAILURES:
@@ -166,8 +174,8 @@ def _wait_until_ready(home: Home, began: float, timeout: float, report: Report) 
             log = home.log("supervisor")
             raise StackError(f"the supervisor ended before all was ready; the end of {log}:\n{tail(log)}")
         if time.monotonic() - began > timeout:
-            waiting = [n for n in SERVERS if state is None or n not in state.processes or n not in told]
-            first = waiting[0] if waiting else SERVERS[0]
+            waiting = [n for n in servers if state is None or n not in state.processes or n not in told]
+            first = waiting[0] if waiting else servers[0]
             process_now = state.processes.get(first) if state else None
             note = process_now.note if process_now and process_now.note else "not ready"
             others = f" (nor {', '.join(waiting[1:])})" if waiting[1:] else ""

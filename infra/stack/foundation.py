@@ -27,12 +27,14 @@ def lay(home: Path) -> None:
     Raises:
         AndonError: The bucket, the keys or the catalog cannot be used.
     """
+    from data.server_lock import publisher_lock
     from data.workspace import Workspace
     from flows.releases.repository import ReleaseRepository
 
     workspace = Workspace.open(home)
     workspace.catalog()
-    repository = ReleaseRepository(workspace.bucket(), workspace.keys, SystemClock())
+    lock = publisher_lock(workspace.catalog_url)
+    repository = ReleaseRepository(workspace.bucket(), workspace.keys, SystemClock(), lock=lock)
     repository.create()
     repository.refresh_timestamp()
 

@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from data.services import FILE_NAME
 from edge_client.contract.errors import AndonError
 
 #: Everything Andon itself puts there. A home with anything else and no ``stack.json`` is somebody else's folder.
 _OURS = frozenset({
-    "stack.json", "secrets.json", "keys", "bucket", "tls", "mlflow", "prefect", "policy.toml", "cache", "logs", "run",
-    "devices", "rehearsals", "releases", "up.lock", "supervisor.lock", "catalog.db", "catalog.db-wal", "catalog.db-shm",
-    "catalog.db.lock", "sign-in", "metrics.token", "locks", "restoring.json", "restore.journal",
+    "stack.json", "secrets.json", "keys", "bucket", "tls", "mlflow", "prefect", "policy.toml", "services.toml", "cache",
+    "logs", "run", "devices", "rehearsals", "releases", "up.lock", "supervisor.lock", "catalog.db", "catalog.db-wal",
+    "catalog.db-shm", "catalog.db.lock", "sign-in", "metrics.token", "locks", "restoring.json", "restore.journal",
 })  # fmt: skip
 
 #: There while `andon restore` is not finished.
@@ -80,6 +81,11 @@ class Home:
     def policy_file(self) -> Path:
         """The policy."""
         return self.path / "policy.toml"
+
+    @property
+    def services_file(self) -> Path:
+        """What is used and not run here, mode 600 where it holds a password."""
+        return self.path / FILE_NAME
 
     @property
     def up_lock(self) -> Path:

@@ -15,16 +15,18 @@
    power loss of this machine may take the last seconds. A plant that must survive that uses an S3 service, or a second
    disk's backup.
 4. No variable of the caller's environment that names another server or account reaches a process.
+5. What `services.toml` names is used where it is, and not started here.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from data.services import SERVICES_VARIABLE, Services, load_services
 from edge_client.contract.bucket import S3Settings
 from infra.stack.layout import Home, StackError
 from infra.stack.ports import LOOPBACK
@@ -38,6 +40,15 @@ from infra.stack.readiness import (
     serving_probe,
 )
 from infra.stack.secrets_file import StackSecrets
+from infra.stack.servers import (
+    PYTHON,
+    QUIET,
+    mlflow_database,
+    mlflow_server,
+    prefect_database,
+    prefect_server,
+    prefect_sqlite,
+)
 from infra.stack.state import BUCKET_NAME, REGION, StackState
 
 BUCKET, FOUNDATION, MLFLOW, PREFECT, SERVING, CONSOLE, RELEASES = (
@@ -45,7 +56,6 @@ BUCKET, FOUNDATION, MLFLOW, PREFECT, SERVING, CONSOLE, RELEASES = (
 )  # fmt: skip
 SERVERS = (BUCKET, MLFLOW, PREFECT, SERVING, CONSOLE, RELEASES)
 _FOREIGN = ("AWS_", "MLFLOW_", "PREFECT_", "WEED_", "ANDON_", "BOTO_")
-_QUIET = {"DO_NOT_TRACK": "1", "MLFLOW_DISABLE_TELEMETRY": "true", "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,104 +95,123 @@ def bucket_settings(state: StackState, secrets: StackSecrets) -> S3Settings:
 
 
 def process_specs(
-    home: Home, state: StackState, secrets: StackSecrets, environ: Mapping[str, str] = os.environ
+    home: Home,
+    state: StackState,
+    secrets: StackSecrets,
+    environ: Mapping[str, str] = os.environ,
+    services: Services | None = None,
 ) -> tuple[ProcessSpec, ...]:
-    """The specs, in order of dependency."""
+    """The specs, in order of dependency; of what is run here (rule 5).
+
+    Raises:
+        ConfigError: `services.toml` is wrong.
+    """
+    told = services or load_services(home.path, environ)
     base = _clean(environ)
-    python = (sys.executable, "-P", "-m")  # -P: nothing is imported from the working directory
     ports, urls = state.ports, state.urls
+    ours = {**base, "ANDON_HOME": str(home.path)}
+    for name in ("ANDON_CATALOG_URL", SERVICES_VARIABLE):
+        if name in environ:
+            ours[name] = environ[name]
+    bucket = told.bucket or bucket_settings(state, secrets)
+    prefect_url = told.prefect_url or urls["prefect"]
+    laid = (FOUNDATION,)
+    specs = [
+        ProcessSpec(
+            name=FOUNDATION,
+            command=(*PYTHON, "infra.stack.foundation", "--home", str(home.path)),
+            environment=ours,
+            needs=() if told.bucket else (BUCKET,),
+        ),
+        ProcessSpec(
+            name=SERVING,
+            command=(*PYTHON, "flows.serving", "--home", str(home.path)),
+            environment=ours,
+            needs=laid,
+            probe=lambda since: serving_probe(prefect_url, since),
+            stop_group=False,
+        ),
+        ProcessSpec(
+            name=CONSOLE,
+            command=(*PYTHON, "console", "--home", str(home.path), "--port", str(ports["console"])),
+            environment=ours,
+            needs=laid,
+            probe=lambda since: console_probe(urls["console"]),
+        ),
+        ProcessSpec(
+            name=RELEASES,
+            command=(*PYTHON, "flows.releases.refresher", "--home", str(home.path)),
+            environment=ours,
+            needs=laid,
+            probe=lambda since: releases_probe(bucket, since),
+        ),
+    ]
+    if not told.mlflow_url:
+        specs.insert(0, _mlflow(home, state, bucket, told, base))
+    if not told.prefect_url:
+        specs.insert(0, _prefect(home, state, told, base))
+    if not told.bucket:
+        specs.insert(0, _bucket(home, state, secrets, base))
+    return tuple(specs)
+
+
+def servers_of(specs: Sequence[ProcessSpec]) -> tuple[str, ...]:
+    """Names of those that run until they are ended."""
+    return tuple(spec.name for spec in specs if spec.probe is not None)
+
+
+def _bucket(home: Home, state: StackState, secrets: StackSecrets, base: Mapping[str, str]) -> ProcessSpec:
+    settings = bucket_settings(state, secrets)
     keys = {
         "AWS_ACCESS_KEY_ID": secrets.access_key_id,
         "AWS_SECRET_ACCESS_KEY": secrets.secret_access_key,
         "AWS_DEFAULT_REGION": REGION,
     }
-    ours = {**base, "ANDON_HOME": str(home.path)}
-    if "ANDON_CATALOG_URL" in environ:
-        ours["ANDON_CATALOG_URL"] = environ["ANDON_CATALOG_URL"]
-    database = home.mlflow / "mlflow.db"
-    return (
-        ProcessSpec(
-            name=BUCKET,
-            command=_weed(home, ports),
-            environment={**base, **keys, **_weed_secrets(home, secrets)},
-            probe=lambda since: bucket_probe(bucket_settings(state, secrets)),
-            stop_seconds=25.0,  # its filer waits 15 s for a subscriber of its own
-            stop_last=True,
-            litter=_weed_sockets(ports),
-        ),
-        ProcessSpec(
-            name=PREFECT,
-            command=(*python, "prefect", "server", "start", "--host", LOOPBACK, "--port", str(ports["prefect"])),
-            environment={
-                **base,
-                "PREFECT_HOME": str(home.prefect),
-                "PREFECT_API_URL": f"{urls['prefect']}/api",
-                "PREFECT_UI_API_URL": f"{urls['prefect']}/api",
-                "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{home.prefect / 'prefect.db'}",
-                "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
-                "PREFECT_CLI_COLORS": "false",
-                "PREFECT_LOGGING_COLORS": "false",
-            },
-            probe=lambda since: prefect_probe(urls["prefect"]),
-        ),
-        ProcessSpec(
-            name=MLFLOW,
-            command=(
-                *python,
-                "mlflow",
-                "server",
-                "--app-name",
-                "andon",  # see infra.stack.mlflow_app
-                "--host",
-                LOOPBACK,
-                "--port",
-                str(ports["mlflow"]),
-                "--workers",
-                "1",
-                "--backend-store-uri",
-                f"sqlite:///{database}",
-                "--artifacts-destination",
-                f"s3://{BUCKET_NAME}/mlflow",
-                "--serve-artifacts",
-            ),
-            environment={
-                **base,
-                **keys,
-                "MLFLOW_S3_ENDPOINT_URL": urls["bucket"],
-                "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # its job runner takes 300 MB and has nothing to do here
-                "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
-                "AWS_EC2_METADATA_DISABLED": "true",
-            },
-            probe=lambda since: mlflow_probe(urls["mlflow"]),
-        ),
-        ProcessSpec(
-            name=FOUNDATION,
-            command=(*python, "infra.stack.foundation", "--home", str(home.path)),
-            environment=ours,
-            needs=(BUCKET,),
-        ),
-        ProcessSpec(
-            name=SERVING,
-            command=(*python, "flows.serving", "--home", str(home.path)),
-            environment=ours,
-            needs=(FOUNDATION,),
-            probe=lambda since: serving_probe(urls["prefect"], since),
-            stop_group=False,
-        ),
-        ProcessSpec(
-            name=CONSOLE,
-            command=(*python, "console", "--home", str(home.path), "--port", str(ports["console"])),
-            environment=ours,
-            needs=(FOUNDATION,),
-            probe=lambda since: console_probe(urls["console"]),
-        ),
-        ProcessSpec(
-            name=RELEASES,
-            command=(*python, "flows.releases.refresher", "--home", str(home.path)),
-            environment=ours,
-            needs=(FOUNDATION,),
-            probe=lambda since: releases_probe(bucket_settings(state, secrets), since),
-        ),
+    return ProcessSpec(
+        name=BUCKET,
+        command=_weed(home, state.ports),
+        environment={**base, **keys, **_weed_secrets(home, secrets)},
+        probe=lambda since: bucket_probe(settings),
+        stop_seconds=25.0,  # its filer waits 15 s for a subscriber of its own
+        stop_last=True,
+        litter=_weed_sockets(state.ports),
+    )
+
+
+def _prefect(home: Home, state: StackState, services: Services, base: Mapping[str, str]) -> ProcessSpec:
+    url = state.urls["prefect"]
+    stored = services.database
+    server = prefect_server(
+        host=LOOPBACK,
+        port=state.ports["prefect"],
+        home=home.prefect,
+        url=url,
+        database=prefect_database(stored) if stored else prefect_sqlite(home.prefect / "prefect.db"),
+    )
+    return ProcessSpec(
+        name=PREFECT,
+        command=server.command,
+        environment={**base, **server.environment},
+        probe=lambda since: prefect_probe(url),
+    )
+
+
+def _mlflow(
+    home: Home, state: StackState, bucket: S3Settings, services: Services, base: Mapping[str, str]
+) -> ProcessSpec:
+    url = state.urls["mlflow"]
+    stored = services.database
+    server = mlflow_server(
+        host=LOOPBACK,
+        port=state.ports["mlflow"],
+        database=mlflow_database(stored) if stored else f"sqlite:///{home.mlflow / 'mlflow.db'}",
+        bucket=bucket,
+    )
+    return ProcessSpec(
+        name=MLFLOW,
+        command=server.command,
+        environment={**base, **server.environment},
+        probe=lambda since: mlflow_probe(url),
     )
 
 
@@ -191,7 +220,7 @@ def _clean(environ: Mapping[str, str]) -> dict[str, str]:
     kept = {name: value for name, value in environ.items() if not name.upper().startswith(_FOREIGN)}
     root = str(Path(__file__).resolve().parents[2])
     paths = [root, *(p for p in kept.get("PYTHONPATH", "").split(os.pathsep) if p and p != root)]
-    return {**kept, **_QUIET, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
+    return {**kept, **QUIET, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
 
 
 def _weed(home: Home, ports: Mapping[str, int]) -> tuple[str, ...]:

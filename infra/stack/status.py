@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from data.services import Services
 from infra.stack.layout import Home, StackError
 from infra.stack.processes import ProcessSpec, process_specs
 from infra.stack.readiness import NotReady
@@ -107,12 +108,13 @@ def _health(spec: ProcessSpec, started: float) -> str:
     return "ok"
 
 
-def addresses(state: StackState) -> Mapping[str, str]:
+def addresses(state: StackState, services: Services) -> Mapping[str, str]:
     """Addresses for people, by what they find there."""
     urls = state.urls
+    bucket = services.bucket
     return {
-        "Console": urls["console"],
-        "MLflow": urls["mlflow"],
-        "Prefect": urls["prefect"],
-        "Bucket": f"{urls['bucket']} (S3)",
+        "Console": services.console_url or urls["console"],
+        "MLflow": services.mlflow_url or urls["mlflow"],
+        "Prefect": services.prefect_url or urls["prefect"],
+        "Bucket": f"{(bucket.endpoint_url or 'AWS') if bucket else urls['bucket']} (S3)",
     }
