@@ -30,6 +30,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "account": ("infra.cli.account", "devices' accounts in the bucket: show them, replace them without a visit"),
     "ingest": ("infra.cli.loop", "take over what devices have uploaded"),
     "label": ("infra.cli.labels", "record labels from a file or the command line"),
+    "labels": ("infra.cli.label_files", "labelled samples as CSV, COCO, YOLO, folders or Parquet, and back"),
     "outcomes": ("infra.cli.outcomes", "take over what was found of parts later, from a file"),
     "retrain": ("infra.cli.loop", "train a challenger and let the gate judge it"),
     "release": ("infra.cli.loop", "bring the signed channels in line with the aliases in MLflow"),
