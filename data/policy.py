@@ -226,6 +226,45 @@ class FineTunePolicy:
     memory_mb: int = _value(3072, "what the frames may take in memory", least=16)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelStudioPolicy:
+    """A Label Studio server that is kept in step with what waits for labels. See docs/connect.md."""
+
+    url: str = _value("", "its address; empty: none")
+    token_file: str = _value("label-studio.token", "file with its access token; relative to the home directory")
+    inspections: str = _value("", "which inspections, separated by commas; empty: all")
+    most: int = _value(500, "tasks that wait there at a time", least=1)
+    bucket_url: str = _value("", "the bucket's address as people's browsers reach it; empty: the cloud's own")
+    link_hours: float = _value(48.0, "how long a link to an image holds", least=1.0, most=168.0)
+    minutes: float = _value(10.0, "between two runs", least=1.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotifyPolicy:
+    """Who is told, by webhook or mail, when something wants a person. See docs/connect.md."""
+
+    events: str = _value("decision, drift, silence, rollout, flow", "what is told, separated by commas")
+    webhook_url: str = _value("", "address that gets a signed JSON document; empty: none")
+    webhook_secret_file: str = _value(
+        "keys/webhook.secret", "file with the secret that signs it, relative to the home directory; made if missing"
+    )
+    mail_to: str = _value("", "addresses, separated by commas; empty: none")
+    mail_from: str = _value("andon@localhost", "the sender's address")
+    mail_host: str = _value("localhost", "mail server")
+    mail_port: int = _value(587, "its port", least=1, most=65_535)
+    mail_security: str = _value("starttls", "starttls, tls, or none, which never sends a password")
+    mail_user: str = _value("", "user name there; empty: none")
+    mail_password_file: str = _value("keys/mail.password", "file with the password, mode 600")
+    mail_ca_file: str = _value("", "certificate authority of the mail server, as PEM; empty: the system's")
+
+    def __post_init__(self) -> None:
+        """Check what no bound can."""
+        if self.mail_security not in ("starttls", "tls", "none"):
+            raise ConfigError(f"[notify] mail_security = {self.mail_security!r}: expected 'starttls', 'tls' or 'none'")
+        if self.webhook_url and not self.webhook_url.startswith(("https://", "http://")):
+            raise ConfigError("[notify] webhook_url: expected https://… or http://…")
+
+
 GatePolicyValues = Mapping[str, bool | int | float | str]
 LearningPolicyValues = Mapping[str, bool | int | float | str]
 InputPolicyValues = Mapping[str, bool | int | float | str]
@@ -256,6 +295,8 @@ class Policy:
     finetune: FineTunePolicy = field(default_factory=FineTunePolicy)
     value: ValuePolicy = field(default_factory=ValuePolicy)
     access: AccessPolicy = field(default_factory=AccessPolicy)
+    label_studio: LabelStudioPolicy = field(default_factory=LabelStudioPolicy)
+    notify: NotifyPolicy = field(default_factory=NotifyPolicy)
     gate: GatePolicyValues = field(default_factory=dict)
     learning: LearningPolicyValues = field(default_factory=dict)
     input: InputPolicyValues = field(default_factory=dict)
@@ -331,6 +372,8 @@ _SECTIONS: dict[str, type[Any]] = {
     "finetune": FineTunePolicy,
     "value": ValuePolicy,
     "access": AccessPolicy,
+    "label_studio": LabelStudioPolicy,
+    "notify": NotifyPolicy,
 }
 
 #: Sections whose keys are checked where they are used, with what they are about.

@@ -1,4 +1,4 @@
-"""The serving process, ``python -m flows.serving --home DIR``: four deployments with their schedules, and the sentinel.
+"""The serving process, ``python -m flows.serving --home DIR``: the deployments with their schedules, and the sentinel.
 
 1. Each flow runs one run at a time; a run that would be the second is cancelled, and runs that were missed while
    something was away collapse into one.
@@ -15,7 +15,7 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("andon.serving")
 FLOWS = ("ingest", "watch", "release", "retrain")
+LABEL_STUDIO = "label-studio"  # only where policy names a server
 EVERY_SECONDS = 60
 WATCH_ROUNDS = 2  # watch runs every second time: a run costs seconds of a small machine's processor
 RELEASE_SECONDS = 300
@@ -38,8 +39,11 @@ MOST_WAIT_SECONDS = 60.0
 SLOT_GRACE_SECONDS = 60  # the least that Prefect takes; a killed run's slot is free again after it
 
 
-def deployments(*, seconds: int = EVERY_SECONDS) -> "list[RunnerDeployment]":
-    """Return the four deployments, as they are written to Prefect; ingest runs every `seconds`, watch half as often."""
+def deployments(*, seconds: int = EVERY_SECONDS, label_studio_minutes: float = 0.0) -> "list[RunnerDeployment]":
+    """Return the deployments, as they are written to Prefect; ingest runs every `seconds`, watch half as often.
+
+    With minutes for it, the connector to Label Studio is one of them.
+    """
     from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
     from prefect.types.entrypoint import EntrypointType
 
@@ -66,12 +70,18 @@ def deployments(*, seconds: int = EVERY_SECONDS) -> "list[RunnerDeployment]":
         )
         return made
 
-    return [
+    all_of_them = [
         served(ingest, [f"every {seconds} s"], interval=seconds),
         served(watch, [f"every {WATCH_ROUNDS * seconds} s"], interval=WATCH_ROUNDS * seconds),
         served(release, ["every 5 minutes", "when an alias moves"], interval=RELEASE_SECONDS),
         served(retrain, ["every night", "when labels come in"], cron=RETRAIN_CRON),
     ]
+    if label_studio_minutes:
+        from flows.connect.label_studio_flow import label_studio
+
+        every = [f"every {label_studio_minutes:g} min"]
+        all_of_them.append(served(label_studio, every, interval=60 * label_studio_minutes))
+    return all_of_them
 
 
 def serve_for_ever(
@@ -92,21 +102,27 @@ def serve_for_ever(
     stop = threading.Event()
     watcher = threading.Thread(target=Sentinel(workspace, runs).run, args=(stop,), name="sentinel", daemon=True)
     wait, first = 1.0, True
+    connected = workspace.policy().label_studio
+    minutes = connected.minutes if connected.url else 0.0
+    flows = (*FLOWS, LABEL_STUDIO) if minutes else FLOWS
     while True:
         began = time.monotonic()
         try:
             _await(runs, workspace.prefect_url, sleep)
-            _tidy(runs, ours=pool is None)
+            _tidy(runs, flows, ours=pool is None)
             if first:
                 watcher.start()
                 first = False
             if pool is not None:
-                deploy(pool, deployments(seconds=seconds))
+                deploy(pool, deployments(seconds=seconds, label_studio_minutes=minutes))
                 _log.info("the flows are deployed to the work pool %s", pool.name)
                 watcher.join()
                 return
             serve(
-                *deployments(seconds=seconds), pause_on_shutdown=False, print_starting_message=False, limit=len(FLOWS)
+                *deployments(seconds=seconds, label_studio_minutes=minutes),
+                pause_on_shutdown=False,
+                print_starting_message=False,
+                limit=len(flows),
             )
             return  # ended by a signal
         except Exception as error:  # noqa: BLE001 -- a worker's boundary: record, back off, go on
@@ -128,9 +144,9 @@ def _await(runs: Any, url: str | None, sleep: Callable[[float], None]) -> None:
         wait = min(MOST_WAIT_SECONDS, wait * 1.3)
 
 
-def _tidy(runs: Any, *, ours: bool) -> None:
+def _tidy(runs: Any, flows: Sequence[str], *, ours: bool) -> None:
     """Rule 3, where runs are this process's, and the missed runs of rule 1."""
-    for flow in FLOWS:
+    for flow in flows:
         orphans, missed = runs.end_orphans(flow) if ours else 0, runs.collapse_missed(flow)
         if orphans or missed:
             _log.info("%s: %d runs of an earlier process ended, %d missed ones dropped", flow, orphans, missed)

@@ -34,6 +34,7 @@ from flows.accounts import settle_accounts
 from flows.drift import labels_that_start_a_retrain, watch_drift
 from flows.exclusive import Busy, only_one
 from flows.label_count import count_label_events
+from flows.notify.delivery import notify_once
 from flows.registry import Registry
 from flows.release import release_once
 from flows.retrain_settings import may_start_by_itself
@@ -150,6 +151,8 @@ def watch_once(
                     retrain[inspection.name] = labels_since(events, model)
                 if model is not None and releases_wanted(model):
                     release.append(inspection.name)
+        with _noting(failed, "notices"):
+            notify_once(workspace, clock=clock)  # what could not be sent waits in the outbox
     outcome = WatchOutcome(
         heartbeats=heartbeats,
         silent=tuple(silent),

@@ -640,3 +640,19 @@ class RolloutDeviceRow(Base):
     rollout: Mapped[int] = mapped_column(ForeignKey("rollouts.id"), primary_key=True)
     device: Mapped[str] = mapped_column(ForeignKey("devices.name"), primary_key=True)
     record: Mapped[dict[str, Any]]
+
+
+class NoticeRow(Base):
+    """What people are to be told on one channel, and whether they were (data/notices.py)."""
+
+    __tablename__ = "notices"
+
+    key: Mapped[str] = mapped_column(String(200), primary_key=True)  # of the event
+    channel: Mapped[str] = mapped_column(String(16), primary_key=True)  # "webhook", "mail"
+    kind: Mapped[str] = mapped_column(String(16))
+    content: Mapped[dict[str, Any]]
+    at: Mapped[datetime]
+    attempts: Mapped[int]
+    next_at: Mapped[datetime | None] = mapped_column(index=True)  # NULL: sent, or given up
+    sent_at: Mapped[datetime | None]
+    error: Mapped[str] = mapped_column(Text)  # of the newest attempt; "" is none

@@ -51,6 +51,7 @@ class SourceSample:
         time: aware, or None.
         mark: PNG as large as the image, bright where the defect is, or None. What an image file `plate.jpg` has beside
             it as `plate.mask.png` or `plate_mask.png`.
+        side: of the split, `train` or `golden`, where the source states it; "" leaves it to the group.
     """
 
     path: str
@@ -63,6 +64,7 @@ class SourceSample:
     stage: Stage = Stage.FACTORY
     part_id: str | None = None
     mark: bytes | None = None
+    side: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

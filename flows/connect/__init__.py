@@ -1,0 +1,1 @@
+"""Connections to tools that people have: Label Studio. See docs/connect.md."""
