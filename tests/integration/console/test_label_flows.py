@@ -170,9 +170,7 @@ def test_who_comes_second_makes_no_second_label_and_is_told_and_differing_waits_
     assert (flag.sample_id, flag.said) == (shown, ("crack",))
 
 
-def test_the_page_lets_go_of_what_somebody_else_settled_and_says_who_else_is_here(
-    page: Page, console: Console
-) -> None:
+def test_the_page_lets_go_of_what_somebody_else_settled_and_says_who_else_is_here(page: Page, console: Console) -> None:
     assert console.client_of("bob", Role.LABELLER).get(f"/api/{INSPECTION}/next").json()["items"]
     open_page(page, console)
     shown = ready(page)
