@@ -1,4 +1,4 @@
-"""schemathesis on the console's own API: whatever is asked, by its description or against it, nothing is a server error.
+"""schemathesis on the console's own API: whatever is asked, by its description or against it, is no server error.
 
 The description is made for the test: the console itself gives none away. A longer run:
 
@@ -39,7 +39,7 @@ def test_nothing_that_is_asked_of_the_api_is_a_server_error(console: Console, tm
         "--phases", "examples,coverage,fuzzing", "--checks", "not_a_server_error", "--request-timeout", "60",
         "-H", f"Cookie: {jar}", "-H", f"X-CSRF-Token: {csrf}", "--no-color",
     ]  # fmt: skip
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=900)
+    done = subprocess.run(command, check=False, cwd=tmp_path, capture_output=True, text=True, timeout=900)
     if "-s" in sys.argv:
         print(done.stdout)
     assert done.returncode == 0, done.stdout + done.stderr
