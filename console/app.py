@@ -13,7 +13,7 @@
 /metrics               the fleet's counts, for Prometheus
 /api/…                 what the pages call: console/api.py
 
-Every route and page states the least role that it needs (console/people.py): without one the application does not start.
+Every route and page states the least role that it needs (console/people.py), or the application does not start.
 """
 
 from __future__ import annotations
