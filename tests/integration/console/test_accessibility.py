@@ -14,6 +14,8 @@ from tests.integration.console.pressed_plates import INSPECTION
 PAGES = {
     "/": ".card",
     f"/label/{INSPECTION}": "#labelling[data-ready=yes]",
+    "/review": "[role=tab][aria-selected=true]",
+    "/review?kind=people": "#record tbody tr",
     "/loop": "#loop .tile",
     "/fleet": "#devices tbody tr",
     "/rollouts": "#rollouts .headline",
@@ -71,8 +73,8 @@ def test_the_navigation_is_walked_by_keyboard_and_shows_where_one_is(page: Page,
         reached.append(here)
         if here[0] == "/causes":
             break
-    assert [address for address, _ in reached if address][-7:] == [
-        "/", "/label", "/loop", "/fleet", "/rollouts", "/drift", "/causes",
+    assert [address for address, _ in reached if address][-8:] == [
+        "/", "/label", "/review", "/loop", "/fleet", "/rollouts", "/drift", "/causes",
     ]  # fmt: skip
     assert all(outline == "solid" for _, outline in reached), reached
     page.keyboard.press("Enter")

@@ -30,7 +30,15 @@ MEANT = {
     "POST /api/labels": "labeller", "POST /api/undo": "labeller", "GET /api/{inspection}/causes": "viewer",
     "GET /api/{inspection}/drift": "viewer", "POST /api/{inspection}/drift/{alarm}/close": "approver",
     "GET /api/fleet": "viewer", "GET /api/fleet/device/{name}": "viewer", "GET /api/{inspection}/rollouts": "viewer",
-    "POST /api/{inspection}/rollouts/{channel}/{what}": "approver",
+    "POST /api/{inspection}/rollouts/{channel}/{what}": "approver", "GET /review": "labeller",
+    "GET /api/{inspection}/asked": "labeller", "GET /api/{inspection}/similar/{sample_id}": "labeller",
+    "GET /api/{inspection}/batches": "labeller", "GET /api/{inspection}/batch": "labeller",
+    "POST /api/{inspection}/hold": "labeller", "POST /api/{inspection}/leave": "labeller",
+    "POST /api/{inspection}/classes": "labeller", "POST /api/labels/batch": "labeller",
+    "POST /api/flags": "labeller", "POST /api/flags/{event_id}/close": "labeller",
+    "GET /api/{inspection}/review": "labeller", "GET /api/{inspection}/review/cases": "labeller",
+    "GET /api/{inspection}/review/people": "labeller", "GET /api/{inspection}/review/record": "labeller",
+    "POST /api/{inspection}/review/preview": "labeller", "POST /api/{inspection}/review/undo": "labeller",
 }  # fmt: skip
 #: Without a role, on purpose.
 MEANT_OPEN = {
@@ -44,6 +52,7 @@ FILLED = {
     "{alarm}": "1",
     "{channel}": "stable",
     "{what}": "hold",
+    "{event_id}": "none-at-all",
 }
 
 
