@@ -40,7 +40,6 @@ class Cookies:
 
     session: str
     csrf: str
-    flow: str
     secure: bool
 
     @staticmethod
@@ -51,8 +50,8 @@ class Cookies:
         port = host.rpartition(":")[2]
         port = port if port.isascii() and port.isdigit() else ("443" if secure else "80")
         prefix = "__Host-" if secure else ""
-        names = [f"{prefix}andon-{kind}-{port}" for kind in ("session", "csrf", "flow")]
-        return Cookies(session=names[0], csrf=names[1], flow=names[2], secure=secure)
+        names = [f"{prefix}andon-{kind}-{port}" for kind in ("session", "csrf")]
+        return Cookies(session=names[0], csrf=names[1], secure=secure)
 
     def give(self, answer: Response, token: str, csrf: str) -> None:
         """Put both cookies of a session into an answer."""

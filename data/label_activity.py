@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Text, case, cast, func, select
+from sqlalchemy import Text, case, cast, func, literal_column, select
 from sqlalchemy.orm import aliased
 
 from data.catalog import Catalog
@@ -89,8 +89,12 @@ class Recorded:
 def people(catalog: Catalog, inspection: str, *, since: datetime) -> list[Person]:
     """Everybody who answered since an instant, the busiest first (rules 1 and 2)."""
     undo = aliased(LabelEventRow)
-    undone = select(undo.serial).where(undo.undoes == LabelEventRow.event_id).exists()
-    state = case((undone, "undone"), (LabelEventRow.because.is_not(None), "served"), else_=LabelEventRow.kind)
+    # Literals, no parameters: PostgreSQL takes two parameters of one value for two expressions.
+    state = case(
+        (undo.serial.is_not(None), literal_column("'undone'")),
+        (LabelEventRow.because.is_not(None), literal_column("'served'")),
+        else_=LabelEventRow.kind,
+    )
     text = cast(LabelEventRow.classes, Text)
     query = (
         select(
@@ -101,6 +105,7 @@ def people(catalog: Catalog, inspection: str, *, since: datetime) -> list[Person
             func.min(LabelEventRow.at, type_=LabelEventRow.at.type),
             func.max(LabelEventRow.at, type_=LabelEventRow.at.type),
         )
+        .outerjoin(undo, undo.undoes == LabelEventRow.event_id)
         .where(
             LabelEventRow.inspection == inspection,
             LabelEventRow.at >= since,

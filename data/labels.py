@@ -23,11 +23,11 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
+from sqlalchemy.orm import Session, aliased
 
 from data.catalog import Catalog
 from data.catalog.models import DrawItemRow, LabelEventRow, LeaseRow, SampleRow
@@ -45,8 +45,14 @@ from data.current_labels import (
     standing_events,
     standing_of,
 )
-from data.inspections import Inspection, inspection_in
-from edge_client.contract.errors import AndonError
+from data.label_rows import (
+    LabelError,
+    Meanwhile,
+    event_row,
+    rows_in_batches,
+    said_otherwise,
+    seen_event,
+)
 
 __all__ = [
     "CurrentLabel",
@@ -72,24 +78,6 @@ __all__ = [
 ]
 
 _T = TypeVar("_T")
-_BATCH = 500  # SQLite's limit on parameters of one statement is 999 in old builds
-
-
-class LabelError(AndonError):
-    """A label event cannot be accepted."""
-
-
-class Meanwhile(LabelError):
-    """Somebody settled the sample between its being shown and its being answered (rule 6).
-
-    Attributes:
-        event: What was said of it meanwhile.
-    """
-
-    def __init__(self, event: LabelEvent) -> None:
-        said = "+".join(event.classes) or "that nobody can tell"
-        super().__init__(f"{event.who} answered sample {event.sample_id!r} meanwhile: {said}")
-        self.event = event
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,11 +153,12 @@ def record_labels_in(
     wanted = list(labels)
     session.flush()
     # What single records would ask one by one is asked in batches: an import has thousands.
-    seen = {row.event_id: row for row in _in_batches(session, LabelEventRow.event_id, [w.event_id for w in wanted])}
-    samples = {row.sample_id: row for row in _in_batches(session, SampleRow.sample_id, [w.sample_id for w in wanted])}
+    event_ids, sample_ids = [w.event_id for w in wanted], [w.sample_id for w in wanted]
+    seen = {row.event_id: row for row in rows_in_batches(session, LabelEventRow.event_id, event_ids)}
+    samples = {row.sample_id: row for row in rows_in_batches(session, SampleRow.sample_id, sample_ids)}
     rows: list[LabelEventRow] = []
     for label in wanted:
-        row = _row(
+        row = event_row(
             session,
             samples.get(label.sample_id),
             seen.get(label.event_id),
@@ -254,10 +243,10 @@ def undo_label(
     """
 
     def undo(session: Session) -> LabelEvent | None:
-        seen = _seen(session, event_id)
+        seen = seen_event(session, event_id)
         if seen is not None:
             if seen.kind != LabelKind.UNDO.value or (target is not None and seen.undoes != target):
-                raise _said_otherwise(event_id)
+                raise said_otherwise(event_id)
             return event_of(seen)
         query = standing().where(LabelEventRow.event_id == target) if target else standing_of(who).limit(1)
         row = session.scalars(query).first()
@@ -297,11 +286,11 @@ def _record(
     source: str,
     after: int | None = None,
 ) -> LabelEvent:
-    seen = _seen(session, event_id)
+    seen = seen_event(session, event_id)
     sample = session.get(SampleRow, sample_id, with_for_update=after is not None)
     if seen is None and after is not None:
         _check_meanwhile(session, sample_id, who=who, kind=kind, classes=tuple(sorted(set(classes))), after=after)
-    row = _row(
+    row = event_row(
         session,
         sample,
         seen,
@@ -354,10 +343,10 @@ def _repeat(session: Session, event: LabelEvent, also: Sequence[str]) -> None:
         if sample_id in settled:
             continue
         event_id = f"{event.event_id}:{hashlib.sha256(sample_id.encode()).hexdigest()[:16]}"
-        row = _row(
+        row = event_row(
             session,
             session.get(SampleRow, sample_id),
-            _seen(session, event_id),
+            seen_event(session, event_id),
             kind=LabelKind.LABEL,
             sample_id=sample_id,
             classes=event.classes,
@@ -381,52 +370,6 @@ def _drawn_with(session: Session, sample_id: str) -> Iterator[str]:
     yield from session.scalars(query)
 
 
-def _row(
-    session: Session,
-    sample: SampleRow | None,
-    seen: LabelEventRow | None,
-    *,
-    kind: LabelKind,
-    sample_id: str,
-    classes: Sequence[str],
-    who: str,
-    event_id: str,
-    at: datetime,
-    source: str,
-) -> LabelEventRow:
-    """The row of an event: the one recorded before (rule 2), or a checked new one, added to the session."""
-    if not who or not event_id:
-        raise LabelError("a label event needs who said it and a unique event id; one of them is empty")
-    wanted = tuple(sorted(set(classes)))
-    if seen is not None:
-        same = (seen.kind, seen.sample_id, tuple(seen.classes), seen.who) == (kind.value, sample_id, wanted, who)
-        if not same:
-            raise _said_otherwise(event_id)
-        return seen
-    if sample is None:
-        raise LabelError(f"sample {sample_id!r} is unknown; it may not be ingested yet: run `andon ingest`")
-    if kind is LabelKind.LABEL:
-        _check_classes(inspection_in(session, sample.inspection), wanted)
-    row = LabelEventRow(
-        event_id=event_id,
-        sample_id=sample_id,
-        inspection=sample.inspection,
-        kind=kind.value,
-        classes=list(wanted),
-        who=who,
-        at=at,
-        source=source,
-    )
-    session.add(row)
-    return row
-
-
-def _in_batches(session: Session, column: InstrumentedAttribute[str], values: Sequence[str]) -> Iterator[Any]:
-    """Rows of the column's table whose column is one of the values."""
-    for start in range(0, len(values), _BATCH):
-        yield from session.scalars(select(column.class_).where(column.in_(values[start : start + _BATCH])))
-
-
 def undo_in(
     session: Session, row: LabelEventRow, *, event_id: str, who: str, at: datetime, source: str
 ) -> LabelEventRow:
@@ -447,30 +390,9 @@ def undo_in(
     return undo
 
 
-def _check_classes(inspection: Inspection, classes: Sequence[str]) -> None:
-    if not classes:
-        raise LabelError(
-            f"empty label for inspection {inspection.name!r}; its classes are {list(inspection.class_names)}"
-        )
-    unknown = [name for name in classes if name not in inspection.class_names]
-    if unknown:
-        raise LabelError(
-            f"class {unknown[0]!r} is unknown to inspection {inspection.name!r}; "
-            f"its classes are {list(inspection.class_names)}"
-        )
-
-
 def _check_target(session: Session, target: str) -> None:
-    row = _seen(session, target)
+    row = seen_event(session, target)
     if row is None:
         raise LabelError(f"label event {target!r} is unknown; nothing was undone")
     if row.kind == LabelKind.UNDO.value:
         raise LabelError(f"label event {target!r} is an undo itself; to restore what it undid, label again")
-
-
-def _seen(session: Session, event_id: str) -> LabelEventRow | None:
-    return session.scalars(select(LabelEventRow).where(LabelEventRow.event_id == event_id)).first()
-
-
-def _said_otherwise(event_id: str) -> LabelError:
-    return LabelError(f"label event {event_id!r} was recorded before with other content; use a new event id")

@@ -76,7 +76,7 @@ const queue = new Queue(inspection, {
   counted: count,
   fresh: (items) => items.forEach((item) => view.preload(item)),
   lost(item, by, settled) {
-    if (item === view.shown) tell(t(settled ? "label.lost_settled" : "label.lost_shown", { who: by }));
+    if (item === view.shown) tell(settled ? t("label.lost_settled", { who: by }) : t("label.lost_shown", { who: by }));
   },
   trouble: complain,
 });

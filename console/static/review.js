@@ -157,7 +157,8 @@ function show() {
       return button;
     }),
   );
-  $("film").children[at]?.scrollIntoView({ block: "nearest", inline: "nearest" });
+  const tile = $("film").children[at];
+  $("film").scrollLeft = tile.offsetLeft - $("film").offsetLeft - $("film").clientWidth / 2 + tile.clientWidth / 2;
 }
 
 function wrong({ told, said: opinions }) {

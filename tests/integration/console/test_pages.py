@@ -27,7 +27,7 @@ def said(number: int, label: str = "ok", **changes: Any) -> dict[str, Any]:
 def test_the_inspections_page_leads_to_labelling(page: Page, console: Console) -> None:
     page.goto(console.url)
     expect(page.locator(".card h2")).to_have_text(INSPECTION)
-    expect(page.locator(".card")).to_contain_text("60 captured, 4000 frames seen")
+    expect(page.locator(".card")).to_contain_text("60 captured, 4,000 frames seen")
     page.get_by_role("link", name="Label", exact=True).click()
     page.wait_for_selector("#labelling[data-ready=yes]", timeout=15_000)
 

@@ -123,7 +123,7 @@ def test_mlflow_knows_all_its_tables_before_it_answers():
 
 def test_the_pages_answer(stack):
     urls = load_state(stack.home).urls
-    assert "html" in str(call("GET", urls["console"]))[:200].lower()
+    assert "html" in str(call("GET", urls["console"] + "/login"))[:200].lower()
     assert "MLflow" in call("GET", urls["mlflow"])
     assert "Prefect" in call("GET", f"{urls['prefect']}/")
 
