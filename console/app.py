@@ -15,7 +15,7 @@
 /metrics               the fleet's counts, for Prometheus
 /api/…                 what the pages call: console/api.py
 
-Every route and page states the least role that it needs (console/people.py): without one the application does not start.
+Every route and page states the least role that it needs (console/people.py), or the application does not start.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from __future__ import annotations
 import random
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response

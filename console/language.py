@@ -1,7 +1,7 @@
 """What the pages say, in English and German: one table, kept as ``texts/PAGE.toml``.
 
-    headline = { en = "Fleet", de = "Flotte" }                         t("fleet.headline")
-    silent = { en = "{n} device is|{n} devices are", de = "…|…" }      t("fleet.silent", n=3)
+    headline = { en = "Fleet", de = "Flotte" }                       {{ t("PAGE.headline") }}
+    silent = { en = "{n} device is|{n} devices are", de = "…|…" }      {{ t("PAGE.silent", n=3) }}
 
 1. A key is ``page.key`` and has a text in every language; `load_texts` refuses a table that lacks one.
 2. ``{name}`` is put in, whole numbers with the language's separators. ``|`` parts singular and plural, by ``n``.
@@ -65,11 +65,19 @@ class Translator:
             text = one if values["n"] == 1 else many
         return _PLACE.sub(lambda match: self._shown(values.get(match[1], match[0])), text)
 
-    def _shown(self, value: Any) -> str:
-        if not isinstance(value, int) or isinstance(value, bool):
-            return str(value)
+    def number(self, value: int) -> str:
+        """A whole number with the language's separators."""
         grouped = f"{value:,}"
         return grouped.replace(",", ".") if self.language == "de" else grouped
+
+    def decimal(self, value: float, digits: int = 1) -> str:
+        """A number with so many digits behind the language's point."""
+        text = f"{value:.{digits}f}"
+        return text.replace(".", ",") if self.language == "de" else text
+
+    def _shown(self, value: Any) -> str:
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        return self.number(value) if whole else str(value)
 
 
 @lru_cache(maxsize=8)

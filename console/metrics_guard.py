@@ -1,8 +1,8 @@
 """Who may read ``/metrics``: a monitoring system has no session.
 
 1. This machine itself, directly: a request that a proxy passed on says so, and is not from here.
-2. Whoever brings the token of ``metrics.token`` in the home directory, or of the file that ``$ANDON_METRICS_TOKEN_FILE``
-   names, as ``Authorization: Bearer …``. Without such a file there is none.
+2. Whoever brings the token of ``metrics.token`` in the home directory, or of the file that is named by
+   ``$ANDON_METRICS_TOKEN_FILE``, as ``Authorization: Bearer …``. Without such a file there is none.
 3. Whoever is signed in.
 """
 

@@ -72,7 +72,7 @@ class Pages:
 
 
 def make_texts_script() -> APIRouter:
-    """Make the router of the texts for scripts: the same address in every language, so it is asked for anew each time."""
+    """Make the router of the texts for scripts: one address in every language, so it is asked for anew each time."""
     api = APIRouter()
 
     @api.get("/static/texts.js", include_in_schema=False)

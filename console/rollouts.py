@@ -68,7 +68,8 @@ def make_rollouts_api(workspace: Workspace, *, clock: Callable[[], datetime]) ->
     ) -> dict[str, Any]:
         person.tell(about=f"{inspection}/{channel}", rollout=said.rollout, detail=said.why.strip())
         name = get_inspection(catalog, inspection).name
-        done = act(catalog, name, channel, what, who=person.name, why=said.why.strip(), at=clock(), rollout=said.rollout)
+        why = said.why.strip()
+        done = act(catalog, name, channel, what, who=person.name, why=why, at=clock(), rollout=said.rollout)
         return told(done)
 
     return api

@@ -1,7 +1,7 @@
 """Before every route: no session, no answer.
 
-1. What is not open (`console.people.OPEN`) is answered to a session alone: a page leads to the sign-in, all else gets 401.
-   This holds for addresses that do not exist, too: who is not signed in learns nothing.
+1. What is not open (`console.people.OPEN`) is answered to a session alone: a page leads to the sign-in, all else gets
+   401. This holds for addresses that do not exist, too: who is not signed in learns nothing.
 2. A change carries the session's CSRF token in ``X-CSRF-Token``, beside the Origin check of `console.security`. Signing
    in has no session yet: it carries the token of the cookie that its page got.
 3. A live view ends within half a minute of its session. Pages that only look by themselves do not keep a session alive.
@@ -40,7 +40,6 @@ class Cookies:
 
     session: str
     csrf: str
-    flow: str
     secure: bool
 
     @staticmethod
@@ -51,8 +50,8 @@ class Cookies:
         port = host.rpartition(":")[2]
         port = port if port.isascii() and port.isdigit() else ("443" if secure else "80")
         prefix = "__Host-" if secure else ""
-        names = [f"{prefix}andon-{kind}-{port}" for kind in ("session", "csrf", "flow")]
-        return Cookies(session=names[0], csrf=names[1], flow=names[2], secure=secure)
+        names = [f"{prefix}andon-{kind}-{port}" for kind in ("session", "csrf")]
+        return Cookies(session=names[0], csrf=names[1], secure=secure)
 
     def give(self, answer: Response, token: str, csrf: str) -> None:
         """Put both cookies of a session into an answer."""

@@ -116,7 +116,7 @@ def make_sign_in_api(catalog: Catalog, door: Door, *, clock: Callable[[], dateti
             name, how = password_holds(catalog, tried, said.password), "password"
         if name is None:
             door.refused(request, tried, how, "wrong name or password" if how == "password" else "link not valid")
-            return problem(401, t("login.wrong" if how == "password" else "login.link_over"))
+            return problem(401, t("login.wrong") if how == "password" else t("login.link_over"))
         answer = JSONResponse({"name": name})
         if (signed_in := door.let_in(request, answer, name, how)) is None:
             return problem(401, t("login.wrong"))

@@ -33,8 +33,6 @@ at("login").addEventListener("submit", (event) => {
 });
 
 const link = /^#link=([\w-]+)$/.exec(location.hash)?.[1];
-const oidc = at("oidc");
-if (oidc) oidc.href += `?next=${encodeURIComponent(next())}`;
 if (link) {
   history.replaceState(null, "", location.pathname + location.search); // the token stays in no history
   enter({ link });

@@ -1,24 +1,26 @@
 // The loop page: what /api/loop/live sends, drawn anew whenever it changes.
 
-import { node, number, plural } from "./nodes.js";
+import { node, number } from "./nodes.js";
+import { language, t } from "./texts.js";
 
 const root = document.getElementById("loop");
 const live = document.getElementById("live");
 const mlflow = root.dataset.mlflow;
 
-const share = (value) => (value === null ? "unknown" : `${(100 * value).toFixed(value < 0.1 ? 1 : 0)} %`);
+const decimal = (value, digits) => value.toLocaleString(language, { minimumFractionDigits: digits, maximumFractionDigits: digits });
+const share = (value) => (value === null ? t("loop.unknown") : `${decimal(100 * value, value < 0.1 ? 1 : 0)} %`);
 
 function bytes(value) {
-  for (const [unit, size] of [["GB", 1e9], ["MB", 1e6], ["kB", 1e3]]) if (value >= size) return `${(value / size).toFixed(1)} ${unit}`;
+  for (const [unit, size] of [["GB", 1e9], ["MB", 1e6], ["kB", 1e3]]) if (value >= size) return `${decimal(value / size, 1)} ${unit}`;
   return `${value} B`;
 }
 
 function ago(text) {
-  if (!text) return "never";
+  if (!text) return t("loop.never");
   const seconds = Math.max(0, (Date.now() - new Date(text)) / 1000);
-  if (seconds < 90) return `${Math.round(seconds)} s ago`;
-  if (seconds < 5400) return `${Math.round(seconds / 60)} min ago`;
-  return seconds < 172800 ? `${Math.round(seconds / 3600)} h ago` : `${Math.round(seconds / 86400)} days ago`;
+  if (seconds < 90) return t("loop.seconds_ago", { n: Math.round(seconds) });
+  if (seconds < 5400) return t("loop.minutes_ago", { n: Math.round(seconds / 60) });
+  return seconds < 172800 ? t("loop.hours_ago", { n: Math.round(seconds / 3600) }) : t("loop.days_ago", { n: Math.round(seconds / 86400) });
 }
 
 function tile(value, ...about) {
@@ -26,19 +28,19 @@ function tile(value, ...about) {
 }
 
 function table(heads, rows) {
-  return node("div", { class: "wide" }, node("table", {}, node("thead", {}, node("tr", {}, heads.map((h) => node("th", { scope: "col" }, h)))), node("tbody", {}, rows)));
+  return node("div", { class: "wide", tabindex: "0", role: "region", "aria-label": heads.filter(Boolean).join(", ") }, node("table", {}, node("thead", {}, node("tr", {}, heads.map((h) => node("th", { scope: "col" }, h)))), node("tbody", {}, rows)));
 }
 
 function estimate(e) {
-  return e.value === null ? "unknown" : `${share(e.value)}`;
+  return share(e.value);
 }
 
 function between(e) {
-  return e.n ? `95 %: ${share(e.low)} to ${share(e.high)}, n = ${number(e.n)}` : "no label yet";
+  return e.n ? t("loop.interval", { low: share(e.low), high: share(e.high), n: e.n }) : t("loop.no_label");
 }
 
 function kappaBetween(e) {
-  return `95 %: ${e.low.toFixed(2)} to ${e.high.toFixed(2)}, n = ${number(e.n)}`;
+  return t("loop.interval", { low: decimal(e.low, 2), high: decimal(e.high, 2), n: e.n });
 }
 
 const COLOUR = { promote: "good", reject: "bad", not_enough: "warn", confirmed: "good", quarantined: "bad", failed: "bad", probation: "warn", trial: "warn", ok: "good", degraded: "warn" };
@@ -51,7 +53,7 @@ function devices(status) {
       {},
       node("td", {}, device.name),
       node("td", {}, `${device.site} / ${device.station}`),
-      node("td", {}, device.revoked_at ? node("span", { class: "bad" }, "revoked") : ago(received_at)),
+      node("td", {}, device.revoked_at ? node("span", { class: "bad" }, t("loop.revoked")) : ago(received_at)),
       node("td", {}, beat ? coloured(beat.health) : ""),
       node("td", {}, beat ? engine(status, beat) : ""),
       node("td", {}, beat && beat.rollout.outcome !== "none" ? coloured(beat.rollout.outcome) : "", beat?.rollout.reason ? `: ${beat.rollout.reason}` : ""),
@@ -62,16 +64,16 @@ function devices(status) {
       node("td", {}, beat ? bytes(beat.spool_bytes) : ""),
     ),
   );
-  return table(["device", "site / station", "heard of", "health", "engine (slot)", "rollout", "channel", "frames", "captured", "sent", "in spool"], rows);
+  return table([t("loop.head_device"), t("loop.head_site"), t("loop.head_heard"), t("loop.head_health"), t("loop.head_engine"), t("loop.head_rollout"), t("loop.head_channel"), t("loop.head_frames"), t("loop.head_captured"), t("loop.head_sent"), t("loop.head_spool")], rows);
 }
 
 function engine(status, beat) {
   const version = status.versions[beat.engine_id];
-  return [version ? versionLink(status, version) : beat.engine_id.slice(0, 16), node("span", { class: "soft" }, ` slot ${beat.slot}`)];
+  return [version ? versionLink(status, version) : beat.engine_id.slice(0, 16), node("span", { class: "soft" }, t("loop.slot", { slot: String(beat.slot) }))];
 }
 
 function versionLink(status, version) {
-  const text = `version ${version}`;
+  const text = t("loop.version", { version: String(version) });
   return mlflow ? node("a", { href: `${mlflow}/#/models/${encodeURIComponent(status.inspection)}/versions/${encodeURIComponent(version)}`, rel: "noreferrer" }, text) : text;
 }
 
@@ -80,7 +82,7 @@ const unfolded = new Set();
 function because(decision) {
   const [first, ...others] = decision.reasons;
   if (!others.length) return first ?? "";
-  const made = node("details", {}, node("summary", {}, `${first} `, node("span", { class: "soft" }, `and ${others.length} more`)), others.map((text) => node("p", {}, text)));
+  const made = node("details", {}, node("summary", {}, `${first} `, node("span", { class: "soft" }, t("loop.and_more", { n: others.length }))), others.map((text) => node("p", {}, text)));
   made.open = unfolded.has(decision.run_id);
   made.addEventListener("toggle", () => (made.open ? unfolded.add(decision.run_id) : unfolded.delete(decision.run_id)));
   return made;
@@ -95,32 +97,32 @@ function decisions(status) {
       node("td", {}, ago(d.at)),
       node("td", {}, coloured(d.answer)),
       node("td", { class: "text" }, because(d)),
-      node("td", {}, Object.entries(d.label_more).map(([name, n]) => `${n} of ${name}`).join(", ")),
-      node("td", {}, d.champion_version ? `v${d.champion_version}` : "first"),
+      node("td", {}, Object.entries(d.label_more).map(([name, n]) => t("loop.of_class", { count: n, name })).join(", ")),
+      node("td", {}, d.champion_version ? `v${d.champion_version}` : t("loop.first")),
     ),
   );
-  return table(["version", "judged", "gate", "because", "label more", "against"], rows);
+  return table([t("loop.head_version"), t("loop.head_judged"), t("loop.head_gate"), t("loop.head_because"), t("loop.head_more"), t("loop.head_against")], rows);
 }
 
 function releases(status) {
   const rows = status.releases.map((r) => node("tr", {}, node("td", {}, ago(r.at)), node("td", {}, r.channel), node("td", {}, r.action), node("td", {}, r.version ? `v${r.version}` : ""), node("td", { class: "text" }, r.who)));
-  return table(["when", "channel", "what", "version", "approved by"], rows);
+  return table([t("loop.head_when"), t("loop.head_channel"), t("loop.head_what"), t("loop.head_version"), t("loop.head_approved")], rows);
 }
 
 function quarantine(status) {
-  const rows = status.quarantine_newest.map((q) => node("tr", {}, node("td", {}, ago(q.at)), node("td", {}, q.kind), node("td", {}, q.device ?? "unknown"), node("td", { class: "text" }, q.reason)));
-  return table(["when", "what", "device", "reason"], rows);
+  const rows = status.quarantine_newest.map((q) => node("tr", {}, node("td", {}, ago(q.at)), node("td", {}, q.kind), node("td", {}, q.device ?? t("loop.unknown_device")), node("td", { class: "text" }, q.reason)));
+  return table([t("loop.head_when"), t("loop.head_what"), t("loop.head_device"), t("loop.head_reason")], rows);
 }
 
-const fine = (value) => (value < 0.1 ? (100 * value).toFixed(2) : (100 * value).toFixed(1));
+const fine = (value) => decimal(100 * value, value < 0.1 ? 2 : 1);
 function interval(e) {
-  return e.value === null ? "not known" : `${fine(e.value)} % (${fine(e.low)} to ${fine(e.high)} %), n = ${number(e.n)}`;
+  return e.value === null ? t("loop.not_known") : t("loop.rate", { value: fine(e.value), low: fine(e.low), high: fine(e.high), n: e.n });
 }
 
 // With what the records say of all frames, where they say it; from the labels alone on the second line.
 function figure(f) {
   const [first, second] = f.difference ? [f.difference, f.plain] : [f.plain, null];
-  return node("td", {}, interval(first), second && second.value !== null ? [node("br"), node("span", { class: "soft" }, `labels alone: ${interval(second)}`)] : null);
+  return node("td", {}, interval(first), second && second.value !== null ? [node("br"), node("span", { class: "soft" }, t("loop.alone", { rate: interval(second) }))] : null);
 }
 
 // Parts of which a label, or the outcome that counts, and another outcome say opposite things, with their frame.
@@ -132,13 +134,13 @@ function contradictions(status) {
     node(
       "tr",
       {},
-      node("td", {}, node("a", { href: `/api/image/${encodeURIComponent(c.sample_id)}`, target: "_blank" }, node("img", { src: `/api/image/${encodeURIComponent(c.sample_id)}`, alt: `frame of part ${c.part_id}`, loading: "lazy", class: "small" }))),
+      node("td", {}, node("a", { href: `/api/image/${encodeURIComponent(c.sample_id)}`, target: "_blank" }, node("img", { src: `/api/image/${encodeURIComponent(c.sample_id)}`, alt: t("loop.frame_of", { part: c.part_id }), loading: "lazy", class: "small" }))),
       node("td", { class: "text" }, c.part_id),
-      node("td", {}, `${c.first}: ${c.first_defect ? "defect" : "ok"}`),
-      node("td", { class: "text" }, `${c.stage || "an outcome"}: ${c.value}`),
+      node("td", {}, `${c.first}: ${c.first_defect ? t("loop.defect") : "ok"}`),
+      node("td", { class: "text" }, `${c.stage || t("loop.an_outcome")}: ${c.value}`),
     ),
   );
-  const made = node("details", { class: "contradictions" }, node("summary", { class: "warn" }, `${plural(found.length, "frame")} of which an outcome says the opposite of the label or outcome that counts`), node("p", { class: "soft" }, "A label that an outcome contradicts is offered for a second look on the labelling page."), table(["frame", "part", "counts", "but"], rows), found.length > SHOWN ? node("p", { class: "soft" }, `and ${plural(found.length - SHOWN, "more frame")}`) : null);
+  const made = node("details", { class: "contradictions" }, node("summary", { class: "warn" }, t("loop.contradicted", { n: found.length })), node("p", { class: "soft" }, t("loop.contradicted_why")), table([t("loop.head_frame"), t("loop.head_part"), t("loop.head_counts"), t("loop.head_but")], rows), found.length > SHOWN ? node("p", { class: "soft" }, t("loop.more_frames", { n: found.length - SHOWN })) : null);
   const key = `contradictions of ${status.inspection}`;
   made.open = unfolded.has(key);
   made.addEventListener("toggle", () => (made.open ? unfolded.add(key) : unfolded.delete(key)));
@@ -147,9 +149,9 @@ function contradictions(status) {
 
 function field(status) {
   const rows = status.field.measures.map((m) =>
-    node("tr", {}, node("td", {}, m.by === "all" ? "all frames" : `${m.by} ${m.name}`), node("td", {}, number(m.frames)), node("td", {}, number(m.labelled), m.by_outcome ? ` (${number(m.by_outcome)} by outcome)` : ""), figure(m.rate), figure(m.recall), figure(m.precision), node("td", { class: "text" }, m.missed)),
+    node("tr", {}, node("td", {}, m.by === "all" ? t("loop.all_frames") : `${m.by} ${m.name}`), node("td", {}, number(m.frames)), node("td", {}, number(m.labelled), m.by_outcome ? t("loop.by_outcome", { count: m.by_outcome }) : ""), figure(m.rate), figure(m.recall), figure(m.precision), node("td", { class: "text" }, m.missed)),
   );
-  return node("div", {}, table(["", "frames", "known", "defective", "recall", "precision", "misses"], rows));
+  return node("div", {}, table(["", t("loop.head_frames"), t("loop.head_known"), t("loop.head_defective"), t("loop.head_recall"), t("loop.head_precision"), t("loop.head_misses")], rows));
 }
 
 function section(title, count, content, nothing) {
@@ -162,26 +164,26 @@ function inspection(status) {
   return node(
     "section",
     { class: "inspection", "aria-label": status.inspection },
-    node("div", { class: "headline" }, node("h2", {}, status.inspection), node("a", { href: `/label/${status.inspection}` }, status.waiting ? `label ${plural(status.waiting, "sample")}` : "label")),
+    node("div", { class: "headline" }, node("h2", {}, status.inspection), node("a", { href: `/label/${status.inspection}` }, status.waiting ? t("loop.label_n", { n: status.waiting }) : t("loop.label"))),
     node(
       "div",
       { class: "tiles" },
-      tile(number(status.frames), `frames seen by ${plural(status.devices.length, "device")}`, `last window ${ago(status.last_window_at)}`),
-      tile(number(status.captured), status.frames ? `captured, ${share(status.captured / status.frames)} of frames` : "captured", `${bytes(status.uploaded_bytes)} sent`),
-      tile(number(labels), status.frames ? `field labels, ${share(labels / status.frames)} of frames` : "field labels", classes || "none yet"),
-      tile(estimate(status.defect_rate), "defect rate, estimated", between(status.defect_rate)),
-      tile(estimate(status.miss_rate), "defects that passed, of all frames", ...(status.miss_rate.n ? [between(status.miss_rate), status.miss_statement] : ["no label yet"])),
-      status.agreement.observed.n ? tile(status.agreement.kappa.value === null ? "unknown" : status.agreement.kappa.value.toFixed(2), "kappa of two people on the same samples", kappaBetween(status.agreement.kappa)) : "",
-      status.reviews ? tile(number(status.reviews), "labels to look at again", "training or an outcome doubts them") : "",
-      node("a", { href: "/drift", class: "tile" }, node("b", { class: status.drift_alarms ? "bad" : "" }, number(status.drift_alarms)), node("span", {}, `open alarm${status.drift_alarms === 1 ? "" : "s"} of drift`), node("span", {}, status.drift_alarms ? "what changed, and since when" : "what is watched")),
-      tile(number(status.quarantine), "in quarantine", status.missing ? `${plural(status.missing, "promised sample")} missing` : "nothing missing"),
+      tile(number(status.frames), t("loop.seen_by", { n: status.devices.length }), t("loop.last_window", { ago: ago(status.last_window_at) })),
+      tile(number(status.captured), status.frames ? t("loop.captured_share", { share: share(status.captured / status.frames) }) : t("loop.captured"), t("loop.sent", { bytes: bytes(status.uploaded_bytes) })),
+      tile(number(labels), status.frames ? t("loop.labels_share", { share: share(labels / status.frames) }) : t("loop.labels"), classes || t("loop.none_yet")),
+      tile(estimate(status.defect_rate), t("loop.defect_rate"), between(status.defect_rate)),
+      tile(estimate(status.miss_rate), t("loop.passed"), ...(status.miss_rate.n ? [between(status.miss_rate), status.miss_statement] : [t("loop.no_label")])),
+      status.agreement.observed.n ? tile(status.agreement.kappa.value === null ? t("loop.unknown") : decimal(status.agreement.kappa.value, 2), t("loop.kappa"), kappaBetween(status.agreement.kappa)) : "",
+      status.reviews ? tile(number(status.reviews), t("loop.reviews"), t("loop.reviews_why")) : "",
+      node("a", { href: "/drift", class: "tile" }, node("b", { class: status.drift_alarms ? "bad" : "" }, number(status.drift_alarms)), node("span", {}, t("loop.alarms", { n: status.drift_alarms })), node("span", {}, status.drift_alarms ? t("loop.alarms_what") : t("loop.alarms_none"))),
+      tile(number(status.quarantine), t("loop.quarantine"), status.missing ? t("loop.missing", { n: status.missing }) : t("loop.nothing_missing")),
     ),
-    section("In the field", status.field.measures.some((m) => m.labelled), () => field(status), "nothing is labelled yet"),
+    section(t("loop.field"), status.field.measures.some((m) => m.labelled), () => field(status), t("loop.field_none")),
     contradictions(status),
-    section("Devices", status.devices.length, () => devices(status), "none enrolled; run: andon enroll NAME"),
-    section("Versions and decisions", status.decisions.length, () => decisions(status), "none yet"),
-    section("Releases", status.releases.length, () => releases(status), "none yet"),
-    status.quarantine_newest.length ? section("Quarantine, newest", 1, () => quarantine(status), "") : null,
+    section(t("loop.devices"), status.devices.length, () => devices(status), t("loop.devices_none")),
+    section(t("loop.decisions"), status.decisions.length, () => decisions(status), t("loop.none_yet")),
+    section(t("loop.releases"), status.releases.length, () => releases(status), t("loop.none_yet")),
+    status.quarantine_newest.length ? section(t("loop.quarantine_newest"), 1, () => quarantine(status), "") : null,
   );
 }
 
@@ -189,17 +191,17 @@ let newest = JSON.parse(document.getElementById("first").textContent);
 
 function draw() {
   root.replaceChildren(...newest.map(inspection));
-  if (!newest.length) root.replaceChildren(node("p", {}, "No inspection yet. Make one from a folder of images: ", node("code", {}, "andon init NAME --from FOLDER")));
+  if (!newest.length) root.replaceChildren(node("p", {}, t("loop.no_inspection"), node("code", {}, "andon init NAME --from FOLDER")));
 }
 
 draw();
 setInterval(draw, 20000); // the ages
 const source = new EventSource("/api/loop/live");
-source.onopen = () => (live.textContent = "live");
+source.onopen = () => (live.textContent = t("loop.live"));
 source.addEventListener("problem", (event) => (live.textContent = JSON.parse(event.data)));
-source.onerror = () => (live.textContent = "connection lost, trying again…");
+source.onerror = () => (live.textContent = t("loop.lost"));
 source.onmessage = (event) => {
   newest = JSON.parse(event.data);
-  live.textContent = `live · ${new Date().toLocaleTimeString()}`;
+  live.textContent = t("loop.live_at", { time: new Date().toLocaleTimeString(language) });
   draw();
 };

@@ -16,5 +16,5 @@ export function drawn(tag, attributes, ...children) {
   return made;
 }
 
-export const number = (value) => Number(value).toLocaleString("en");
+export const number = (value) => Number(value).toLocaleString(document.documentElement.lang);
 export const plural = (n, one) => `${number(n)} ${one}${n === 1 ? "" : "s"}`;

@@ -1,4 +1,4 @@
-// t("page.key", {n: 3}) for scripts, by the same rules as console/language.py: {name} is put in, whole numbers with the
+// t(key, {n: 3}) for scripts, by the same rules as console/language.py: {name} is put in, whole numbers with the
 // language's separators, and | parts singular and plural by n.
 
 export function translator(texts, language) {

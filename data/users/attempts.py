@@ -55,7 +55,7 @@ def try_now(catalog: Catalog, name: str, address: str, *, at: datetime) -> timed
     """Count a try as failed until it succeeds, and return how long it must wait; zero: go on (rules 1 and 2)."""
     with catalog.session() as session:
         known = {key: session.get(SignInFailureRow, key) for key, _ in _keys(name, address)}
-        for key, row in known.items():
+        for row in known.values():
             if row is not None and at - row.last_at > FORGOTTEN_AFTER:
                 row.failures = 0
         left = timedelta(0)

@@ -1,7 +1,7 @@
 """One-time links: how somebody signs in who has no password yet, the first admin before all others.
 
-1. A link signs one person in, once, and not after its time. It takes the place of their password: used, it takes the old
-   one away, and they set a new one.
+1. A link signs one person in, once, and not after its time. It takes the place of their password: used, it takes the
+   old one away, and they set a new one.
 2. As long as no admin can sign in, whoever may read the home directory can: `ensure_first_link` keeps a link for the
    admin in a file of mode 600 there, which `andon up` and `andon status` print. Used or outdated, it is made anew;
    once an admin has a password or comes from an identity provider, the file is taken away.

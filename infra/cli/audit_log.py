@@ -16,9 +16,9 @@ def add_parser(sub: Any) -> None:
         sub,
         "audit-log",
         "who did what in the console or with `andon user`, when, from where",
-        "Prints the audit log, the newest first: sign-ins and failed ones, decisions, changes of users, labels of others "
-        "that were taken back. Nothing changes or deletes its lines. With --json, for a log collector: call it with "
-        "--since.",
+        "Prints the audit log, the newest first: sign-ins and failed ones, decisions, changes of users, labels of "
+        "others that were taken back. Nothing changes or deletes its lines. A log collector calls it with --json "
+        "and --since.",
     )
     log.add_argument("--limit", type=int, default=50, metavar="N", help="lines, at most (default 50)")
     log.add_argument("--who", help="only this person's")

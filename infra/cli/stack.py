@@ -166,7 +166,8 @@ def _first_link(home: Path) -> str | None:
 
 def _print_first_link(link: str | None) -> None:
     if link is not None:
-        print(f"Sign in to the console as its first admin; the link works once (`andon status` prints a new one):\n  {link}")
+        print("Sign in to the console as its first admin; the link works once (`andon status` prints a new one):")
+        print(f"  {link}")
 
 
 def _doctor(args: argparse.Namespace) -> int:

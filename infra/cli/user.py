@@ -38,7 +38,7 @@ def add_parser(sub: Any) -> None:
         actions,
         "add",
         "add a user and print a one-time link for them",
-        f"Adds a user. Without a password file, prints a link that signs them in once; they then set a password. {_ABOUT}",
+        f"Adds a user. Without --password-file, prints a link that signs in once; they then set a password. {_ABOUT}",
     )
     _name(add)
     add.add_argument("--role", choices=_ROLES, default="labeller", help="what they may do (default: labeller)")

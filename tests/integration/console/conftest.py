@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import httpx
@@ -17,8 +18,10 @@ import uvicorn
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from console.app import create_app
+from data.users import Role
 from data.workspace import Workspace
 from edge_client.contract.bucket import S3Settings
+from tests.console_person import sign_in_browser, signed_in
 from tests.integration.console import pressed_plates
 from tests.integration.ingest.seaweed import seaweed
 
@@ -38,6 +41,14 @@ class Console:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    @cached_property
+    def client(self) -> httpx.Client:
+        """On behalf of ann, who may decide."""
+        return self.client_of("ann")
+
+    def client_of(self, name: str, role: Role = Role.APPROVER) -> httpx.Client:
+        return signed_in(self.url, self.workspace, name, role)
 
 
 @dataclass
@@ -126,8 +137,12 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
+def page(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Page]:
+    """A tab in which ann is signed in."""
     context = browser.new_context(viewport={"width": 1280, "height": 860}, color_scheme="light")
+    for served in {"console", "process"} & set(request.fixturenames):
+        one = request.getfixturevalue(served)
+        sign_in_browser(context, one.url, one.workspace)
     opened = context.new_page()
     problems: list[str] = []
     opened.on("pageerror", lambda error: problems.append(str(error)))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from datetime import timedelta
 
-import httpx
 import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
@@ -89,17 +88,17 @@ def test_the_page_says_what_is_missing_and_follows_the_chosen_time(page: Page, c
 
 
 def test_the_api_is_bounded_and_refuses_what_it_does_not_know(told: Workspace, console: Console) -> None:
-    answer = httpx.get(f"{console.url}/api/{INSPECTION}/causes", timeout=120)
+    answer = console.client.get(f"{console.url}/api/{INSPECTION}/causes", timeout=120)
     assert answer.status_code == 200
     assert "NaN" not in answer.text
     assert "Infinity" not in answer.text
     value = answer.json()
     assert value["found"] >= 1
     assert len(value["associations"]) <= 300
-    again = httpx.get(f"{console.url}/api/{INSPECTION}/causes", timeout=5)
+    again = console.client.get(f"{console.url}/api/{INSPECTION}/causes", timeout=5)
     assert again.json() == value
-    assert httpx.get(f"{console.url}/api/nothing/causes").status_code == 404
-    assert httpx.get(f"{console.url}/api/{INSPECTION}/causes?days=1").status_code == 422
+    assert console.client.get(f"{console.url}/api/nothing/causes").status_code == 404
+    assert console.client.get(f"{console.url}/api/{INSPECTION}/causes?days=1").status_code == 422
 
 
 def test_the_command_tells_the_same(told: Workspace, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import httpx
 from playwright.sync_api import Page, expect
 
 from tests.integration.console.conftest import Console
@@ -15,14 +14,14 @@ def test_the_loop_page_tells_the_fields_figures_once_frames_are_labelled(page: P
     page.goto(f"{console.url}/loop")
     expect(page.locator("#loop")).to_contain_text("nothing is labelled yet", timeout=15_000)
     number = 0
-    while items := httpx.get(f"{console.url}/api/{INSPECTION}/next?who=ann").json()["items"]:
+    while items := console.client.get(f"{console.url}/api/{INSPECTION}/next").json()["items"]:
         for item in items:
             number += 1
             body = {
-                "sample_id": item["sample_id"], "event_id": f"field-test-{number}", "who": "ann",
+                "sample_id": item["sample_id"], "event_id": f"field-test-{number}",
                 "classes": ["crack" if number % 5 == 0 else "ok"],
             }  # fmt: skip
-            httpx.post(f"{console.url}/api/labels", json=body).raise_for_status()
+            console.client.post(f"{console.url}/api/labels", json=body).raise_for_status()
         if number >= 40:
             break
     loop = page.locator("#loop")

@@ -6,7 +6,6 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -120,9 +119,9 @@ def test_a_device_is_found_by_place_by_state_by_name_and_by_page(
 
 
 def test_the_counts_are_there_for_prometheus_and_bad_questions_are_refused(fleet: Workspace, console: Console) -> None:
-    text = httpx.get(f"{console.url}/metrics", timeout=10).text
+    text = console.client.get(f"{console.url}/metrics", timeout=10).text
     assert 'andon_fleet_devices{site="east",state="silent"} 1\n' in text
     assert "andon_fleet_silences_open 3\n" in text
-    assert httpx.get(f"{console.url}/api/fleet?sort=key", timeout=10).status_code == 422
-    assert httpx.get(f"{console.url}/api/fleet?limit=100000", timeout=10).status_code == 422
-    assert httpx.get(f"{console.url}/api/fleet/device/nobody", timeout=10).status_code == 422
+    assert console.client.get(f"{console.url}/api/fleet?sort=key", timeout=10).status_code == 422
+    assert console.client.get(f"{console.url}/api/fleet?limit=100000", timeout=10).status_code == 422
+    assert console.client.get(f"{console.url}/api/fleet/device/nobody", timeout=10).status_code == 422

@@ -21,7 +21,7 @@ def event() -> str:
 
 
 def said(number: int, label: str = "ok", **changes: Any) -> dict[str, Any]:
-    return {"sample_id": sample_id(number), "event_id": event(), "who": "ann", "classes": [label], **changes}
+    return {"sample_id": sample_id(number), "event_id": event(), "classes": [label], **changes}
 
 
 def test_the_inspections_page_leads_to_labelling(page: Page, console: Console) -> None:
@@ -53,7 +53,7 @@ def test_the_loop_page_shows_devices_versions_quarantine_and_follows_what_happen
     assert link.get_attribute("href") == f"http://127.0.0.1:5999/#/models/{INSPECTION}/versions/7"
     tile = page.locator(".tile", has_text="field labels")
     expect(tile).to_contain_text("none yet")
-    httpx.post(f"{console.url}/api/labels", json=said(3)).raise_for_status()
+    console.client.post(f"{console.url}/api/labels", json=said(3)).raise_for_status()
     expect(tile).to_contain_text("1 ok", timeout=15_000)
 
 
@@ -81,16 +81,16 @@ def test_pages_work_under_a_strict_content_policy(page: Page, console: Console) 
 def test_an_answer_sent_twice_is_recorded_once(console: Console) -> None:
     body = said(2, "crack")
     for _ in range(2):
-        assert httpx.post(f"{console.url}/api/labels", json=body).status_code == 200
+        assert console.client.post(f"{console.url}/api/labels", json=body).status_code == 200
     assert len(label_history(console.workspace.catalog(), sample_id(2))) == 1
-    other = httpx.post(f"{console.url}/api/labels", json={**body, "classes": ["ok"]})
+    other = console.client.post(f"{console.url}/api/labels", json={**body, "classes": ["ok"]})
     assert other.status_code == 422
     assert "use a new event id" in other.json()["error"]
 
 
 def test_two_people_are_not_shown_the_same_sample(console: Console) -> None:
     ids = [
-        {item["sample_id"] for item in httpx.get(f"{console.url}/api/{INSPECTION}/next?who={who}").json()["items"]}
+        {item["sample_id"] for item in console.client_of(who).get(f"/api/{INSPECTION}/next").json()["items"]}
         for who in ("ann", "bob")
     ]
     assert ids[0]
@@ -101,63 +101,63 @@ def test_two_people_are_not_shown_the_same_sample(console: Console) -> None:
 def test_undo_over_the_api_takes_back_the_named_answer(console: Console) -> None:
     first, second = said(4), said(5)
     for body in (first, second):
-        httpx.post(f"{console.url}/api/labels", json=body)
-    undo = {"event_id": event(), "who": "ann", "target": first["event_id"]}
-    assert httpx.post(f"{console.url}/api/undo", json=undo).json()["sample_id"] == sample_id(4)
+        console.client.post(f"{console.url}/api/labels", json=body)
+    undo = {"event_id": event(), "target": first["event_id"]}
+    assert console.client.post(f"{console.url}/api/undo", json=undo).json()["sample_id"] == sample_id(4)
     catalog = console.workspace.catalog()
     assert current_label(catalog, sample_id(4)) is None
     assert current_label(catalog, sample_id(5)) is not None
 
 
 def test_pictures_and_overlays_are_what_the_device_sent(console: Console) -> None:
-    image = httpx.get(f"{console.url}/api/image/{sample_id(2)}")
+    image = console.client.get(f"{console.url}/api/image/{sample_id(2)}")
     assert image.headers["content-type"] == "image/jpeg"
     assert image.content[:3] == b"\xff\xd8\xff"
-    overlay = httpx.get(f"{console.url}/api/overlay/{sample_id(2)}.png")
+    overlay = console.client.get(f"{console.url}/api/overlay/{sample_id(2)}.png")
     assert overlay.headers["content-type"] == "image/png"
     assert overlay.content[:4] == b"\x89PNG"
 
 
-Call = Callable[[str], httpx.Response]
+Call = Callable[[httpx.Client], httpx.Response]
 REFUSED: dict[str, tuple[Call, int, str]] = {
     "unknown class": (
-        lambda url: httpx.post(f"{url}/api/labels", json=said(1, "banana")), 422, "['ok', 'crack', 'hole']",
+        lambda client: client.post("/api/labels", json=said(1, "banana")), 422, "['ok', 'crack', 'hole']",
     ),
-    "unknown sample": (lambda url: httpx.post(f"{url}/api/labels", json=said(999)), 422, "andon ingest"),
-    "no class": (lambda url: httpx.post(f"{url}/api/labels", json=said(1, classes=[])), 422, "['ok', 'crack', 'hole']"),
-    "unknown kind": (lambda url: httpx.post(f"{url}/api/labels", json=said(1, kind="maybe")), 422, "body.kind"),
+    "unknown sample": (lambda client: client.post("/api/labels", json=said(999)), 422, "andon ingest"),
+    "no class": (lambda client: client.post("/api/labels", json=said(1, classes=[])), 422, "['ok', 'crack', 'hole']"),
+    "unknown kind": (lambda client: client.post("/api/labels", json=said(1, kind="maybe")), 422, "body.kind"),
     "event id with a path": (
-        lambda url: httpx.post(f"{url}/api/labels", json=said(1, event_id="../../etc/x")), 422, "body.event_id",
+        lambda client: client.post("/api/labels", json=said(1, event_id="../../etc/x")), 422, "body.event_id",
     ),
     "unknown target of an undo": (
-        lambda url: httpx.post(f"{url}/api/undo", json={"event_id": event(), "who": "a", "target": "not-known-1"}),
+        lambda client: client.post("/api/undo", json={"event_id": event(), "target": "not-known-1"}),
         422,
         "nothing was undone",
     ),
-    "unknown inspection": (lambda url: httpx.get(f"{url}/api/nothing/next?who=a"), 404, INSPECTION),
-    "page of an unknown inspection": (lambda url: httpx.get(f"{url}/label/nothing"), 404, "andon init"),
-    "unknown picture": (lambda url: httpx.get(f"{url}/api/image/nothing"), 404, "no sample"),
-    "unknown address": (lambda url: httpx.get(f"{url}/wrong"), 404, "begin at /"),
-    "another site's name": (lambda url: httpx.get(url, headers={"Host": "evil.example"}), 421, "127.0.0.1"),
-    "a broken name": (lambda url: httpx.get(url, headers={"Host": "[::1"}), 421, "127.0.0.1"),
+    "unknown inspection": (lambda client: client.get("/api/nothing/next"), 404, INSPECTION),
+    "page of an unknown inspection": (lambda client: client.get("/label/nothing"), 404, "andon init"),
+    "unknown picture": (lambda client: client.get("/api/image/nothing"), 404, "no sample"),
+    "unknown address": (lambda client: client.get("/wrong"), 404, "begin at /"),
+    "another site's name": (lambda client: client.get("/", headers={"Host": "evil.example"}), 421, "127.0.0.1"),
+    "a broken name": (lambda client: client.get("/", headers={"Host": "[::1"}), 421, "127.0.0.1"),
     "another site's page": (
-        lambda url: httpx.post(f"{url}/api/labels", json=said(1), headers={"Origin": "http://evil.example"}),
+        lambda client: client.post("/api/labels", json=said(1), headers={"Origin": "http://evil.example"}),
         403,
         "own pages",
     ),
     "a page without an origin": (
-        lambda url: httpx.post(f"{url}/api/labels", json=said(1), headers={"Origin": "null"}), 403, "own pages",
+        lambda client: client.post("/api/labels", json=said(1), headers={"Origin": "null"}), 403, "own pages",
     ),
-    "a form": (lambda url: httpx.post(f"{url}/api/labels", data={"a": "b"}), 415, "application/json"),
+    "a form": (lambda client: client.post("/api/labels", data={"a": "b"}), 415, "application/json"),
     "not JSON": (
-        lambda url: httpx.post(f"{url}/api/labels", content=b"{", headers={"Content-Type": "application/json"}),
+        lambda client: client.post("/api/labels", content=b"{", headers={"Content-Type": "application/json"}),
         422,
         "not as expected",
     ),
-    "a huge request": (lambda url: httpx.post(f"{url}/api/labels", json=said(1, who="a" * 100_000)), 413, "at most"),
+    "a huge request": (lambda client: client.post("/api/labels", json=said(1, more="a" * 100_000)), 413, "at most"),
     "no length": (
-        lambda url: httpx.post(
-            f"{url}/api/labels",
+        lambda client: client.post(
+            "/api/labels",
             content=iter([json.dumps(said(1)).encode()]),
             headers={"Content-Type": "application/json"},
         ),
@@ -169,7 +169,7 @@ REFUSED: dict[str, tuple[Call, int, str]] = {
 
 def test_what_is_refused_says_why_and_what_to_do(console: Console) -> None:
     for name, (call, status, words) in REFUSED.items():
-        answer = call(console.url)
+        answer = call(console.client)
         assert answer.status_code == status, (name, answer.text)
         assert words in answer.json()["error"], (name, answer.text)
         assert "default-src 'none'" in answer.headers["content-security-policy"], name
@@ -184,4 +184,4 @@ def test_without_a_stack_the_process_says_what_to_do(tmp_path: Any) -> None:
 
 @pytest.mark.parametrize("host", ["localhost", "[::1]", "127.0.0.1"])
 def test_loopback_names_are_accepted(console: Console, host: str) -> None:
-    assert httpx.get(f"{console.url}/healthz", headers={"Host": f"{host}:{console.port}"}).status_code == 200
+    assert console.client.get(f"{console.url}/healthz", headers={"Host": f"{host}:{console.port}"}).status_code == 200

@@ -102,7 +102,7 @@ def test_the_answer_to_a_golden_item_becomes_no_label(page: Page, console: Conso
     for who in ("bob", "cid"):
         record_label(catalog, sample_id=name, classes=["hole"], who=who, event_id=f"said-by-{who}", at=NOW)
     with catalog.session() as session:
-        session.add(GoldenAskRow(inspection=INSPECTION, sample_id=name, who="me", truth=["hole"], asked_at=NOW))
+        session.add(GoldenAskRow(inspection=INSPECTION, sample_id=name, who="ann", truth=["hole"], asked_at=NOW))
     open_page(page, console)
     for _ in range(20):
         if ready(page) == name:
