@@ -108,7 +108,7 @@ def drill(folder: Path, samples: int) -> tuple[dict[str, float], int, int]:
             code = andon(["audit", "--home", str(home.path), "--config", str(bundle.config)])
         seconds["audit"] = time.monotonic() - began
     lost = sum(after.get(name) != value for name, value in before.items()) + (code != 0)
-    return seconds, lost, again.manifest.bytes
+    return seconds, lost, again.manifest.total_bytes
 
 
 def fill(plant: Plant, samples: int) -> None:

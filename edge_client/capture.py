@@ -12,6 +12,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from edge_client.contract.errors import AndonError
 from edge_client.contract.sample import Event, EventsBlob, SampleBlob
 from edge_client.contract.sealing import seal
 from edge_client.encode import encode_lossless, encode_smaller
-from edge_client.images import media_type_of
+from edge_client.images import decode_image, media_type_of
 from edge_client.intake import Candidate, Count, Frame, Intake, Item, Policy, Told
 from edge_client.runs import Runs
 from edge_client.shadow.doubt import Doubt
@@ -281,6 +282,10 @@ class Capture:
 
     def _seal_frame(self, frame: Frame, budget: int) -> bytes | None:
         """Encode and seal a frame into at most `budget` bytes; None when it can't be made to fit."""
+        mask = self.intake.policy.mask
+        if mask:  # what of the frame may not leave is gone before it is encoded
+            whole = decode_image(frame.image) if isinstance(frame.image, bytes) else frame.image
+            frame = replace(frame, image=mask.applied(whole), context={**frame.context, **mask.told()})
         if isinstance(frame.image, bytes):
             image, media_type = frame.image, media_type_of(frame.image)
         else:

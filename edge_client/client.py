@@ -173,7 +173,8 @@ class Client:
         except BadImage:
             self._counters.refuse()
             raise
-        predictions, engine = self._answer(batch, parts)
+        mask = self._control.mask
+        predictions, engine = self._answer(mask.applied(batch) if mask.engine else batch, parts)
         self._counters.answer(predictions, inspected=capture, skipped=predictions[0].repeated)
         if capture and self._loop is not None:
             self._capture(self._loop, frame, batch, predictions, engine, told)

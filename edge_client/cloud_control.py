@@ -11,13 +11,14 @@ from edge_client.clock import Clock
 from edge_client.config import Config
 from edge_client.contract.bucket import Bucket, S3Bucket
 from edge_client.contract.decision import Judge
-from edge_client.contract.errors import AndonError
+from edge_client.contract.errors import AndonError, ConfigError
 from edge_client.engine import Engine
 from edge_client.help.desk import HelpDesk
 from edge_client.help.of_client import desk_of
 from edge_client.help.recent_logs import RECENT_LOGS
 from edge_client.judging import Judging
 from edge_client.loop import CaptureLoop
+from edge_client.masking import Mask
 from edge_client.settings_in_force import EffectiveSettings
 from edge_client.updates.updater import Updater
 
@@ -40,6 +41,15 @@ class CloudControl:
         self._judging = Judging()
         self._problem = ""
         self._judging.change(self.settings.thresholds)
+        self.mask = self._first_mask()
+
+    def _first_mask(self) -> Mask:
+        """The mask at the start; where what is signed cannot be followed, the device's own (`Mask`, rule 6)."""
+        try:
+            return Mask.of(self._config, self.settings)
+        except ConfigError as error:
+            self._problem = f"settings: {error}"
+            return Mask.of(self._config)
 
     def start(
         self, loop: CaptureLoop | None, bucket: Bucket | None, clock: Clock, status: Callable[[], Mapping[str, Any]]
@@ -118,6 +128,7 @@ class CloudControl:
 
     def _follow(self, settings: EffectiveSettings) -> None:
         self._judging.change(settings.thresholds)
+        self.mask = Mask.of(self._config, settings)
         if self._loop is not None:
             self._loop.take_settings(settings)
 

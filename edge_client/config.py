@@ -49,6 +49,7 @@ from edge_client.contract.help import VERBS
 from edge_client.contract.names import check_name
 from edge_client.contract.pace import Pace
 from edge_client.contract.quoting import cut, quoted
+from edge_client.contract.regions import read_regions
 from edge_client.contract.schedule import Schedule
 from edge_client.contract.server_time import ServerTime
 from edge_client.contract.setting_keys import NEVER_LOCAL, SETTING_KEYS
@@ -181,6 +182,20 @@ class CaptureConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MaskConfig:
+    """What of a frame never leaves the device.
+
+    Attributes:
+        regions: Black in what is stored and uploaded: ``["0,0 0.2,0.1", "0.5,0.5 0.9,0.5 0.7,0.9"]``, corners of a
+            rectangle or points of a polygon, as shares of the frame's sides. The cloud's settings can add to them.
+        engine: True shows the masked frame to the engine too.
+    """
+
+    regions: tuple[str, ...] = ()
+    engine: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UploadConfig:
     """When and how fast windows are uploaded; heartbeats and updates are small and go on.
 
@@ -284,6 +299,7 @@ class Config:
     cloud: CloudConfig | None = None
     releases: ReleasesConfig | None = None
     capture: CaptureConfig = field(default_factory=CaptureConfig)
+    mask: MaskConfig = field(default_factory=MaskConfig)
     upload: UploadConfig = field(default_factory=UploadConfig)
     update: UpdateConfig = field(default_factory=UpdateConfig)
     share: ShareConfig = field(default_factory=ShareConfig)
@@ -374,6 +390,7 @@ _TABLES: dict[str, type[Any]] = {
     "cloud": CloudConfig,
     "releases": ReleasesConfig,
     "capture": CaptureConfig,
+    "mask": MaskConfig,
     "upload": UploadConfig,
     "update": UpdateConfig,
     "share": ShareConfig,
@@ -549,6 +566,7 @@ def _check(file: Path, config: Config) -> None:
         if not path.is_file():
             raise ConfigError(f"{file}: {key} names {path}, which is not a file: put it there or correct the path")
     _check_upload(file, config.upload)
+    _check_mask(file, config.mask)
     _check_remote(file, config)
     _check_update(file, config)
     if config.capture.enabled and config.cloud is None:
@@ -591,6 +609,13 @@ def _check_upload(file: Path, upload: UploadConfig) -> None:
     ):
         if 0 < value < least:
             raise ConfigError(f"{file}: upload.{key} is {value}: expected 0 (no limit), or at least {least}")
+
+
+def _check_mask(file: Path, mask: MaskConfig) -> None:
+    try:
+        read_regions(mask.regions)
+    except ConfigError as error:
+        raise ConfigError(f"{file}: mask.regions: {error}") from None
 
 
 def _check_update(file: Path, config: Config) -> None:

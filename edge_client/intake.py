@@ -19,7 +19,7 @@ import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import numpy as np
@@ -29,6 +29,7 @@ from edge_client.clock import Clock
 from edge_client.contract.campaigns import Campaign
 from edge_client.contract.engine_metadata import EngineMetadata, Kind
 from edge_client.contract.sample import Event
+from edge_client.masking import Mask
 from edge_client.prediction import Prediction
 from edge_client.runs import Runs
 from edge_client.shadow.doubt import Doubt
@@ -68,6 +69,7 @@ class Policy:
     idle_close_seconds: float
     audit_share: float
     recipient: str
+    mask: Mask = field(default_factory=Mask)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

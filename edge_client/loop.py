@@ -20,6 +20,7 @@ from edge_client.contract.sealing import seal
 from edge_client.contract.signing import load_private_key
 from edge_client.figures import SpoolFigures, spool_figures
 from edge_client.intake import Policy
+from edge_client.masking import Mask
 from edge_client.outbox import Outbox, Sender
 from edge_client.settings_in_force import EffectiveSettings, zone_of
 from edge_client.spool import Spool
@@ -251,6 +252,7 @@ def policy_of(config: Config, settings: EffectiveSettings | None) -> Policy:
         idle_close_seconds=settings.of("capture.idle_close_seconds", capture.idle_close_seconds),
         audit_share=settings.of("capture.audit_share", capture.audit_share),
         recipient=recipient,
+        mask=Mask.of(config, settings),
     )
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from edge_client.contract.errors import BadRelease, ConfigError
 from edge_client.contract.fields import Fields
+from edge_client.contract.regions import LONGEST_TEXT, MOST_REGIONS, read_regions
 from edge_client.contract.schedule import Schedule
 from edge_client.contract.sealing import seal
 
@@ -29,6 +30,7 @@ class Kind(Enum):
     HOURS = "a list of hours such as 'mon-fri 22:00-05:00'"
     RECIPIENT = "an age recipient 'age1…'"
     DIGESTS = "a list of SHA-256 digests"
+    REGIONS = "a list of regions such as '0.1,0.2 0.5,0.6' (corners of a rectangle, or points of a polygon; 0 to 1)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +74,13 @@ class SettingKey:
             if any(len(digest) != 64 or not set(digest) <= set("0123456789abcdef") for digest in digests):
                 raise fields.wrong(self.name, value, "digests of 64 lower-case hex digits")
             return digests
+        if self.kind is Kind.REGIONS:
+            regions = fields.texts(self.name, most=MOST_REGIONS, longest=LONGEST_TEXT)
+            try:
+                read_regions(regions)
+            except ConfigError as error:
+                raise BadRelease(f"device settings: {self.name}: {error}") from error
+            return regions
         if self.kind is Kind.HOURS:
             hours = fields.texts(self.name, most=100, longest=100)
             try:
@@ -132,6 +141,12 @@ _KEYS = (
         name="cloud.recipient", kind=Kind.RECIPIENT, meaning="the key to which captured frames are sealed from now on"
     ),
     SettingKey(
+        name="mask.regions",
+        kind=Kind.REGIONS,
+        meaning="what of a frame is black in what is stored and sent; adds up over all layers and the device's file",
+    ),
+    SettingKey(name="mask.engine", kind=Kind.FLAG, meaning="the engine is shown the masked frame too"),
+    SettingKey(
         name="engines.deny", kind=Kind.DIGESTS, meaning="engines that must not run; the lists of all layers add up"
     ),
 )
@@ -139,6 +154,7 @@ _KEYS = (
 #: Every setting by name, in the order in which they are shown.
 SETTING_KEYS: Mapping[str, SettingKey] = {key.name: key for key in _KEYS}
 #: What a device's own file cannot pin: an engine that was found bad must be stoppable everywhere.
-NEVER_LOCAL = ("engines.deny",)
+#: And a mask can only be widened: what a customer asked for is not kept away by a device's file.
+NEVER_LOCAL = ("engines.deny", "mask.regions")
 #: Whose values in several layers are put together instead of replaced.
-UNITED = ("engines.deny",)
+UNITED = ("engines.deny", "mask.regions")

@@ -114,7 +114,7 @@ def read_values(texts: Mapping[str, Any]) -> dict[str, Any]:
             near = get_close_matches(name, SETTING_KEYS, n=1) or [k for k in SETTING_KEYS if k.split(".")[1] == name]
             perhaps = f"; do you mean {near[0]}?" if near else ""
             raise SettingsError(f"devices have no setting {name!r}{perhaps} `andon fleet-settings keys` lists all")
-        if key.kind in (Kind.HOURS, Kind.DIGESTS) and isinstance(value, str):
+        if key.kind in (Kind.HOURS, Kind.DIGESTS, Kind.REGIONS) and isinstance(value, str):
             value = [part.strip() for part in value.split(";")]
         try:
             found[name] = key.read(value)

@@ -8,7 +8,7 @@ What a backup holds, in the order in which it is taken, so that nothing it holds
    first, since what it says of a model is written after MLflow knows it.
 3. The rest of the bucket. An image, a snapshot's table, a model's file are stored before a database names them and are
    immutable, so what the copied databases name is still there. Whether that is so is looked at before the backup
-   counts; what erasure removed in between makes the copy of the databases begin anew.
+   counts; what vanished in between makes the copy of the databases begin anew.
 4. Keys and the release metadata, under the lock of whoever signs, so that they fit together; then the targets.
 5. The manifest. It makes the backup count; before it there is none.
 

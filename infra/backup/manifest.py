@@ -67,7 +67,7 @@ class Manifest:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     @property
-    def bytes(self) -> int:
+    def total_bytes(self) -> int:
         """Of everything in it, as it was."""
         return sum(o.bytes for o in self.objects) + sum(f.bytes for f in self.files)
 

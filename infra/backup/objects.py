@@ -60,7 +60,7 @@ class Copier:
         self._notes = len(notes)
 
     def copy(self, prefix: str, *, leave_out: Callable[[str], bool] = lambda _: False) -> None:
-        """Copy everything below a prefix; an object that vanishes meanwhile was ingested or erased, and is left out."""
+        """Copy everything below a prefix; an object that vanishes meanwhile was ingested, and is left out."""
         wanted = (info for info in self.source.list(prefix) if not leave_out(info.key))
         for number, copied in enumerate(self._copied(wanted), 1):
             if copied.found is None:

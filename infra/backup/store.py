@@ -1,12 +1,13 @@
 """Where backups lie: a folder, or a bucket that is not the installation's own. And what is called how in it.
 
-andon-backup.json                what this is, and the recipient to which it is sealed
-identity.age                     the identity that opens it, sealed with a passphrase (not with `--recipient`)
-objects/<2 digits>/<sha256>      objects of the bucket, as they are there
-sealed/<sha256>                  parts of files of the home directory, sealed
-backups/<id>/manifest.json       written last: it makes the backup count
-progress/<number>.json           what an unfinished backup has copied
-erasures/<id>.json               what was erased on request, and is left out at a restore
+    andon-backup.json                what this is, and the recipient to which it is sealed
+    identity.age                     the identity that opens it, sealed with a passphrase (not with `--recipient`)
+    objects/<2 digits>/<sha256>      objects of the bucket, as they are there
+    sealed/<sha256>                  parts of files of the home directory, sealed
+    backups/<id>/manifest.json       written last: it makes the backup count
+    progress/<number>.json           what an unfinished backup has copied
+
+What is in the first three folders is never changed, only added or, when old backups are removed, taken away.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from edge_client.contract.errors import AndonError, ConfigError
 
 FORMAT_KEY = "andon-backup.json"
 IDENTITY_KEY = "identity.age"
-OBJECTS, SEALED, BACKUPS, PROGRESS, ERASURES = "objects/", "sealed/", "backups/", "progress/", "erasures/"
+OBJECTS, SEALED, BACKUPS, PROGRESS = "objects/", "sealed/", "backups/", "progress/"
 
 
 class BackupError(AndonError):

@@ -31,7 +31,7 @@ from infra.stack.state import load_state
 HOME_TAR = "home.tar"
 _METADATA, _RELEASES, _INBOX = "releases/metadata/", "releases/", "inbox/"
 _ELSEWHERE = (_INBOX, _RELEASES, "probe/")
-_TRIES = 3  # erasure may take an object away between the copy of the catalog and that of the lake
+_TRIES = 3  # an object may be taken away between the copy of the catalog and that of the lake
 _WAIT_SECONDS = 3600.0
 
 Clock = Callable[[], datetime]
@@ -92,7 +92,7 @@ def take_backup(
             at, files, facts, lost = _once(home, store, copier, to, clock, report)
             if not lost:
                 break
-            report(f"{lost[0]} vanished while it was copied (erased?): copying anew, try {attempt + 1}")
+            report(f"{lost[0]} vanished while it was copied: copying anew, try {attempt + 1}")
         else:
             raise BackupError(
                 f"the catalog names {len(lost)} objects that the bucket does not have, such as {lost[0]}: look with "

@@ -121,15 +121,15 @@ def _take(args: argparse.Namespace) -> int:
     if args.json:
         print_json({
             "id": manifest.id, "digest": taken.digest, "at": manifest.at, "objects": len(manifest.objects),
-            "files": [file.name for file in manifest.files], "bytes": manifest.bytes, "read_bytes": taken.read_bytes,
-            "written_bytes": taken.written_bytes, "unchanged": taken.reused, "seconds": round(taken.seconds, 2),
-            "removed": list(taken.pruned), "facts": dict(manifest.facts),
+            "files": [file.name for file in manifest.files], "bytes": manifest.total_bytes, "read_bytes":
+            taken.read_bytes, "written_bytes": taken.written_bytes, "unchanged": taken.reused, "seconds":
+            round(taken.seconds, 2), "removed": list(taken.pruned), "facts": dict(manifest.facts),
         })  # fmt: skip
         return 0
     print(
         f"Backup {manifest.id}: {len(manifest.objects)} objects ({taken.reused} unchanged), {len(manifest.files)} "
         "sealed "
-        f"files, {manifest.bytes:,} bytes; {taken.written_bytes:,} written in {taken.seconds:.1f} s."
+        f"files, {manifest.total_bytes:,} bytes; {taken.written_bytes:,} written in {taken.seconds:.1f} s."
     )
     for removed in taken.pruned:
         print(f"  removed: {removed}")
@@ -173,12 +173,14 @@ def _list(args: argparse.Namespace) -> int:
     found = [read_manifest(store, backup_id) for backup_id in backup_ids(store)]
     if args.json:
         print_json([
-            {"id": m.id, "at": m.at, "objects": len(m.objects), "bytes": m.bytes, "version": m.version} for m in found
+            {"id": m.id, "at": m.at, "objects": len(m.objects), "bytes": m.total_bytes, "version": m.version} for m in
+            found
         ])  # fmt: skip
         return 0
     for manifest in found:
         print(
-            f"{manifest.id}  {len(manifest.objects):>8} objects  {manifest.bytes:>16,} bytes  Andon {manifest.version}"
+            f"{manifest.id}  {len(manifest.objects):>8} objects  {manifest.total_bytes:>16,} bytes  Andon "
+            f"{manifest.version}"
         )
     if not found:
         print("There is no finished backup in this place.")

@@ -81,7 +81,8 @@ def test_a_catalog_of_each_earlier_version_keeps_every_row(tmp_path: Path, revis
         metadata.reflect(connection)
         for table in metadata.sorted_tables:
             if table.name != "alembic_version":
-                connection.execute(table.insert().values({c: value_of(table, c, revision) for c in table.columns}))
+                values = {column.name: value_of(table, column.name, revision) for column in table.columns}
+                connection.execute(table.insert().values(values))
         before = rows_of(connection)
     engine.dispose()
     assert all(len(rows) == 1 for rows in before.values())

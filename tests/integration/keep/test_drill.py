@@ -10,6 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 import mlflow
+import pyrage
 import pytest
 
 from data.catalog.models import LabelEventRow, SampleRow
@@ -36,12 +37,11 @@ from tests.integration.keep.plant import (
 )
 
 PASSPHRASE = "as long as it takes"
-ARTIFACTS = 600  # small objects: more than one note of a backup, so that a kill comes between two
+ARTIFACTS = 300  # small objects: more than one note of a backup, so that a kill comes between two
 
 
 def test_a_cloud_is_backed_up_destroyed_restored_and_its_devices_go_on(tmp_path: Path, capsys) -> None:
-    secret = tmp_path / "passphrase"
-    secret.write_text(PASSPHRASE + "\n")
+    secret, recipient = an_identity(tmp_path)
     place = tmp_path / "backups"
     with new_plant(tmp_path) as plant:
         bundle = enrolled(plant, "cam-1", tmp_path / "cam-1")
@@ -53,14 +53,14 @@ def test_a_cloud_is_backed_up_destroyed_restored_and_its_devices_go_on(tmp_path:
             plant.publish("e2", "7")
             wait_until(lambda: client.engine_metadata.engine_id == "e2", "the released engine")
 
-            a_killed_backup_leaves_notes(plant, place, secret)
+            a_killed_backup_leaves_notes(plant, place, recipient)
             with Writer(plant, client) as writer:
                 taken = take_backup(plant.home, DirectoryBucket(place))
                 rounds = writer.rounds
                 wait_until(lambda: writer.rounds > rounds or writer.problem, "another round")
             assert taken.reused > 0
             assert not list(DirectoryBucket(place).list(PROGRESS))
-            it_is_of_one_moment(plant, place, taken.manifest.id, tmp_path)
+            it_is_of_one_moment(plant, place, taken.manifest.id, secret)
         # What came after that backup is in the next.
         inspect_again(bundle, plant)
         assert main(["backup", str(place), "--home", str(plant.home.path), "--json"]) == 0
@@ -77,12 +77,12 @@ def test_a_cloud_is_backed_up_destroyed_restored_and_its_devices_go_on(tmp_path:
         assert later["timestamp"] > versions["timestamp"]
 
     shutil.rmtree(plant.home.path)  # its processes were killed with it
-    assert main(["backup", str(place), "--verify", "--passphrase-file", str(secret), "--json"]) == 0
+    assert main(["backup", str(place), "--verify", "--identity-file", str(secret), "--json"]) == 0
     capsys.readouterr()
 
     home = Home(tmp_path / "elsewhere")
     a_killed_restore_is_no_installation(home, place, secret, capsys)
-    assert main(["restore", str(place), "--home", str(home.path), "--passphrase-file", str(secret), "--json"]) == 0
+    assert main(["restore", str(place), "--home", str(home.path), "--identity-file", str(secret), "--json"]) == 0
     restored = json.loads(capsys.readouterr().out)
     assert restored["put"] < restored["objects"]  # what the killed one did was not done again
     assert restored["waiting_for_a_person"] == []
@@ -102,9 +102,9 @@ def test_a_cloud_is_backed_up_destroyed_restored_and_its_devices_go_on(tmp_path:
         assert audit["in_catalog"] >= 30
 
 
-def a_killed_backup_leaves_notes(plant: Plant, place: Path, secret: Path) -> None:
+def a_killed_backup_leaves_notes(plant: Plant, place: Path, recipient: str) -> None:
     store = DirectoryBucket(place)
-    process = start_andon(plant.home, "backup", str(place), "--passphrase-file", str(secret))
+    process = start_andon(plant.home, "backup", str(place), "--recipient", recipient)
     try:
         wait_until(lambda: noted(store) or process.poll() is not None, "a note of the backup")
     finally:
@@ -116,14 +116,14 @@ def a_killed_backup_leaves_notes(plant: Plant, place: Path, secret: Path) -> Non
         read_manifest(store)
 
 
-def it_is_of_one_moment(plant: Plant, place: Path, backup_id: str, folder: Path) -> None:
+def it_is_of_one_moment(plant: Plant, place: Path, backup_id: str, secret: Path) -> None:
     """All that was in the catalog then is in the copy, and all that the copy names is in the backup."""
     store = DirectoryBucket(place)
     manifest = read_manifest(store, backup_id)
-    copy = folder / "copy.sqlite"
+    copy = secret.with_name("copy.sqlite")
     file = manifest.file("catalog.sqlite")
     assert file is not None
-    open_file(store, file, open_identity(store, passphrase=PASSPHRASE, identity=None), copy)
+    open_file(store, file, open_identity(store, passphrase=None, identity=secret), copy)
     assert dangling(copy, {item.key for item in manifest.objects}) == []
     with closing(sqlite3.connect(copy)) as connection:
         held = {i for (i,) in connection.execute("SELECT sample_id FROM samples")}
@@ -131,6 +131,14 @@ def it_is_of_one_moment(plant: Plant, place: Path, backup_id: str, folder: Path)
         earlier = {row.sample_id for row in session.query(SampleRow) if row.ingested_at < manifest.at}
         assert len(earlier) < session.query(SampleRow).count()  # it was written to meanwhile
     assert earlier <= held
+
+
+def an_identity(folder: Path) -> tuple[Path, str]:
+    """An age identity of the person's own, and its recipient. A passphrase costs a second each time, on purpose."""
+    identity = pyrage.x25519.Identity.generate()
+    path = folder / "identity.txt"
+    path.write_text(f"# kept in a safe\n{identity}\n")
+    return path, str(identity.to_public())
 
 
 def inspect_again(bundle, plant: Plant) -> None:
@@ -193,7 +201,7 @@ def versions_of(plant: Plant) -> dict[str, int]:
 
 
 def a_killed_restore_is_no_installation(home: Home, place: Path, secret: Path, capsys) -> None:
-    process = start_andon(home, "restore", str(place), "--passphrase-file", str(secret))
+    process = start_andon(home, "restore", str(place), "--identity-file", str(secret))
     journal = home.path / "restore.journal"
     try:
         wait_until(
