@@ -64,7 +64,7 @@ def wanted(deployment_id: Any, flows: tuple[str, ...]) -> list[AutomationCore]:
             trigger=EventTrigger(
                 posture=Posture.Reactive,
                 expect={f"prefect.flow-run.{state}" for state in states},
-                match_related={"prefect.resource.role": "flow", "prefect.resource.name": list(flows)},  # type: ignore[arg-type]
+                match_related={"prefect.resource.role": "flow", "prefect.resource.name": list(flows)},
                 for_each={"prefect.resource.id"},
                 threshold=1,
             ),
@@ -72,6 +72,7 @@ def wanted(deployment_id: Any, flows: tuple[str, ...]) -> list[AutomationCore]:
                 RunDeployment(
                     source="selected",
                     deployment_id=deployment_id,
+                    job_variables=None,
                     parameters={
                         "flow_name": _template("{{ flow.name }}"),
                         "run_name": _template("{{ flow_run.name }}"),

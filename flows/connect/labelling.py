@@ -117,10 +117,8 @@ def said_in(annotation: Mapping[str, Any], sample_id: str, known: Sequence[str])
     changed = str(annotation.get("updated_at") or annotation.get("created_at") or "")
     at = datetime.fromisoformat(changed)
     at = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
-    if annotation.get("was_cancelled"):
-        kind, classes = LabelKind.SKIP, ()
-    else:
-        kind, classes = _chosen(annotation.get("result"), known)
+    skipped: tuple[LabelKind, tuple[str, ...]] = (LabelKind.SKIP, ())
+    kind, classes = skipped if annotation.get("was_cancelled") else _chosen(annotation.get("result"), known)
     name = name_of(annotation)
     return Said(
         annotation=name,
