@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -10,10 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 
 from data.catalog import Catalog
+from data.catalog.models import SampleRow
 from data.current_labels import LabelKind, current_labels, label_history
+from data.draws import draw
 from data.inspections import Inspection
 from edge_client.contract.engine_metadata import ClassInfo, Kind
 from edge_client.contract.errors import ConfigError
@@ -22,7 +26,8 @@ from flows.connect.label_studio import plan_tasks
 from flows.connect.label_studio_api import LabelStudioApi, LabelStudioError, LabelStudioUnavailable
 from flows.connect.label_studio_flow import read_token
 from flows.connect.labelling import labelling_config, said_in, task_of
-from tests.unit.data.captured_line import T0, factory_sample, new_catalog, sqlite_url
+from flows.connect.waiting import waiting_samples
+from tests.unit.data.captured_line import INSPECTION, T0, Line, factory_sample, new_catalog, sqlite_url
 
 HOLDS, CLASSES = timedelta(hours=48), ("ok", "crack", "void")
 FRESH = f"https://b/x?X-Amz-Date={T0:%Y%m%dT%H%M%SZ}&X-Amz-Expires=172800"
@@ -151,6 +156,21 @@ def test_a_prediction_is_the_best_class_that_the_inspection_knows() -> None:
     made = task_of("s", "l", "", classes=["ok", "old"], probabilities=[0.75, 0.25], engine_id="e", known=["ok"])
     (prediction,) = made["predictions"]
     assert (prediction["score"], prediction["result"][0]["value"]) == (0.75, {"choices": ["ok"]})
+
+
+def test_what_waits_is_what_the_consoles_queue_has_in_its_order(tmp_path: Path) -> None:
+    catalog = new_catalog(sqlite_url(tmp_path))
+    line = Line(catalog, np.random.default_rng(3))
+    samples = line.stream(["ok"] * 6, np.ones(6), keep=6)
+    drawn = draw(catalog, INSPECTION, 6, random=random.Random(1), at=T0)
+    with catalog.session() as session:
+        session.get_one(SampleRow, samples[5]).extra = "flag"
+    line.label(samples[0])
+    waits = [row.sample_id for row in waiting_samples(catalog, INSPECTION, 10)]
+    order = [item.sample_id for item in drawn.items if item.sample_id not in (samples[0], samples[5])]
+    assert waits == [samples[5], *order]
+    assert [row.sample_id for row in waiting_samples(catalog, INSPECTION, 2)] == waits[:2]
+    catalog.close()
 
 
 class Server:
