@@ -116,7 +116,8 @@ def next_try(attempts: int, *, since: datetime, now: datetime) -> datetime | Non
     """When to try again after so many attempts; None is never (rule 2)."""
     if now - since >= GIVE_UP_AFTER:
         return None
-    return now + min(MOST_WAIT, FIRST_WAIT * 2 ** min(attempts - 1, 20))
+    wait: timedelta = FIRST_WAIT * 2 ** min(attempts - 1, 20)
+    return now + min(MOST_WAIT, wait)
 
 
 def _row(notice: Notice, channel: str, now: datetime) -> NoticeRow:

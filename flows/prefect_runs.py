@@ -35,7 +35,7 @@ class PrefectRuns:
     def reachable(self) -> bool:
         """Return whether the server answers."""
         try:
-            with _client() as client:
+            with connected() as client:
                 client.request("GET", "/health")
         except PrefectUnavailable:
             return False
@@ -51,7 +51,7 @@ class PrefectRuns:
 
     def ask_for(self, wish: Wish, key: str) -> Run:
         """Return the run with that idempotency key, created now if there is none."""
-        with _client() as client:
+        with connected() as client:
             deployment = client.read_deployment_by_name(f"{wish.flow}/{DEPLOYMENT}")
             run = client.create_flow_run_from_deployment(
                 deployment.id,
@@ -69,7 +69,7 @@ class PrefectRuns:
         from prefect.states import Crashed
 
         orphans = self._runs(flow, ("PENDING", "RUNNING", "CANCELLING"))
-        with _client() as client:
+        with connected() as client:
             for run in orphans:
                 client.set_flow_run_state(
                     run.id,
@@ -82,7 +82,7 @@ class PrefectRuns:
         """Of the scheduled runs that should have started already, keep the newest. Returns how many were deleted."""
         late = self._runs(flow, ("SCHEDULED",), before=self._clock() - timedelta(seconds=1))
         missed = [run for run in late if run.auto_scheduled][1:]
-        with _client() as client:
+        with connected() as client:
             for run in missed:
                 client.delete_flow_run(run.id)
         return len(missed)
@@ -101,7 +101,7 @@ class PrefectRuns:
             if before
             else None,
         )
-        with _client() as client:
+        with connected() as client:
             found = client.read_flow_runs(
                 flow_filter=filters.FlowFilter(name=filters.FlowFilterName(any_=[flow])),
                 deployment_filter=filters.DeploymentFilter(name=filters.DeploymentFilterName(any_=[DEPLOYMENT])),
@@ -112,7 +112,7 @@ class PrefectRuns:
 
 
 @contextmanager
-def _client() -> "Iterator[SyncPrefectClient]":
+def connected() -> "Iterator[SyncPrefectClient]":
     """A client whose errors are ours."""
     import httpx
     from prefect.client.base import ServerType

@@ -17,6 +17,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +42,7 @@ PLANS_FILE = "plans.csv"
 DECISION_FILE = "decision.json"
 VERSION_FILE = "version.json"  # what the model version will say; logged last, it makes the run complete
 _COLUMN = "probability "  # of a class, in the table of out-of-fold predictions
+_EXAMPLE_SIDE = 64  # pixels: MLflow keeps it as JSON
 _DIGEST_CHARACTERS = 36  # width of the column in MLflow's database
 
 
@@ -330,9 +332,24 @@ def _log(client: "MlflowClient", run_id: str, record: ChallengerRecord) -> tuple
             signature=signature,
             metadata={"andon": record.metadata.to_json()},
             save_as_external_data=False,
-            pip_requirements=["numpy", "onnxruntime"],  # inferring them starts a process that loads the model
+            input_example=_example(record),
+            pip_requirements=serving_requirements(),  # inferring them starts a process that loads the model
         )
     return str(logged.model_uri), str(logged.model_id)
+
+
+def serving_requirements() -> list[str]:
+    """What an environment needs that serves a version with MLflow's own tools: what the gate judged with."""
+    return [f"{name}=={metadata.version(name)}" for name in ("numpy", "onnx", "onnxruntime")]
+
+
+def _example(record: ChallengerRecord) -> dict[str, Any]:
+    """A frame of the self-test, small: a request that MLflow's page shows and its tools can send."""
+    from edge_client.contract.selftest import SelfTest
+
+    frame = SelfTest.unpack(record.selftest).frames[:1]
+    step = max(1, -(-max(frame.shape[1:3]) // _EXAMPLE_SIDE))
+    return {"image": frame[:, ::step, ::step]}
 
 
 def _write_artifacts(folder: Path, record: ChallengerRecord) -> None:

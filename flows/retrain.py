@@ -29,6 +29,7 @@ from flows.exclusive import only_one
 from flows.idempotency import challenger_key
 from flows.input_settings import input_of
 from flows.label_count import count_label_events
+from flows.prefect_pages import named, show
 from flows.registry import Registry
 from flows.registry_api import ModelVersion, RegistryError
 from flows.retrain_settings import asked_of, may_start_by_itself, promotes_by_itself
@@ -74,7 +75,7 @@ class RetrainOutcome:
         return f"{self.inspection} version {self.version}{known}: {self.decision}{given}: {'; '.join(self.reasons)}"
 
 
-@flow(name="retrain")
+@flow(name="retrain", flow_run_name=named("retrain", everything="what has new labels"))
 def retrain(inspection: str | None = None, seed: int = 0, tier: str = HEAD) -> State[Any]:
     """Train a challenger on what is labelled now, judge it against the champion and register it.
 
@@ -86,7 +87,9 @@ def retrain(inspection: str | None = None, seed: int = 0, tier: str = HEAD) -> S
     outcomes, failed = [], []
     for name in names:
         try:
-            outcomes.append(str(retrain_once(workspace, name, seed=seed, tier=tier)))
+            outcome = retrain_once(workspace, name, seed=seed, tier=tier)
+            outcomes.append(str(outcome))
+            show(f"decision {name}", page_of(outcome), about=f"What the gate said of version {outcome.version}")
         except AndonError as error:  # one inspection's trouble must not hold up the others
             _log.error("%s: %s", name, error)
             failed.append(f"{name}: {error}")
@@ -264,6 +267,23 @@ def outcome_of(version: ModelVersion, decision: Mapping[str, Any], *, reused: bo
         alias="" if given == "none" else given,
         reused=reused,
     )
+
+
+def page_of(outcome: RetrainOutcome) -> str:
+    """Return what a run came to, Markdown, as Prefect's page shows it."""
+    against = f"version {outcome.champion}" if outcome.champion else "nothing: it is the first"
+    lines = [
+        f"# {outcome.inspection} version {outcome.version}: {outcome.decision}",
+        f"Judged against {against}." + (f" It has the alias `{outcome.alias}`." if outcome.alias else ""),
+        "",
+        *(f"- {reason}" for reason in outcome.reasons),
+    ]
+    if outcome.label_more:
+        lines += ["", "To decide, label more:", "", "| class | labels |", "|---|---|"]
+        lines += [f"| {name} | {count} |" for name, count in sorted(outcome.label_more.items())]
+    origin = f"Snapshot `{outcome.snapshot_id[:12]}`, engine `{outcome.engine_id}`, MLflow run `{outcome.run_id}`."
+    lines += ["", origin]
+    return "\n".join(lines)
 
 
 def inspections_with_new_labels(workspace: Workspace) -> list[str]:

@@ -47,6 +47,7 @@ def deployments(*, seconds: int = EVERY_SECONDS, label_studio_minutes: float = 0
     from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
     from prefect.types.entrypoint import EntrypointType
 
+    from flows.automations import tell
     from flows.ingest import ingest
     from flows.prefect_runs import DEPLOYMENT
     from flows.release import release
@@ -59,12 +60,14 @@ def deployments(*, seconds: int = EVERY_SECONDS, label_studio_minutes: float = 0
         grace_period_seconds=SLOT_GRACE_SECONDS,
     )
 
-    def served(flow: Any, tags: list[str], **schedule: Any) -> "RunnerDeployment":
+    one_after_another = ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.ENQUEUE)
+
+    def served(flow: Any, tags: list[str], limit: Any = one_at_a_time, **schedule: Any) -> "RunnerDeployment":
         made: RunnerDeployment = flow.to_deployment(
             DEPLOYMENT,
             description=flow.description,
             tags=["andon", *tags],
-            concurrency_limit=one_at_a_time,
+            concurrency_limit=limit,
             entrypoint_type=EntrypointType.MODULE_PATH,
             **schedule,
         )
@@ -75,6 +78,7 @@ def deployments(*, seconds: int = EVERY_SECONDS, label_studio_minutes: float = 0
         served(watch, [f"every {WATCH_ROUNDS * seconds} s"], interval=WATCH_ROUNDS * seconds),
         served(release, ["every 5 minutes", "when an alias moves"], interval=RELEASE_SECONDS),
         served(retrain, ["every night", "when labels come in"], cron=RETRAIN_CRON),
+        served(tell, ["when a flow fails"], limit=one_after_another),
     ]
     if label_studio_minutes:
         from flows.connect.label_studio_flow import label_studio

@@ -170,8 +170,10 @@ class _Taking:
             return self._bad(item, data)
         return _Row(label=item, data=data, digest=hashlib.sha256(data).hexdigest())
 
-    def _bad(self, item: FileLabel, reason: str) -> None:
+    def _bad(self, item: FileLabel, reason: str) -> _Row | None:
+        """Name a problem of a row; gives the None that stands for a row that is left out."""
         self._taken.problems.append(SourceProblem(path=item.where, reason=reason))
+        return None
 
     def _found(self, session: Session, rows: list[_Row]) -> dict[str, tuple[str, str]]:
         """Of the catalog's samples: id -> (id, digest of the image), and digest -> the same."""

@@ -92,9 +92,9 @@ def plan_tasks(
         if touched or sample not in wanted:
             delete += untouched
             untouched = []
-        first, *doubled = sorted(untouched, key=lambda task: int(task["id"])) or [None]
-        delete += doubled
-        for task in [*touched, *([first] if first is not None else [])]:
+        in_order = sorted(untouched, key=lambda task: int(task["id"]))
+        delete += in_order[1:]
+        for task in [*touched, *in_order[:1]]:
             open_still = not task.get("annotations") or _newest(task) > now - link_holds
             if open_still:
                 keep.add(sample)

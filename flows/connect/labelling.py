@@ -51,7 +51,7 @@ def project_fields(inspection: Inspection, bucket: str) -> dict[str, Any]:
     """The project of an inspection."""
     return {
         "title": f"Andon: {inspection.name}"[:MOST_TITLE],
-        "description": f"Kept in step with Andon; labels go back there by themselves.\n{marker(inspection.name, bucket)}",
+        "description": f"Kept in step with Andon; labels go back by themselves.\n{marker(inspection.name, bucket)}",
         "label_config": labelling_config(inspection),
         "show_skip_button": True,
         "enable_empty_annotation": False,
@@ -113,14 +113,12 @@ def said_in(annotation: Mapping[str, Any], sample_id: str, known: Sequence[str])
     number, by = annotation.get("id"), annotation.get("completed_by")
     person = by.get("id") if isinstance(by, Mapping) else by
     if not isinstance(number, int) or not isinstance(person, int):
-        raise ValueError("it has no number, or nobody made it")
+        raise ValueError("it has no number, or nobody made it")  # noqa: TRY004 -- a document is wrong, not a caller
     changed = str(annotation.get("updated_at") or annotation.get("created_at") or "")
     at = datetime.fromisoformat(changed)
     at = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
-    if annotation.get("was_cancelled"):
-        kind, classes = LabelKind.SKIP, ()
-    else:
-        kind, classes = _chosen(annotation.get("result"), known)
+    skipped: tuple[LabelKind, tuple[str, ...]] = (LabelKind.SKIP, ())
+    kind, classes = skipped if annotation.get("was_cancelled") else _chosen(annotation.get("result"), known)
     name = name_of(annotation)
     return Said(
         annotation=name,

@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from data.catalog import Catalog
 from data.catalog.models import DrawItemRow, DrawRow, SampleRow
-from data.sample_conditions import drawn, flagged, settled, spoken_for
+from data.sample_conditions import flagged, settled, spoken_for
 
 
 def waiting_samples(catalog: Catalog, inspection: str, most: int) -> list[SampleRow]:
@@ -26,7 +26,7 @@ def _drawn(session: Session, free: object, most: int) -> list[SampleRow]:
         select(SampleRow)
         .join(DrawItemRow, DrawItemRow.sample_id == SampleRow.sample_id)
         .join(DrawRow, DrawRow.id == DrawItemRow.draw_id)
-        .where(free, drawn(), DrawItemRow.drawn, ~flagged(), ~spoken_for())  # type: ignore[arg-type]  # a condition
+        .where(free, DrawItemRow.drawn, ~flagged(), ~spoken_for())  # type: ignore[arg-type]  # a condition
         .order_by(DrawRow.at, DrawRow.id, DrawItemRow.rank)
     )
     first: dict[str, SampleRow] = {}

@@ -53,6 +53,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "fleet": ("infra.cli.fleet", "how the devices are: sites, versions, health, who is silent"),
     "inputs": ("infra.cli.inputs", "which backbone, side, region and tiles pay for an inspection"),
     "notify": ("infra.cli.notify", "tell people by webhook or mail: try it, see what was told"),
+    "automations": ("infra.cli.automations", "what happens at the Prefect server when a flow fails, as code"),
     "drift": ("infra.cli.drift", "whether the line still looks as it did, and what is likely the matter"),
     "causes": ("infra.cli.causes", "which variables of the process go with which defects"),
     "audit": ("infra.cli.audit", "compare what devices acknowledged with what the catalog has"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ import httpx
 from tests.integration.flows.stack import free_port, wait_until
 
 VARIABLE = "ANDON_LABEL_STUDIO"  # the environment's label-studio
+MIGRATED = "ANDON_LABEL_STUDIO_MIGRATED"  # a data folder to begin with, since migrating a new one takes minutes
 TOKEN = "0123456789abcdef0123456789abcdef01234567"
 ADMIN = "admin@example.org"
 
@@ -28,7 +30,8 @@ class LabelStudio:
         return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        self.home.mkdir(exist_ok=True)
+        if os.environ.get(MIGRATED) and not (self.home / "log").exists():
+            shutil.copytree(os.environ[MIGRATED], self.home, dirs_exist_ok=True)
         program = os.environ.get(VARIABLE) or str(Path(".venv-label-studio/bin/label-studio").absolute())
         with (self.home / "log").open("ab") as log:
             self.process = subprocess.Popen(

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from mlflow import MlflowClient
 
 from edge_client.contract.errors import BadEngine
-from flows.registry import Registry
+from edge_client.contract.selftest import SelfTest
+from flows.registry import Registry, serving_requirements
 from flows.registry_api import RegistryApi, RegistryError, RegistryUnavailable
 from flows.tags import Tag
 from tests.integration.flows.challengers import record, register
@@ -49,6 +52,29 @@ def test_a_run_holds_parameters_metrics_the_snapshot_and_readable_artifacts(regi
     assert registered.tags[Tag.ENGINE_ID] == "e1"
     assert registered.tags[Tag.DECISION] == "promote"
     assert len(registered.tags[Tag.ENGINE_SHA256]) == 64
+
+
+def test_mlflows_own_tools_get_the_engines_answers(registry: Registry, name: str, tmp_path: Path) -> None:
+    import mlflow
+
+    made = record(name, "e1")
+    version = registry.log_challenger(registry.begin(name, made.key, name="e1", tags={}), made)
+    uri = f"models:/{name}/{version.number}"
+    selftest = SelfTest.unpack(made.selftest)
+
+    loaded = mlflow.pyfunc.load_model(uri)
+    answer = loaded.predict({"image": selftest.frames})
+    np.testing.assert_allclose(answer["probabilities"], selftest.probabilities, atol=1e-6)
+    np.testing.assert_allclose(answer["anomaly"], selftest.anomaly, atol=1e-6)
+    example = loaded.metadata.load_input_example(mlflow.artifacts.download_artifacts(uri))
+    np.testing.assert_array_equal(example["image"], selftest.frames[:1])
+
+    out = tmp_path / "answer.json"
+    mlflow.models.predict(uri, input_data={"image": selftest.frames}, env_manager="local", output_path=str(out))
+    told = json.loads(out.read_text())["predictions"]
+    np.testing.assert_allclose(told["probabilities"], selftest.probabilities, atol=1e-6)
+    needs = Path(mlflow.pyfunc.get_model_dependencies(uri)).read_text().split()
+    assert set(serving_requirements()) <= set(needs)
 
 
 def test_a_registration_that_was_killed_before_its_version_is_finished_by_find(registry: Registry, name: str) -> None:

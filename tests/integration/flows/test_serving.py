@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import pytest
 from mlflow import MlflowClient
@@ -13,6 +17,7 @@ from prefect.client.schemas.sorting import FlowRunSort
 from prefect.states import Running
 
 from data.workspace import Workspace
+from flows.automations import apply
 from flows.prefect_runs import PrefectRuns
 from flows.registry import Registry
 from flows.releases.repository import ReleaseRepository
@@ -87,6 +92,58 @@ def test_enough_new_labels_ask_for_one_retrain(serving: Stack, workspace: Worksp
     Registry(str(workspace.mlflow_url)).api.ensure_model(name, "labels were seen")
     Registry(str(workspace.mlflow_url)).api.tag_model(name, {Tag.LABEL_EVENTS: "20"})
     assert [wish for wish in sentinel.wishes() if wish.parameters == {"inspection": name}] == []
+
+
+def test_a_flow_that_fails_is_told_of_once(serving: Stack) -> None:
+    wait_until(lambda: "tell" in flows_there(), "the flow tell")
+    with Hook() as hook:
+        (serving.home / "policy.toml").write_text(f'[notify]\nwebhook_url = "{hook.url}"\n')
+        assert set(apply().values()) == {"made"}
+        assert set(apply().values()) == {"as it was"}
+        with prefect_client() as client:
+            deployment = client.read_deployment_by_name("retrain/andon")
+            run = client.create_flow_run_from_deployment(deployment.id, parameters={"inspection": "no-such-part"})
+
+        wait_until(lambda: hook.got, "a notice")
+        wait_until(lambda: completed("tell"), "the end of tell")
+
+        (notice,) = hook.got
+        assert (notice["kind"], notice["facts"]) == (
+            "flow", {"flow": "retrain", "run": str(run.id), "state": "Failed"}
+        )  # fmt: skip
+        assert "retrain no-such-part (head)" in notice["text"]
+        assert "no-such-part" in notice["text"]
+    (serving.home / "policy.toml").unlink()
+
+
+def flows_there() -> set[str]:
+    with prefect_client() as client:
+        return {deployment.entrypoint.rpartition(".")[2] for deployment in client.read_deployments()}
+
+
+class Hook:
+    """An HTTP server that keeps the documents it gets."""
+
+    def __init__(self) -> None:
+        got: list[dict[str, Any]] = []
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                got.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+                self.send_response(204)
+                self.end_headers()
+
+        self.got = got
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/"
+
+    def __enter__(self) -> Hook:
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.server.shutdown()
+        self.server.server_close()
 
 
 def test_after_a_kill_the_next_process_gives_back_what_its_predecessor_held(serving: Stack) -> None:
