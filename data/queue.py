@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import and_, exists, func, or_, select
+from sqlalchemy import Select, and_, exists, func, or_, select, union
 from sqlalchemy.orm import Session, aliased
 
 from data.catalog import Catalog
@@ -127,7 +127,8 @@ def queue_size(catalog: Catalog, inspection: str) -> QueueSize:
     with catalog.reading() as session:
         waiting = select(func.count()).select_from(
             select(SampleRow.sample_id)
-            .where(SampleRow.inspection == inspection, ~settled(), or_(flagged(), and_(drawn(), ~spoken_for())))
+            .where(SampleRow.inspection == inspection, SampleRow.sample_id.in_(_asked(inspection)))
+            .where(~settled(), or_(flagged(), and_(drawn(), ~spoken_for())))
             .subquery()
         )
         unseen = select(func.count()).select_from(not_offered(inspection).subquery())
@@ -193,7 +194,10 @@ def release_leases(catalog: Catalog, who: str) -> None:
 def _pick(session: Session, inspection: str, who: str, limit: int, at: datetime) -> list[tuple[SampleRow, str]]:
     free = and_(SampleRow.inspection == inspection, ~settled(), ~_skipped_by(who), ~_leased_to_others(who, at))
     pulled = session.scalars(
-        select(SampleRow).where(free, flagged()).order_by(SampleRow.captured_at, SampleRow.sample_id).limit(limit)
+        select(SampleRow)
+        .where(free, SampleRow.sample_id.in_(union(*_pulls(inspection))))
+        .order_by(SampleRow.captured_at, SampleRow.sample_id)
+        .limit(limit)
     )
     picked = [(row, "flag") for row in pulled]
     if len(picked) == limit:
@@ -207,6 +211,26 @@ def _pick(session: Session, inspection: str, who: str, limit: int, at: datetime)
         .limit(limit - len(picked))
     )
     return picked + [(row, "extra" if extra else "drawn") for row, extra in rest]
+
+
+def _pulls(inspection: str) -> tuple[Select[Any], Select[Any]]:
+    """Ids of the flagged samples: found by what flagged them, never by looking at all samples."""
+    return (
+        select(EventRow.sample_id).where(
+            EventRow.inspection == inspection, EventRow.kind == "flag", EventRow.sample_id.is_not(None)
+        ),
+        select(SampleRow.sample_id).where(SampleRow.inspection == inspection, SampleRow.extra == "flag"),
+    )
+
+
+def _asked(inspection: str) -> Any:
+    """Ids of all that was ever flagged or drawn."""
+    taken = (
+        select(DrawItemRow.sample_id)
+        .join(DrawRow, DrawRow.id == DrawItemRow.draw_id)
+        .where(DrawRow.inspection == inspection, DrawItemRow.drawn)
+    )
+    return union(*_pulls(inspection), taken)
 
 
 def _reviews(session: Session, inspection: str, who: str, limit: int, at: datetime) -> list[tuple[SampleRow, str]]:

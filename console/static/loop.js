@@ -62,7 +62,9 @@ function devices(status) {
       node("td", {}, beat ? bytes(beat.spool_bytes) : ""),
     ),
   );
-  return table(["device", "site / station", "heard of", "health", "engine (slot)", "rollout", "channel", "frames", "captured", "sent", "in spool"], rows);
+  const all = table(["device", "site / station", "heard of", "health", "engine (slot)", "rollout", "channel", "frames", "captured", "sent", "in spool"], rows);
+  if (status.device_total === rows.length) return all;
+  return node("div", {}, all, node("p", { class: "soft" }, `${rows.length} of ${number(status.device_total)}, those that are not well first: `, node("a", { href: "/fleet" }, "all devices")));
 }
 
 function engine(status, beat) {
@@ -166,7 +168,7 @@ function inspection(status) {
     node(
       "div",
       { class: "tiles" },
-      tile(number(status.frames), `frames seen by ${plural(status.devices.length, "device")}`, `last window ${ago(status.last_window_at)}`),
+      tile(number(status.frames), `frames seen by ${plural(status.device_total, "device")}`, `last window ${ago(status.last_window_at)}`),
       tile(number(status.captured), status.frames ? `captured, ${share(status.captured / status.frames)} of frames` : "captured", `${bytes(status.uploaded_bytes)} sent`),
       tile(number(labels), status.frames ? `field labels, ${share(labels / status.frames)} of frames` : "field labels", classes || "none yet"),
       tile(estimate(status.defect_rate), "defect rate, estimated", between(status.defect_rate)),
