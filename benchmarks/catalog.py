@@ -195,10 +195,10 @@ def measure(
     small, large = p95[min(sizes)], p95[max(sizes)]
     worst = max(large.values())
     growth = sum(large.values()) / sum(small.values())
-    each = [large[name] / small[name] for name in large]
+    ratios = [large[name] / small[name] for name in large]
     return rows, {
         "page_p95_ms": Measure(value=worst, low=min(large.values()), high=worst, n=repeats),
-        "growth": Measure(value=growth, low=min(each), high=max(each), n=repeats),
+        "growth": Measure(value=growth, low=min(ratios), high=max(ratios), n=repeats),
     }
 
 

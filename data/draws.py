@@ -414,7 +414,7 @@ def not_offered(inspection: str) -> Select[tuple[SampleRow]]:
         select(SampleRow)
         .join(WindowRow, mine)  # a draw takes windows whole: those it took need not be searched
         .where(WindowRow.inspection == inspection, WindowRow.draw_id.is_(None))
-        .where(SampleRow.inspection == inspection, SampleRow.origin == "field", SampleRow.counted, ~offered)
+        .where(SampleRow.counted, ~offered)  # a window's samples are of its inspection, and from the line
     )
 
 

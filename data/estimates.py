@@ -411,10 +411,7 @@ class _Reader:
         by_window: dict[WindowKey, list[SampleRow]] = defaultdict(list)
         for sample in counted:
             by_window[_window_of(sample)].append(sample)
-        promised = {
-            _key(row): row.manifest_inverse_p
-            for row in self._session.scalars(select(WindowRow).where(WindowRow.inspection == self._info.name))
-        }
+        promised = {_key(row): row.manifest_inverse_p for row in _windows(self._session, self._info.name, None, None)}
         labels = derive(standing_events(self._session, inspection=self._info.name))
         found: dict[WindowKey, _Answers] = {}
         for key, samples in by_window.items():

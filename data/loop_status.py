@@ -233,7 +233,7 @@ def new_labels_since_snapshot(catalog: Catalog, inspection: str) -> int:
     return sum(1 for label in labels.values() if label.serial > seen)
 
 
-def _sample_counts(session: Session, inspection: str) -> dict[str, int]:
+def _sample_counts(session: Session, inspection: str) -> dict[str, Any]:
     query = (
         select(SampleRow.origin, SampleRow.counted, func.count())
         .where(SampleRow.inspection == inspection)

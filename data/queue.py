@@ -29,7 +29,7 @@ from data.inspections import inspection_in
 from data.label_reviews import reviews_in
 from data.labels import LabelKind
 from data.policy import LabellingPolicy
-from data.sample_conditions import SETTLED, drawn, flagged, said, settled, spoken_for
+from data.sample_conditions import SETTLED, drawn, flagged, of_inspection, said, settled, spoken_for
 from data.split import Split
 
 __all__ = [
@@ -127,7 +127,7 @@ def queue_size(catalog: Catalog, inspection: str) -> QueueSize:
     with catalog.reading() as session:
         waiting = select(func.count()).select_from(
             select(SampleRow.sample_id)
-            .where(SampleRow.inspection == inspection, SampleRow.sample_id.in_(_asked(inspection)))
+            .where(of_inspection(inspection), SampleRow.sample_id.in_(_asked(inspection)))
             .where(~settled(), or_(flagged(), and_(drawn(), ~spoken_for())))
             .subquery()
         )
@@ -192,7 +192,7 @@ def release_leases(catalog: Catalog, who: str) -> None:
 
 
 def _pick(session: Session, inspection: str, who: str, limit: int, at: datetime) -> list[tuple[SampleRow, str]]:
-    free = and_(SampleRow.inspection == inspection, ~settled(), ~_skipped_by(who), ~_leased_to_others(who, at))
+    free = and_(of_inspection(inspection), ~settled(), ~_skipped_by(who), ~_leased_to_others(who, at))
     pulled = session.scalars(
         select(SampleRow)
         .where(free, SampleRow.sample_id.in_(union(*_pulls(inspection))))
@@ -206,7 +206,7 @@ def _pick(session: Session, inspection: str, who: str, limit: int, at: datetime)
         select(SampleRow, DrawItemRow.extra)
         .join(DrawItemRow, DrawItemRow.sample_id == SampleRow.sample_id)
         .join(DrawRow, DrawRow.id == DrawItemRow.draw_id)
-        .where(free, DrawItemRow.drawn, ~flagged(), ~spoken_for())
+        .where(DrawRow.inspection == inspection, free, DrawItemRow.drawn, ~flagged(), ~spoken_for())
         .order_by(DrawRow.at, DrawRow.id, DrawItemRow.rank)
         .limit(limit - len(picked))
     )
@@ -260,6 +260,9 @@ def _drawn_as(session: Session, sample_ids: Sequence[str]) -> dict[str, tuple[Ma
 
 def _second(session: Session, inspection: str, who: str, limit: int, at: datetime) -> list[tuple[SampleRow, str]]:
     event, undo = aliased(LabelEventRow), aliased(LabelEventRow)
+    told = select(LabelEventRow.sample_id).where(
+        LabelEventRow.inspection == inspection, LabelEventRow.kind.in_(SETTLED)
+    )
     people = (
         select(func.count(func.distinct(event.who)))
         .where(event.sample_id == SampleRow.sample_id, event.kind.in_(SETTLED))
@@ -269,7 +272,8 @@ def _second(session: Session, inspection: str, who: str, limit: int, at: datetim
     )
     query = (
         select(SampleRow)
-        .where(SampleRow.inspection == inspection, SampleRow.split == Split.HOLDOUT.value, people == 1)
+        .where(SampleRow.sample_id.in_(told), of_inspection(inspection))
+        .where(SampleRow.split == Split.HOLDOUT.value, people == 1)
         .where(~said(who, *SETTLED), ~_skipped_by(who), ~_leased_to_others(who, at))
         .order_by(SampleRow.sample_id)
         .limit(limit)
