@@ -33,6 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
         uvicorn.Config(app, host=given.host, port=given.port, log_level="warning", timeout_graceful_shutdown=5)
     )
     app.state.live.stopping = lambda: server.should_exit  # open live views end when the process is asked to stop
+    app.state.live.warm()
     server.run()
     return 0
 

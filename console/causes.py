@@ -1,6 +1,6 @@
 """The page of what goes with which defects: analyses computed once, however many pages are open.
 
-1. An analysis takes seconds: it is kept for a minute, and computed by one request while others wait for it.
+1. An analysis takes seconds: it is kept for a minute and computed once, however many ask (console.kept).
 2. What comes from the line (keys, values, station names, part ids) goes out as JSON; the page puts it in as text.
 3. The answer is bounded: the associations with the smallest q, and how many there are.
 """
@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import defaultdict
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from fastapi import APIRouter
 
+from console.kept import Kept
 from console.people import needs
 from data.causes import Causes, Settings, find_causes
 from data.causes.wording import experiment, method, population, sentence
@@ -29,7 +29,7 @@ Days = Literal["0", "7", "30", "90"]  # so few that each answer can be remembere
 
 
 class CausesView:
-    """Analyses of inspections, at most `fresh` seconds old.
+    """Analyses of inspections, about `fresh` seconds old; older where they take long.
 
     Args:
         workspace: The installation.
@@ -47,8 +47,8 @@ class CausesView:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._workspace, self._clock, self._fresh, self._monotonic = workspace, clock, fresh, monotonic
-        self._locks: defaultdict[tuple[str, int], threading.Lock] = defaultdict(threading.Lock)
-        self._known: dict[tuple[str, int], tuple[float, dict[str, Any]]] = {}
+        self._lock = threading.Lock()
+        self._known: dict[tuple[str, int], Kept[dict[str, Any]]] = {}
 
     def now(self, inspection: str, days: int) -> dict[str, Any]:
         """Return the analysis of the last `days` (0: of all time) as JSON values.
@@ -58,12 +58,13 @@ class CausesView:
         """
         get_inspection(self._workspace.catalog(), inspection)  # so that only those that exist are remembered
         key = (inspection, days)
-        with self._locks[key]:
-            at, known = self._known.get(key, (-float("inf"), {}))
-            if self._monotonic() - at >= self._fresh:
-                known = told(self._analysis(inspection, days))
-                self._known[key] = (self._monotonic(), known)
-            return known
+        with self._lock:
+            if key not in self._known:
+                self._known[key] = Kept(
+                    lambda: told(self._analysis(inspection, days)), fresh=self._fresh, monotonic=self._monotonic
+                )
+            kept = self._known[key]
+        return kept.get()
 
     def _analysis(self, inspection: str, days: int) -> Causes:
         policy = self._workspace.policy().causes

@@ -1,16 +1,16 @@
-"""The state of the loop for everyone who looks: computed once, however many pages are open."""
+"""The state of the loop for everyone who looks: computed once, however many pages are open (console.kept)."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from fastapi import Request
 
+from console.kept import Kept
 from data.catalog import Catalog
 from data.field_measures import field_measures
 from data.loop_status import loop_statuses
@@ -27,7 +27,7 @@ _FIELD_RESTS_ON = (
 
 
 class LiveStatus:
-    """Statuses of all inspections, at most `refresh` seconds old.
+    """Statuses of all inspections, about `refresh` seconds old; older where they take long.
 
     Args:
         catalog: Where they come from.
@@ -44,22 +44,23 @@ class LiveStatus:
         monotonic: Callable[[], float] = time.monotonic,
         outcomes: Callable[[], OutcomePolicy] = OutcomePolicy,
     ) -> None:
-        self._catalog, self._refresh, self._monotonic, self._outcomes = catalog, refresh, monotonic, outcomes
+        self._catalog, self._outcomes = catalog, outcomes
         self._fields: dict[str, tuple[Any, dict[str, Any]]] = {}
-        self._lock = threading.Lock()
-        self._at = -float("inf")
-        self._statuses: list[dict[str, Any]] = []
+        self._kept = Kept(self._made, fresh=refresh, monotonic=monotonic)
         self.stopping: Callable[[], bool] = lambda: False  # set by whoever runs the server: live views then end
 
     def now(self) -> list[dict[str, Any]]:
         """Return the statuses as JSON values, each with the MLflow version of every engine that is known."""
-        with self._lock:
-            if self._monotonic() - self._at >= self._refresh:
-                policy = self._outcomes()
-                found = [_with_versions(status.to_dict()) for status in loop_statuses(self._catalog)]
-                self._statuses = [{**status, "field": self._field(status, policy)} for status in found]
-                self._at = self._monotonic()
-            return self._statuses
+        return self._kept.get()
+
+    def warm(self) -> None:
+        """Begin to compute them, before somebody asks."""
+        self._kept.begin()
+
+    def _made(self) -> list[dict[str, Any]]:
+        policy = self._outcomes()
+        found = [_with_versions(status.to_dict()) for status in loop_statuses(self._catalog)]
+        return [{**status, "field": self._field(status, policy)} for status in found]
 
     def _field(self, status: dict[str, Any], policy: OutcomePolicy) -> dict[str, Any]:
         """The field's figures of an inspection, estimated anew only when something they rest on has changed."""

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
-from sqlalchemy import Select, exists, func, or_, select
+from sqlalchemy import Select, and_, exists, func, or_, select
 from sqlalchemy.orm import Session
 
 from data.catalog import Catalog
@@ -407,8 +407,14 @@ def _unoffered_windows(session: Session, inspection: str) -> list[WindowRow]:
 def not_offered(inspection: str) -> Select[tuple[SampleRow]]:
     """Counted field samples that no draw was offered."""
     offered = exists().where(DrawItemRow.sample_id == SampleRow.sample_id, DrawItemRow.extra.is_(False))
-    return select(SampleRow).where(
-        SampleRow.inspection == inspection, SampleRow.origin == "field", SampleRow.counted, ~offered
+    mine = and_(
+        WindowRow.device == SampleRow.device, WindowRow.epoch == SampleRow.epoch, WindowRow.window == SampleRow.window
+    )
+    return (
+        select(SampleRow)
+        .join(WindowRow, mine)  # a draw takes windows whole: those it took need not be searched
+        .where(WindowRow.inspection == inspection, WindowRow.draw_id.is_(None))
+        .where(SampleRow.counted, ~offered)  # a window's samples are of its inspection, and from the line
     )
 
 

@@ -23,6 +23,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -70,6 +71,23 @@ Groups = Mapping[str, Callable[[WindowRow], str]]  # kind of group -> which of t
 
 #: Where frames were seen.
 BY_PLACE: Groups = {"station": lambda row: row.station, "device": lambda row: row.device}
+
+
+@dataclass(frozen=True, slots=True)
+class _Window:
+    """What an estimate reads of a window."""
+
+    device: str
+    epoch: int
+    window: int
+    station: str
+    frames: int
+    excluded: int
+    verdict_counts: Mapping[str, int]
+    histograms: Mapping[str, Any]
+    manifest_inverse_p: float
+    missing: int
+    draw_id: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,7 +205,7 @@ def field_samples_by(
     """
     with catalog.reading() as session:
         info = inspection_in(session, inspection)
-        groups: dict[tuple[str, str], list[WindowRow]] = {("all", ""): []}
+        groups: dict[tuple[str, str], list[_Window]] = {("all", ""): []}
         rows = _windows(session, inspection, since, until)
         for kind, name_of in by.items():
             named: dict[str, list[WindowRow]] = defaultdict(list)
@@ -231,13 +249,14 @@ def miss_rate(sample: FieldSample, level: float = 0.95) -> Estimate:
     return share_of_frames(sample, missed, level)
 
 
-def _windows(session: Session, inspection: str, since: datetime | None, until: datetime | None) -> list[WindowRow]:
-    query = select(WindowRow).where(WindowRow.inspection == inspection)
+def _windows(session: Session, inspection: str, since: datetime | None, until: datetime | None) -> list[_Window]:
+    query = select(*(getattr(WindowRow, name) for name in _Window.__slots__)).where(WindowRow.inspection == inspection)
     if since is not None:
         query = query.where(WindowRow.opened_at >= since)
     if until is not None:
         query = query.where(WindowRow.opened_at < until)
-    return list(session.scalars(query.order_by(WindowRow.device, WindowRow.epoch, WindowRow.window)))
+    query = query.order_by(WindowRow.device, WindowRow.epoch, WindowRow.window)
+    return [_Window(*row) for row in session.execute(query)]
 
 
 def _outcomes(session: Session, info: Inspection, policy: OutcomePolicy | None) -> Outcomes:
@@ -270,7 +289,8 @@ class _Draw:
     """A draw as it stands.
 
     Attributes:
-        offered: All of it, by rank.
+        empty: Whether it had nothing to offer.
+        places: Window → positions among the drawn.
         drawn: Those that people are asked.
         groups: Of the drawn: near-duplicates that were drawn together share one.
         labels: Of the drawn.
@@ -279,7 +299,8 @@ class _Draw:
         p2: float64 [drawn].
     """
 
-    offered: list[SampleRow]
+    empty: bool
+    places: Mapping[WindowKey, Sequence[int]]
     drawn: list[SampleRow]
     groups: list[str]
     labels: Mapping[str, CurrentLabel]
@@ -294,13 +315,14 @@ class _Reader:
     def __init__(self, session: Session, info: Inspection, outcomes: Outcomes) -> None:
         self._session, self._info, self._outcomes = session, info, outcomes
         self._draws: dict[str, _Draw] = {}
+        self._arrivals: dict[str, Mapping[WindowKey, float]] = {}
         self._known: dict[WindowKey, KnownFrames] = {}
         self._censuses: dict[WindowKey, _Answers] = self._all_censuses() if outcomes.stages else {}
 
-    def sample_of(self, windows: Sequence[WindowRow]) -> FieldSample:
+    def sample_of(self, windows: Sequence[_Window]) -> FieldSample:
         """The labelled sample of some windows, by the rules above."""
-        by_draw: dict[str, list[WindowRow]] = defaultdict(list)
-        answers: list[tuple[list[WindowRow], _Answers]] = []
+        by_draw: dict[str, list[_Window]] = defaultdict(list)
+        answers: list[tuple[list[_Window], _Answers]] = []
         for row in windows:
             census = self._censuses.get(_key(row))
             if census is not None:
@@ -361,7 +383,7 @@ class _Reader:
             likeliest=likeliest_defect(sample.classes, sample.probabilities, self._info.defect_names),
         )
 
-    def _cells(self, windows: Sequence[WindowRow], answer: _Answers) -> dict[WindowKey, dict[str, Cell]]:
+    def _cells(self, windows: Sequence[_Window], answer: _Answers) -> dict[WindowKey, dict[str, Cell]]:
         """The cells of the samples of each window that tells them; with a sample outside of its cells it tells none."""
         found: dict[WindowKey, dict[str, Cell]] = {}
         for row in windows:
@@ -396,10 +418,7 @@ class _Reader:
         by_window: dict[WindowKey, list[SampleRow]] = defaultdict(list)
         for sample in counted:
             by_window[_window_of(sample)].append(sample)
-        promised = {
-            _key(row): row.manifest_inverse_p
-            for row in self._session.scalars(select(WindowRow).where(WindowRow.inspection == self._info.name))
-        }
+        promised = {_key(row): row.manifest_inverse_p for row in _windows(self._session, self._info.name, None, None)}
         labels = derive(standing_events(self._session, inspection=self._info.name))
         found: dict[WindowKey, _Answers] = {}
         for key, samples in by_window.items():
@@ -420,10 +439,11 @@ class _Reader:
             pairs = self._session.execute(
                 select(DrawItemRow, SampleRow)
                 .join(SampleRow, SampleRow.sample_id == DrawItemRow.sample_id)
-                .where(DrawItemRow.draw_id == draw_id)
+                .where(DrawItemRow.draw_id == draw_id, DrawItemRow.drawn)
                 .order_by(DrawItemRow.rank)
-            ).all()
-            drawn = [(item, sample) for item, sample in pairs if item.drawn]
+            )
+            drawn = [(item, sample) for item, sample in pairs]
+            row = self._session.get_one(DrawRow, draw_id)
             events = standing_events(self._session, [sample.sample_id for _, sample in drawn])
             settled = {event.sample_id for event in events if event.kind in _ANSWERS}
             skipped = settled - {event.sample_id for event in events if event.kind is not LabelKind.SKIP}
@@ -438,9 +458,13 @@ class _Reader:
             )
             scores = np.array([item.score for item, _ in drawn], dtype=np.float64)
             u = np.array([item.u for item, _ in drawn], dtype=np.float64)
-            used, p2 = rethreshold(scores, u, self._session.get_one(DrawRow, draw_id).threshold, answered)
+            used, p2 = rethreshold(scores, u, row.threshold, answered)
+            places: dict[WindowKey, list[int]] = defaultdict(list)
+            for i, (_, sample) in enumerate(drawn):
+                places[_window_of(sample)].append(i)
             self._draws[draw_id] = _Draw(
-                offered=[sample for _, sample in pairs],
+                empty=row.offered == 0,
+                places=places,
                 drawn=[sample for _, sample in drawn],
                 groups=[f"{draw_id}/{item.cluster or sample.sample_id}" for item, sample in drawn],
                 labels=derive(events),
@@ -450,15 +474,16 @@ class _Reader:
             )
         return self._draws[draw_id]
 
-    def _answers(self, draw_id: str, windows: Sequence[WindowRow]) -> _Answers:
+    def _answers(self, draw_id: str, windows: Sequence[_Window]) -> _Answers:
         """One draw, restricted to some of its windows."""
-        draw, keys = self._draw(draw_id), {_key(row) for row in windows}
-        inside = np.array([_window_of(sample) in keys for sample in draw.drawn], dtype=np.bool_)
+        draw = self._draw(draw_id)
+        inside = sorted(i for row in windows for i in draw.places.get(_key(row), ()))
         asked = labelled = 0.0
         taken: list[_Answer] = []
-        for sample, group, take, second in zip(draw.drawn, draw.groups, draw.used & inside, draw.p2, strict=True):
-            if not take:
+        for i in inside:
+            if not draw.used[i]:
                 continue
+            sample, group, second = draw.drawn[i], draw.groups[i], draw.p2[i]
             p = float((sample.p1 or 1.0) * second)
             asked += 1 / p
             if sample.sample_id in draw.labels:
@@ -466,22 +491,39 @@ class _Reader:
                 label = draw.labels[sample.sample_id]
                 taken.append(_Answer(sample=sample, label=label, p=p, p2=float(second), group=group))
         promised = sum(row.manifest_inverse_p for row in windows)
-        arrived = sum(1 / (sample.p1 or 1.0) for sample in draw.offered if _window_of(sample) in keys)
+        arrived = sum(self._arrived(draw_id, row) for row in windows)
         first = min(1.0, arrived / promised) if promised > 0 else 1.0
         response = first * (labelled / asked if asked > 0 else 1.0)
         return _Answers(
             samples=taken,
             response=response,
-            waiting=int(np.count_nonzero(~draw.answered & inside)),
+            waiting=sum(1 for i in inside if not draw.answered[i]),
             # Rule 2. A draw that had nothing to offer is an answer: none of its frames was kept.
-            informative=response > 0 and (not draw.offered or bool(draw.used.any())),
+            informative=response > 0 and (draw.empty or bool(draw.used.any())),
         )
+
+    def _arrived(self, draw_id: str, window: _Window) -> float:
+        """Σ 1/p₁ of what came of a window. Of most windows all came: their samples need not be read."""
+        if window.missing == 0:
+            return window.manifest_inverse_p
+        if draw_id not in self._arrivals:
+            found: dict[WindowKey, float] = defaultdict(float)
+            offered = self._session.execute(
+                select(SampleRow.device, SampleRow.epoch, SampleRow.window, SampleRow.p1)
+                .join(DrawItemRow, DrawItemRow.sample_id == SampleRow.sample_id)
+                .where(DrawItemRow.draw_id == draw_id)
+                .order_by(DrawItemRow.rank)
+            )
+            for device, epoch, number, p1 in offered:
+                found[device or "", epoch or 0, number or 0] += 1 / (p1 or 1.0)
+            self._arrivals[draw_id] = found
+        return self._arrivals[draw_id].get(_key(window), 0.0)
 
 
 _ANSWERS = (LabelKind.LABEL, LabelKind.CANNOT_TELL, LabelKind.SKIP)
 
 
-def _key(row: WindowRow) -> WindowKey:
+def _key(row: _Window) -> WindowKey:
     return row.device, row.epoch, row.window
 
 

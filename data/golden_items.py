@@ -23,7 +23,7 @@ from data.catalog.models import GoldenAskRow, LabelEventRow, SampleRow
 from data.current_labels import derive, standing_events
 from data.draws import Uniform
 from data.labels import LabelError
-from data.sample_conditions import SETTLED, said
+from data.sample_conditions import SETTLED, of_inspection, said
 
 _LOOKED_AT = 200  # samples that may be golden, from a random place on: enough to find one
 
@@ -145,9 +145,13 @@ def golden_answers(catalog: Catalog, inspection: str) -> list[GoldenAnswer]:
 
 def _known(session: Session, inspection: str, who: str, random: Uniform) -> tuple[SampleRow, tuple[str, ...]] | None:
     asked = exists().where(GoldenAskRow.sample_id == SampleRow.sample_id, GoldenAskRow.who == who)
+    told = select(LabelEventRow.sample_id).where(
+        LabelEventRow.inspection == inspection, LabelEventRow.kind.in_(SETTLED)
+    )  # few samples are labelled: found by their labels, not by looking at all of them
     answered = select(SampleRow).where(
-        SampleRow.inspection == inspection, said(None, *SETTLED), ~said(who, *SETTLED), ~asked
-    )
+        SampleRow.sample_id.in_(told), of_inspection(inspection), said(None, *SETTLED), ~said(who, *SETTLED),
+        ~asked,
+    )  # fmt: skip
     for origin in ("field", "factory"):
         may = answered.where(SampleRow.origin == origin).order_by(SampleRow.sample_id)
         if origin == "field":

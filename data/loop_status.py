@@ -1,22 +1,29 @@
 """How the loop is doing: the one function behind the console's loop page, `andon status` and `andon report`.
 
 Every number comes with what it was counted from; shares and rates carry an interval and their n.
+
+Nothing here looks at every sample or lists every device: samples are counted from an index, labels are few, and of the
+devices those that are not well come first and the others are the fleet page's (data.fleet).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
 
 from data.agreement import Agreement, Labeller, agreement_of, labellers
 from data.catalog import Catalog
 from data.catalog.models import (
+    DeviceInspectionRow,
+    DeviceRow,
+    DeviceStatusRow,
     DrawItemRow,
+    DrawRow,
     DriftAlarmRow,
     EventRow,
     InspectionRow,
@@ -27,9 +34,9 @@ from data.catalog.models import (
     SnapshotRow,
     WindowRow,
 )
-from data.current_labels import labels_seen
+from data.current_labels import current_labels_in, labels_seen
 from data.decisions import GateDecision, ReleaseEntry, list_decisions, list_releases
-from data.devices import Device, device_statuses, list_devices
+from data.devices import Device, device_status, get_device
 from data.estimates import field_sample, miss_rate, miss_statement
 from data.field_measures import Truth, rate_of
 from data.inspections import get_inspection
@@ -38,6 +45,9 @@ from data.label_reviews import open_reviews
 from data.labels import CurrentLabel, LabelKind, current_labels
 from data.queue import queue_size
 from edge_client.contract.heartbeat import Heartbeat
+
+MOST_DEVICES = 20  # listed; a person looks for one on the fleet page
+_BATCH = 500  # SQLite's limit on parameters of one statement is 999 in old builds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +81,8 @@ class LoopStatus:
     """One inspection's loop.
 
     Attributes:
+        devices: The first `MOST_DEVICES`, those first whose health is not ok.
+        device_total: How many there are.
         windows: Windows ingested.
         frames: Frames those windows saw.
         excluded: Of them, too large to be candidates.
@@ -99,6 +111,7 @@ class LoopStatus:
     inspection: str
     classes: tuple[tuple[str, str], ...]
     devices: tuple[DeviceState, ...]
+    device_total: int
     windows: int
     frames: int
     excluded: int
@@ -161,25 +174,22 @@ def loop_status(catalog: Catalog, inspection: str) -> LoopStatus:
     passed = [item for item in sample.samples if item.verdict == "ok"]
     with catalog.reading() as session:
         windows = _window_totals(session, inspection)
-        origins: dict[str, str] = {
-            row.sample_id: row.origin
-            for row in session.execute(
-                select(SampleRow.sample_id, SampleRow.origin).where(SampleRow.inspection == inspection)
-            )
-        }
+        counts = _sample_counts(session, inspection)
+        of_the_line = _of_the_line(session, list(labels))
         numbers = _numbers(session, inspection)
         newest = _newest_quarantine(session, inspection)
-        per_device = _per_device(session, inspection)
+        total, names = _first_devices(session, inspection)
+        per_device = _per_device(session, inspection, names)
         seen = labels_seen(session, inspection)
-    field = [label for label in labels.values() if origins.get(label.sample_id) == "field"]
+    field = [label for label in labels.values() if label.sample_id in of_the_line]
     return LoopStatus(
         inspection=inspection,
         classes=tuple((item.name, item.kind.value) for item in info.classes),
-        devices=_devices(catalog, inspection, per_device),
+        devices=_devices(catalog, inspection, names, per_device),
+        device_total=total,
         **windows,
         **numbers,
-        captured=sum(1 for origin in origins.values() if origin == "field"),
-        factory=sum(1 for origin in origins.values() if origin == "factory"),
+        **counts,
         labelled={"field": len(field), "factory": len(labels) - len(field)},
         labels_by_class=_by_class(info.class_names, field),
         disagreements=sum(1 for label in labels.values() if label.disagreement),
@@ -211,13 +221,39 @@ def new_labels_since_snapshot(catalog: Catalog, inspection: str) -> int:
     """Field samples whose label no snapshot has seen: what starts a retrain."""
     with catalog.reading() as session:
         seen = labels_seen(session, inspection)
-        field = set(
+        touched = list(
             session.scalars(
-                select(SampleRow.sample_id).where(SampleRow.inspection == inspection, SampleRow.origin == "field")
+                select(LabelEventRow.sample_id)
+                .distinct()
+                .where(LabelEventRow.inspection == inspection, LabelEventRow.serial > seen)
             )
         )
-    labels = current_labels(catalog, inspection=inspection)
-    return sum(1 for label in labels.values() if label.sample_id in field and label.serial > seen)
+        field = _of_the_line(session, touched)
+        labels = current_labels_in(session, sorted(field))
+    return sum(1 for label in labels.values() if label.serial > seen)
+
+
+def _sample_counts(session: Session, inspection: str) -> dict[str, Any]:
+    query = (
+        select(SampleRow.origin, SampleRow.counted, func.count())
+        .where(SampleRow.inspection == inspection)
+        .group_by(SampleRow.origin, SampleRow.counted)
+    )
+    counts = [(origin, bool(counted), int(n)) for origin, counted, n in session.execute(query)]
+    return {
+        "captured": sum(n for origin, _, n in counts if origin == "field"),
+        "factory": sum(n for origin, _, n in counts if origin == "factory"),
+        "counted": sum(n for _, counted, n in counts if counted),
+    }
+
+
+def _of_the_line(session: Session, sample_ids: Sequence[str]) -> set[str]:
+    """Those of some samples that a device captured."""
+    found: set[str] = set()
+    for start in range(0, len(sample_ids), _BATCH):
+        some = SampleRow.sample_id.in_(sample_ids[start : start + _BATCH])
+        found.update(session.scalars(select(SampleRow.sample_id).where(some, SampleRow.origin == "field")))
+    return found
 
 
 def _window_totals(session: Session, inspection: str) -> dict[str, Any]:
@@ -237,14 +273,13 @@ def _numbers(session: Session, inspection: str) -> dict[str, Any]:
         return session.scalar(select(func.count(func.distinct(column))).where(*where)) or 0
 
     return {
-        "counted": count(SampleRow.sample_id, SampleRow.inspection == inspection, SampleRow.counted),
         "flags": count(EventRow.event_id, EventRow.inspection == inspection, EventRow.kind == "flag"),
         "outcomes": count(OutcomeRow.event_id, OutcomeRow.inspection == inspection),
         "drawn": count(
             DrawItemRow.sample_id,
             DrawItemRow.drawn,
-            DrawItemRow.sample_id == SampleRow.sample_id,
-            SampleRow.inspection == inspection,
+            DrawItemRow.draw_id == DrawRow.id,
+            DrawRow.inspection == inspection,
         ),
         "cannot_tell": count(
             LabelEventRow.sample_id,
@@ -272,38 +307,45 @@ def _newest_quarantine(session: Session, inspection: str) -> tuple[QuarantineEnt
     )
 
 
-def _per_device(session: Session, inspection: str) -> dict[str, tuple[int, int, int, int]]:
-    windows = session.execute(
+def _first_devices(session: Session, inspection: str) -> tuple[int, list[str]]:
+    """How many devices there are, and the names of those that are listed."""
+    of_it = DeviceInspectionRow.inspection == inspection
+    total = session.scalar(select(func.count()).select_from(DeviceInspectionRow).where(of_it)) or 0
+    unwell = case((DeviceRow.revoked_at.is_(None) & (DeviceStatusRow.health != "ok"), 0), else_=1)
+    names = session.scalars(
+        select(DeviceInspectionRow.device)
+        .join(DeviceRow, DeviceRow.name == DeviceInspectionRow.device)
+        .outerjoin(DeviceStatusRow, DeviceStatusRow.device == DeviceInspectionRow.device)
+        .where(of_it)
+        .order_by(unwell, DeviceInspectionRow.device)
+        .limit(MOST_DEVICES)
+    )
+    return total, list(names)
+
+
+def _per_device(session: Session, inspection: str, names: Sequence[str]) -> dict[str, tuple[int, int, int, int]]:
+    """Windows, frames, captured samples and bytes of some devices; what arrived of a window is what did not miss."""
+    rows = session.execute(
         select(
             WindowRow.device,
             func.count(),
             func.coalesce(func.sum(WindowRow.frames), 0),
+            func.coalesce(func.sum(WindowRow.manifest_entries - WindowRow.missing), 0),
             func.coalesce(func.sum(WindowRow.uploaded_bytes), 0),
         )
-        .where(WindowRow.inspection == inspection)
+        .where(WindowRow.inspection == inspection, WindowRow.device.in_(names))
         .group_by(WindowRow.device)
-    ).all()
-    samples: dict[str | None, int] = {
-        device: int(count)
-        for device, count in session.execute(
-            select(SampleRow.device, func.count())
-            .where(SampleRow.inspection == inspection, SampleRow.origin == "field")
-            .group_by(SampleRow.device)
-        )
-    }
-    return {
-        device: (int(count), int(frames), samples.get(device, 0), int(sent)) for device, count, frames, sent in windows
-    }
+    )
+    return {device: (int(n), int(frames), int(arrived), int(sent)) for device, n, frames, arrived, sent in rows}
 
 
 def _devices(
-    catalog: Catalog, inspection: str, per_device: Mapping[str, tuple[int, int, int, int]]
+    catalog: Catalog, inspection: str, names: Sequence[str], per_device: Mapping[str, tuple[int, int, int, int]]
 ) -> tuple[DeviceState, ...]:
-    statuses = device_statuses(catalog, inspection)
     states = []
-    for device in list_devices(catalog, inspection):
-        windows, frames, captured, sent = per_device.get(device.name, (0, 0, 0, 0))
-        status = statuses.get(device.name)
+    for name in names:
+        windows, frames, captured, sent = per_device.get(name, (0, 0, 0, 0))
+        device, status = get_device(catalog, name), device_status(catalog, name)
         states.append(
             DeviceState(
                 device=device,

@@ -147,6 +147,13 @@ class FleetPolicy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class IngestPolicy:
+    """How uploads are taken over. See docs/capacity.md."""
+
+    workers: int = _value(2, "windows taken at once, of different devices; about one a core", least=1, most=64)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class QuotaPolicy:
     """What ingest takes over of one device a day (UTC); the rest waits in the inbox."""
 
@@ -288,6 +295,7 @@ class Policy:
     rollout: RolloutPolicy = field(default_factory=RolloutPolicy)
     retention: RetentionPolicy = field(default_factory=RetentionPolicy)
     fleet: FleetPolicy = field(default_factory=FleetPolicy)
+    ingest: IngestPolicy = field(default_factory=IngestPolicy)
     quota: QuotaPolicy = field(default_factory=QuotaPolicy)
     drift: DriftPolicy = field(default_factory=DriftPolicy)
     causes: CausesPolicy = field(default_factory=CausesPolicy)
@@ -365,6 +373,7 @@ _SECTIONS: dict[str, type[Any]] = {
     "rollout": RolloutPolicy,
     "retention": RetentionPolicy,
     "fleet": FleetPolicy,
+    "ingest": IngestPolicy,
     "quota": QuotaPolicy,
     "outcomes": OutcomePolicy,
     "causes": CausesPolicy,

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import and_, exists, func, or_, select
+from sqlalchemy import Select, and_, exists, func, or_, select, union
 from sqlalchemy.orm import Session, aliased
 
 from data.catalog import Catalog
@@ -30,7 +30,7 @@ from data.label_reviews import reviews_in
 from data.labels import LabelKind
 from data.leases import lease, one_at_a_time
 from data.policy import LabellingPolicy
-from data.sample_conditions import SETTLED, drawn, flagged, said, settled, spoken_for
+from data.sample_conditions import SETTLED, drawn, flagged, of_inspection, said, settled, spoken_for
 from data.split import Split
 
 __all__ = [
@@ -129,7 +129,8 @@ def queue_size(catalog: Catalog, inspection: str) -> QueueSize:
     with catalog.reading() as session:
         waiting = select(func.count()).select_from(
             select(SampleRow.sample_id)
-            .where(SampleRow.inspection == inspection, ~settled(), or_(flagged(), and_(drawn(), ~spoken_for())))
+            .where(of_inspection(inspection), SampleRow.sample_id.in_(_asked(inspection)))
+            .where(~settled(), or_(flagged(), and_(drawn(), ~spoken_for())))
             .subquery()
         )
         unseen = select(func.count()).select_from(not_offered(inspection).subquery())
@@ -202,9 +203,12 @@ def items_of(
 
 def pick(session: Session, inspection: str, who: str, limit: int, at: datetime) -> list[tuple[SampleRow, str]]:
     """What is free for a person, in the order of rule 1, each with why it is asked for."""
-    free = and_(SampleRow.inspection == inspection, ~settled(), ~_skipped_by(who), ~_leased_to_others(who, at))
+    free = and_(of_inspection(inspection), ~settled(), ~_skipped_by(who), ~_leased_to_others(who, at))
     pulled = session.scalars(
-        select(SampleRow).where(free, flagged()).order_by(SampleRow.captured_at, SampleRow.sample_id).limit(limit)
+        select(SampleRow)
+        .where(free, SampleRow.sample_id.in_(union(*_pulls(inspection))))
+        .order_by(SampleRow.captured_at, SampleRow.sample_id)
+        .limit(limit)
     )
     picked = [(row, "flag") for row in pulled]
     if len(picked) == limit:
@@ -213,11 +217,31 @@ def pick(session: Session, inspection: str, who: str, limit: int, at: datetime) 
         select(SampleRow, DrawItemRow.extra)
         .join(DrawItemRow, DrawItemRow.sample_id == SampleRow.sample_id)
         .join(DrawRow, DrawRow.id == DrawItemRow.draw_id)
-        .where(free, DrawItemRow.drawn, ~flagged(), ~spoken_for())
+        .where(DrawRow.inspection == inspection, free, DrawItemRow.drawn, ~flagged(), ~spoken_for())
         .order_by(DrawRow.at, DrawRow.id, DrawItemRow.rank)
         .limit(limit - len(picked))
     )
     return picked + [(row, "extra" if extra else "drawn") for row, extra in rest]
+
+
+def _pulls(inspection: str) -> tuple[Select[Any], Select[Any]]:
+    """Ids of the flagged samples: found by what flagged them, never by looking at all samples."""
+    return (
+        select(EventRow.sample_id).where(
+            EventRow.inspection == inspection, EventRow.kind == "flag", EventRow.sample_id.is_not(None)
+        ),
+        select(SampleRow.sample_id).where(SampleRow.inspection == inspection, SampleRow.extra == "flag"),
+    )
+
+
+def _asked(inspection: str) -> Any:
+    """Ids of all that was ever flagged or drawn."""
+    taken = (
+        select(DrawItemRow.sample_id)
+        .join(DrawRow, DrawRow.id == DrawItemRow.draw_id)
+        .where(DrawRow.inspection == inspection, DrawItemRow.drawn)
+    )
+    return union(*_pulls(inspection), taken)
 
 
 def _reviews(session: Session, inspection: str, who: str, limit: int, at: datetime) -> list[tuple[SampleRow, str]]:
@@ -247,6 +271,9 @@ def _drawn_as(session: Session, sample_ids: Sequence[str]) -> dict[str, tuple[Ma
 
 def _second(session: Session, inspection: str, who: str, limit: int, at: datetime) -> list[tuple[SampleRow, str]]:
     event, undo = aliased(LabelEventRow), aliased(LabelEventRow)
+    told = select(LabelEventRow.sample_id).where(
+        LabelEventRow.inspection == inspection, LabelEventRow.kind.in_(SETTLED)
+    )
     people = (
         select(func.count(func.distinct(event.who)))
         .where(event.sample_id == SampleRow.sample_id, event.kind.in_(SETTLED))
@@ -256,7 +283,8 @@ def _second(session: Session, inspection: str, who: str, limit: int, at: datetim
     )
     query = (
         select(SampleRow)
-        .where(SampleRow.inspection == inspection, SampleRow.split == Split.HOLDOUT.value, people == 1)
+        .where(SampleRow.sample_id.in_(told), of_inspection(inspection))
+        .where(SampleRow.split == Split.HOLDOUT.value, people == 1)
         .where(~said(who, *SETTLED), ~_skipped_by(who), ~_leased_to_others(who, at))
         .order_by(SampleRow.sample_id)
         .limit(limit)

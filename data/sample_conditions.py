@@ -13,6 +13,14 @@ from data.labels import LabelKind
 SETTLED = (LabelKind.LABEL.value, LabelKind.CANNOT_TELL.value)
 
 
+def of_inspection(inspection: str) -> Any:
+    """It is of this inspection; never what it is searched by, where something else names a few samples.
+
+    An index on the bare column would be: and a large inspection has a million of them.
+    """
+    return SampleRow.inspection.concat("") == inspection
+
+
 def said(who: str | None, *kinds: str) -> Any:
     """Whether the sample has an event of these kinds (of that person) that was not undone."""
     event, undo = aliased(LabelEventRow), aliased(LabelEventRow)

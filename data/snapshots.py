@@ -15,17 +15,17 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
 import pyarrow as pa
-from sqlalchemy import func, select
+from sqlalchemy import Row, func, select
 from sqlalchemy.orm import Session
 
 from data.catalog import Catalog
-from data.catalog.models import DrawItemRow, LabelEventRow, SampleRow, SnapshotRow
+from data.catalog.models import DrawItemRow, DrawRow, LabelEventRow, SampleRow, SnapshotRow
 from data.inspections import Inspection, inspection_in
 from data.labels import CurrentLabel, current_labels_in
 from data.policy import Policy
@@ -56,6 +56,12 @@ SCHEMA = pa.schema(
         ("lake_row", pa.int64()),
     ]
 )
+
+_KEPT = (
+    *("sample_id", "image_sha256", "origin", "split", "group", "device", "station", "part_id", "captured_at"),
+    *("p1", "counted", "run_length", "engine_id", "verdict", "lake_path", "lake_row"),
+)
+_BATCH = 500  # SQLite's limit on parameters of one statement is 999 in old builds
 
 
 class SnapshotError(AndonError):
@@ -191,21 +197,16 @@ def content_id(inspection: Inspection, rows: Sequence[Mapping[str, Any]]) -> str
 
 def _rows(session: Session, info: Inspection, policy: Policy) -> tuple[list[dict[str, Any]], Counter[str]]:
     labels = current_labels_in(session, inspection=info.name)
-    second = {
-        item.sample_id: item.p2
-        for item in session.scalars(
-            select(DrawItemRow)
-            .join(SampleRow, SampleRow.sample_id == DrawItemRow.sample_id)
-            .where(SampleRow.inspection == info.name, DrawItemRow.extra.is_(False), DrawItemRow.drawn)
-        )
-    }
+    drawn = (
+        select(DrawItemRow.sample_id, DrawItemRow.p2)
+        .join(DrawRow, DrawRow.id == DrawItemRow.draw_id)
+        .where(DrawRow.inspection == info.name, DrawItemRow.extra.is_(False), DrawItemRow.drawn)
+    )
+    second: dict[str, float | None] = dict(session.execute(drawn).tuples().all())
     left_out: Counter[str] = Counter()
-    kept: list[tuple[SampleRow, CurrentLabel]] = []
-    query = select(SampleRow).where(SampleRow.inspection == info.name).order_by(SampleRow.sample_id)
-    for sample in session.scalars(query):
-        label = labels.get(sample.sample_id)
-        if label is None:
-            continue
+    kept: list[tuple[Row[Any], CurrentLabel]] = []
+    for sample in _labelled(session, info.name, sorted(labels)):
+        label = labels[sample.sample_id]
         if len(label.classes) != 1:
             left_out["several_classes"] += 1
         elif label.classes[0] not in info.class_names:
@@ -220,7 +221,17 @@ def _rows(session: Session, info: Inspection, policy: Policy) -> tuple[list[dict
     return capped, +left_out
 
 
-def _row(sample: SampleRow, label: CurrentLabel, p2: float | None, cross_fit: bool) -> dict[str, Any]:
+def _labelled(session: Session, inspection: str, sample_ids: Sequence[str]) -> Iterator[Row[Any]]:
+    """What a snapshot keeps of some samples, in their order: a catalog has a hundred samples for each label."""
+    columns = [getattr(SampleRow, name) for name in _KEPT]
+    for start in range(0, len(sample_ids), _BATCH):
+        some = SampleRow.sample_id.in_(sample_ids[start : start + _BATCH])
+        yield from session.execute(
+            select(*columns).where(some, SampleRow.inspection == inspection).order_by(SampleRow.sample_id)
+        )
+
+
+def _row(sample: Row[Any], label: CurrentLabel, p2: float | None, cross_fit: bool) -> dict[str, Any]:
     both = sample.p1 is not None and p2 is not None and sample.counted
     return {
         "sample_id": sample.sample_id,

@@ -55,6 +55,7 @@ def ingest_once(
             clock,
             split=workspace.policy().split,
             quota=workspace.policy().quota,
+            workers=workspace.policy().ingest.workers,
         )
     for key, reason in report.quarantined:
         _log.warning("quarantined %s: %s", key, reason)

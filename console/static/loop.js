@@ -64,7 +64,9 @@ function devices(status) {
       node("td", {}, beat ? bytes(beat.spool_bytes) : ""),
     ),
   );
-  return table([t("loop.head_device"), t("loop.head_site"), t("loop.head_heard"), t("loop.head_health"), t("loop.head_engine"), t("loop.head_rollout"), t("loop.head_channel"), t("loop.head_frames"), t("loop.head_captured"), t("loop.head_sent"), t("loop.head_spool")], rows);
+  const all = table([t("loop.head_device"), t("loop.head_site"), t("loop.head_heard"), t("loop.head_health"), t("loop.head_engine"), t("loop.head_rollout"), t("loop.head_channel"), t("loop.head_frames"), t("loop.head_captured"), t("loop.head_sent"), t("loop.head_spool")], rows);
+  if (status.device_total === rows.length) return all;
+  return node("div", {}, all, node("p", { class: "soft" }, t("loop.some_devices", { shown: rows.length, n: status.device_total }), " ", node("a", { href: "/fleet" }, t("loop.all_devices"))));
 }
 
 function engine(status, beat) {
@@ -168,7 +170,7 @@ function inspection(status) {
     node(
       "div",
       { class: "tiles" },
-      tile(number(status.frames), t("loop.seen_by", { n: status.devices.length }), t("loop.last_window", { ago: ago(status.last_window_at) })),
+      tile(number(status.frames), t("loop.seen_by", { n: status.device_total }), t("loop.last_window", { ago: ago(status.last_window_at) })),
       tile(number(status.captured), status.frames ? t("loop.captured_share", { share: share(status.captured / status.frames) }) : t("loop.captured"), t("loop.sent", { bytes: bytes(status.uploaded_bytes) })),
       tile(number(labels), status.frames ? t("loop.labels_share", { share: share(labels / status.frames) }) : t("loop.labels"), classes || t("loop.none_yet")),
       tile(estimate(status.defect_rate), t("loop.defect_rate"), between(status.defect_rate)),

@@ -29,6 +29,7 @@ from edge_client.contract.errors import AndonError
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _BUSY_SECONDS = 30  # an ingest commit of one large window takes well under a second
+_CACHE_KIB = 32 << 10  # of a connection; SQLite's own 2 MB are read anew for each question to a large catalog
 _ADVISORY_LOCK = 0x416E646F6E  # "Andon"; any constant that nobody else uses
 
 
@@ -171,6 +172,7 @@ def _on_sqlite_connect(connection: Any, _record: Any) -> None:
     cursor.execute("PRAGMA journal_mode = WAL")
     cursor.execute("PRAGMA synchronous = FULL")  # ingest deletes from the inbox after this commit
     cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
     cursor.close()
 
 

@@ -114,11 +114,20 @@ class DeviceInspectionRow(Base):
     channel: Mapped[str] = mapped_column(String(63))
 
 
+_SUMMED = ("ingested_at", "frames", "excluded", "overload", "missing", "uploaded_bytes")
+
+
 class WindowRow(Base):
     """One closed capture window: the fields of its signed record and what ingest made of it."""
 
     __tablename__ = "windows"
-    __table_args__ = (Index("ix_windows_inspection_draw", "inspection", "draw_id"),)
+    __table_args__ = (
+        Index("ix_windows_inspection_draw", "inspection", "draw_id"),
+        Index("ix_windows_inspection_opened", "inspection", "opened_at"),
+        Index("ix_windows_device_ingested", "device", "ingested_at"),
+        # The figures of the loop are added up from this index alone: a window's row holds its histograms.
+        Index("ix_windows_totals", "inspection", *_SUMMED),
+    )
 
     device: Mapped[str] = mapped_column(ForeignKey("devices.name"), primary_key=True)
     epoch: Mapped[int] = mapped_column(Integer, primary_key=True)
@@ -149,6 +158,9 @@ class WindowRow(Base):
     draw_id: Mapped[str | None] = mapped_column(ForeignKey("draws.id"))  # the draw that offered its samples
 
 
+_FLAGGED = text("extra = 'flag'")
+
+
 class SampleRow(Base):
     """One image that is known: captured on a device (``field``) or imported (``factory``)."""
 
@@ -157,7 +169,9 @@ class SampleRow(Base):
         ForeignKeyConstraint(["device", "epoch", "window"], ["windows.device", "windows.epoch", "windows.window"]),
         UniqueConstraint("device", "epoch", "window", "sequence"),
         CheckConstraint("origin IN ('factory', 'field')", name="origin"),
-        Index("ix_samples_inspection_origin", "inspection", "origin"),
+        Index("ix_samples_inspection_origin_counted", "inspection", "origin", "counted"),
+        Index("ix_samples_inspection_origin_captured", "inspection", "origin", "captured_at", "sample_id"),
+        Index("ix_samples_flagged", "inspection", sqlite_where=_FLAGGED, postgresql_where=_FLAGGED),
         Index("ix_samples_inspection_part_id", "inspection", "part_id"),
         Index("ix_samples_inspection_image_sha256", "inspection", "image_sha256"),
     )
@@ -209,6 +223,7 @@ class EventRow(Base):
     """An operator's flag: the cord was pulled."""
 
     __tablename__ = "events"
+    __table_args__ = (Index("ix_events_inspection_kind", "inspection", "kind"),)
 
     event_id: Mapped[str] = mapped_column(String(64), primary_key=True)
     device: Mapped[str] = mapped_column(ForeignKey("devices.name"), index=True)
@@ -226,7 +241,10 @@ class OutcomeRow(Base):
     """Truth that came later, joined by part id."""
 
     __tablename__ = "outcomes"
-    __table_args__ = (Index("ix_outcomes_inspection_part_id", "inspection", "part_id"),)
+    __table_args__ = (
+        Index("ix_outcomes_inspection_part_id", "inspection", "part_id"),
+        Index("ix_outcomes_inspection_at", "inspection", "at"),
+    )
 
     event_id: Mapped[str] = mapped_column(String(64), primary_key=True)
     device: Mapped[str | None] = mapped_column(ForeignKey("devices.name"))
@@ -341,6 +359,8 @@ class DrawItemRow(Base):
             postgresql_where=text("extra = false"),
         ),
         Index("ix_draw_items_sample_id", "sample_id"),
+        # Few of what is offered is drawn, and that is what is asked for.
+        Index("ix_draw_items_drawn", "draw_id", "rank", sqlite_where=text("drawn = 1"), postgresql_where=text("drawn")),
     )
 
     draw_id: Mapped[str] = mapped_column(ForeignKey("draws.id"), primary_key=True)

@@ -69,14 +69,14 @@ def courses(
 ) -> dict[tuple[str, str], list[Point]]:
     """The courses of an inspection's devices from an instant on, by (device, kind), thinned (rule 3)."""
     query = (
-        select(DriftPointRow)
+        select(DriftPointRow.device, DriftPointRow.kind, DriftPointRow.at, DriftPointRow.level, DriftPointRow.leading)
         .where(DriftPointRow.inspection == inspection, DriftPointRow.at >= since)
         .order_by(DriftPointRow.epoch, DriftPointRow.window)
     )
     found: dict[tuple[str, str], list[Point]] = {}
     with catalog.reading() as session:
-        for row in session.scalars(query):
-            found.setdefault((row.device, row.kind), []).append(Point(at=row.at, level=row.level, leading=row.leading))
+        for device, kind, at, level, leading in session.execute(query):
+            found.setdefault((device, kind), []).append(Point(at=at, level=level, leading=leading))
     return {key: thinned(points, most) for key, points in found.items()}
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterable
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -90,6 +92,7 @@ def ingest_inbox(
     progress: Callable[[IngestProgress], None] | None = None,
     most_windows: int | None = None,
     missing_grace_seconds: float = 900.0,
+    workers: int = 1,
 ) -> IngestReport:
     """Take over every window that waits in the inbox.
 
@@ -101,47 +104,121 @@ def ingest_inbox(
         clock: aware time of the cloud.
         split: salt and shares of the group split.
         quota: what is taken over of one device a day; None for no bound.
-        checker: decoder to share; by default one is made and ended here.
-        progress: called after each window.
+        checker: decoder to share; by default each worker makes and ends its own.
+        progress: called after each window, by one worker at a time.
         most_windows: stop after so many.
         missing_grace_seconds: rule 9.
+        workers: how many windows are taken at once (rule 12).
 
     Raises:
         BucketError: the inbox cannot be listed.
+        ValueError: `workers` is below 1.
     """
+    if workers < 1:
+        raise ValueError(f"{workers} workers; expected at least 1")
     listing = list_inbox(bucket)
     windows = listing.windows if most_windows is None else listing.windows[:most_windows]
-    report = IngestReport(unfinished=listing.unfinished)
-    own = checker or ImageChecker()
-    run = _Run(
-        catalog, bucket, lake, identity, clock, split or SplitPolicy(), own, missing_grace_seconds, report, quota, {}
-    )
-    in_a_row = 0
-    try:
-        for number, waiting in enumerate(windows, start=1):
-            try:
-                run.take(waiting)
-                in_a_row = 0
-            except _OverQuota as error:  # the next window may be another device's
-                report.over_quota[waiting.device or ""] = str(error)
-                report.deferred.append((waiting.record.key, f"{waiting.device} is over its quota: {error}"))
-            except Exception as error:  # noqa: BLE001 - rule 8: recorded, left in the inbox, and on to the next
-                reason = f"{type(error).__name__}: {error}"
-                outside = _environmental(error)
-                _LOG.warning("window %s is deferred: %s", waiting.record.key, reason, exc_info=not outside)
-                report.deferred.append((waiting.record.key, reason[:2000]))
-                in_a_row += outside
-            if progress is not None:
-                progress(
-                    IngestProgress(done=number, total=len(windows), samples=report.samples, key=waiting.record.key)
-                )
-            if in_a_row >= _STOP_AFTER:
-                report.stopped = f"{in_a_row} windows in a row were deferred, the last because of {reason}"
-                break
-    finally:
-        if checker is None:
-            own.close()
-    return report
+    course = _Course(total=len(windows), progress=progress)
+
+    def work(mine: Sequence[WaitingWindow]) -> IngestReport:
+        own = checker or ImageChecker()
+        report = IngestReport()
+        run = _Run(
+            catalog,
+            bucket,
+            lake,
+            identity,
+            clock,
+            split or SplitPolicy(),
+            own,
+            missing_grace_seconds,
+            report,
+            quota,
+            {},
+        )
+        try:
+            _take_all(run, mine, course)
+        finally:
+            if checker is None:
+                own.close()
+        return report
+
+    shares = [share for share in _shared_out(windows, workers) if share]
+    whole = IngestReport(unfinished=listing.unfinished)
+    if len(shares) == 1:
+        return _sum([whole, work(shares[0])])
+    with ThreadPoolExecutor(max_workers=max(1, len(shares)), thread_name_prefix="ingest") as pool:
+        return _sum([whole, *pool.map(work, shares)])
+
+
+def _shared_out(windows: Sequence[WaitingWindow], workers: int) -> list[list[WaitingWindow]]:
+    """Rule 12: by device, and so that the worker with least to do gets the next device."""
+    by_device: dict[str, list[WaitingWindow]] = {}
+    for waiting in windows:
+        by_device.setdefault(waiting.device or "", []).append(waiting)
+    shares: list[list[WaitingWindow]] = [[] for _ in range(workers)]
+    for name in sorted(by_device, key=lambda name: (-len(by_device[name]), name)):
+        min(shares, key=len).extend(by_device[name])
+    return shares
+
+
+def _take_all(run: _Run, windows: Sequence[WaitingWindow], course: _Course) -> None:
+    report, in_a_row, reason = run.report, 0, ""
+    for waiting in windows:
+        if course.stopped.is_set():
+            return
+        try:
+            run.take(waiting)
+            in_a_row = 0
+        except _OverQuota as error:  # the next window may be another device's
+            report.over_quota[waiting.device or ""] = str(error)
+            report.deferred.append((waiting.record.key, f"{waiting.device} is over its quota: {error}"))
+        except Exception as error:  # noqa: BLE001 - rule 8: recorded, left in the inbox, and on to the next
+            reason = f"{type(error).__name__}: {error}"
+            outside = _environmental(error)
+            _LOG.warning("window %s is deferred: %s", waiting.record.key, reason, exc_info=not outside)
+            report.deferred.append((waiting.record.key, reason[:2000]))
+            in_a_row += outside
+        course.told(report, waiting.record.key)
+        if in_a_row >= _STOP_AFTER:
+            report.stopped = f"{in_a_row} windows in a row were deferred, the last because of {reason}"
+            course.stopped.set()  # what stops one worker stops the others too
+            return
+
+
+def _sum(reports: Sequence[IngestReport]) -> IngestReport:
+    """What all workers did."""
+    whole = IngestReport()
+    for report in reports:
+        for name in ("windows", "samples", "events", "frames", "duplicates", "missing", "unfinished", "bytes"):
+            setattr(whole, name, getattr(whole, name) + getattr(report, name))
+        whole.quarantined += report.quarantined
+        whole.deferred += report.deferred
+        whole.over_quota |= report.over_quota
+        whole.stopped = whole.stopped or report.stopped
+        for inspection, samples in report.samples_by_inspection.items():
+            whole.samples_by_inspection[inspection] = whole.samples_by_inspection.get(inspection, 0) + samples
+    return whole
+
+
+class _Course:
+    """How far all workers are."""
+
+    def __init__(self, *, total: int, progress: Callable[[IngestProgress], None] | None) -> None:
+        self.stopped = threading.Event()
+        self._total, self._progress = total, progress
+        self._lock = threading.Lock()
+        self._done = 0
+        self._samples: dict[int, int] = {}
+
+    def told(self, report: IngestReport, key: str) -> None:
+        """One window more is behind a worker."""
+        with self._lock:
+            self._done += 1
+            self._samples[id(report)] = report.samples
+            if self._progress is not None:
+                samples = sum(self._samples.values())
+                self._progress(IngestProgress(done=self._done, total=self._total, samples=samples, key=key))
 
 
 class _Arriving(BucketError):

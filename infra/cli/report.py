@@ -76,6 +76,8 @@ def lines_of(loop: LoopStatus) -> list[str]:
             f"  device     {state.device.name} ({state.device.station}, {state.channel}{gone}): {engine}; "
             f"{state.frames:,} frames"
         )
+    if loop.device_total > len(loop.devices):
+        lines.append(f"  devices    {loop.device_total:,} in all, those that are not well first: andon fleet")
     lines += [f"  decision   version {d.version}: {d.answer}: {'; '.join(d.reasons)}" for d in loop.decisions[:_SHOWN]]
     lines += [
         f"  release    {r.at:%Y-%m-%d %H:%M} {r.channel}: {r.action} version {r.version} by {r.who}"

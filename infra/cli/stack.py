@@ -143,7 +143,7 @@ def _print_loop(loop: LoopStatus) -> None:
     from infra.cli.report import in_words
 
     labelled = sum(loop.labelled.values())
-    print(f"{loop.inspection}: {len(loop.devices)} devices, {loop.frames:,} frames seen, {loop.captured:,} captured, "
+    print(f"{loop.inspection}: {loop.device_total:,} devices, {loop.frames:,} frames seen, {loop.captured:,} captured, "
           f"{labelled:,} labelled, {loop.waiting:,} wait for a label; defect rate "
           f"{in_words(loop.defect_rate)}")  # fmt: skip
 

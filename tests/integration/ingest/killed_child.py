@@ -63,12 +63,13 @@ class FusedBucket:
         return call
 
 
-def ingest_until(place: Place, at: int, note: Path) -> None:
+def ingest_until(place: Place, at: int, note: Path, workers: int = 1) -> None:
     """Ingest, killed at point `at`; returns only if there are fewer points."""
     fuse = Fuse(at, note)
     catalog = Catalog.open(place.catalog_url)
     event.listen(catalog.engine, "commit", lambda _: fuse.point("before commit"))
     event.listen(Session, "after_commit", lambda _: fuse.point("after commit"))
     bucket: Any = FusedBucket(place.open_bucket(), fuse)
-    report = ingest_inbox(catalog, bucket, Lake(bucket, place.cache), place.identity, missing_grace_seconds=0)
+    lake = Lake(bucket, place.cache)
+    report = ingest_inbox(catalog, bucket, lake, place.identity, missing_grace_seconds=0, workers=workers)
     note.write_text(f"finished {report.windows} {report.duplicates} {report.deferred}")

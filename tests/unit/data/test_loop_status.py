@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -17,11 +18,11 @@ from data.decisions import (
     record_decision,
     record_release,
 )
-from data.devices import record_heartbeat
+from data.devices import record_heartbeat, register_device
 from data.draws import draw
 from data.labels import record_cannot_tell
 from data.lake import Lake
-from data.loop_status import loop_status, loop_statuses, new_labels_since_snapshot
+from data.loop_status import MOST_DEVICES, loop_status, loop_statuses, new_labels_since_snapshot
 from data.snapshots import take_snapshot
 from edge_client.contract.bucket import DirectoryBucket
 from tests.unit.data.captured_line import INSPECTION, T0, Line, factory_sample
@@ -80,6 +81,15 @@ def test_the_status_counts_what_is_there_each_number_with_its_n(catalog: Catalog
     assert first.heartbeat is not None
     assert (first.heartbeat.engine_id, second.heartbeat, second.frames) == ("e1", None, 0)
     assert loop_statuses(catalog) == [status]
+
+
+def test_of_many_devices_those_that_are_not_well_are_listed(catalog: Catalog, line: Line) -> None:
+    for i in range(30):
+        register_device(catalog, f"m{i:02d}", "plant", "oven", [INSPECTION], f"{i:064x}", at=T0)
+    record_heartbeat(catalog, replace(heartbeat(1), device="m29", health="degraded"), received_at=T0)
+    status = loop_status(catalog, INSPECTION)
+    assert (status.device_total, len(status.devices)) == (32, MOST_DEVICES)
+    assert [state.device.name for state in status.devices][:3] == ["m29", "line-1", "line-2"]
 
 
 def test_the_status_is_plain_json(catalog: Catalog, line: Line) -> None:
