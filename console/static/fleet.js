@@ -55,7 +55,7 @@ function counted(title, key, counts) {
     const name = value || "not said yet";
     return node("li", {}, value ? button(name, on, () => choose({ [key]: on ? "" : value })) : node("span", { class: "soft" }, name), node("span", { class: OUTCOMES[value] ?? "" }, number(count)));
   });
-  return node("section", {}, node("h3", {}, title), node("ul", {}, list), entries.length > SHOWN ? node("p", { class: "soft" }, `and ${entries.length - SHOWN} more`) : null);
+  return node("section", {}, node("h2", {}, title), node("ul", {}, list), entries.length > SHOWN ? node("p", { class: "soft" }, `and ${entries.length - SHOWN} more`) : null);
 }
 
 // the sites, or of a chosen site its stations: the worst first
@@ -68,7 +68,7 @@ function places(value) {
     return node("li", {}, button(place, on, () => choose({ [key]: on ? "" : place })), node("span", { class: "told" }, told));
   });
   const title = key === "site" ? plural(worst.length, "site") : `${plural(worst.length, "station")} of ${chosen.get("site")}`;
-  return node("section", {}, node("h3", {}, title), node("ul", {}, list), worst.length > SHOWN ? node("p", { class: "soft" }, `and ${worst.length - SHOWN} more, no worse: find one by its name`) : null);
+  return node("section", {}, node("h2", {}, title), node("ul", {}, list), worst.length > SHOWN ? node("p", { class: "soft" }, `and ${worst.length - SHOWN} more, no worse: find one by its name`) : null);
 }
 
 function head() {
