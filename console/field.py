@@ -1,6 +1,7 @@
 """The page of the field: defect rates over time and by place, recall and precision, what changed, and what goes with it.
 
-1. An estimate takes up to seconds on a large catalog: it is kept for a minute, and made by one request while others wait.
+1. An estimate takes up to seconds on a large catalog: it is kept for a minute, and made by one request while others
+   wait.
 2. Drift and causes are told in a line each and linked; their own pages say more.
 3. What comes from the line goes out as JSON; the page puts it in as text.
 """

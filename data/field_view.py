@@ -1,14 +1,16 @@
 """The field's figures as people look at them: over time, by place, and which place stands out.
 
-1. Days are UTC days of windows' opening. Over a long time several days are one point, so that at most `MOST_POINTS` are
-   shown: whole weeks, or four of them, from a Monday on.
-2. A place *stands out* if its defect rate exceeds that of all the others together by more than chance: the difference of
-   two independent rates by MOVER (Zou & Donner 2008), one-sided at 5 % over as many places as were looked at
+1. Days are UTC days of windows' opening. Over a long time several days are one point, so that at most `MOST_POINTS`
+   are shown: whole weeks, or four of them, from a Monday on.
+2. A place *stands out* if its defect rate exceeds that of all the others together by more than chance: the difference
+   of two independent rates by MOVER (Zou & Donner 2008), one-sided at 5 % over as many places as were looked at
    (Bonferroni). The one with the highest rate that rests on labels is named either way.
 """
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from math import hypot, isnan
@@ -22,6 +24,7 @@ from data.estimates import BY_PLACE, FieldSample, field_samples_by
 from data.field_measures import Measures, Truth, measures_of, rate_of
 from data.inspections import get_inspection
 from data.intervals import Estimate
+from data.known_frames import Cell
 from data.policy import OutcomePolicy
 
 MOST_POINTS = 62
@@ -138,7 +141,7 @@ def field_view(
             if kind == "day" and name
         ),
         rows=tuple(rows),
-        worst=_worst(catalog, inspection, places, since, outcomes, wanted),
+        worst=_worst(places, wanted),
     )
 
 
@@ -169,6 +172,26 @@ def point_of(day: date, span: int) -> str:
     return date.fromordinal(day.toordinal() - (day.toordinal() - _MONDAY) % span).isoformat()
 
 
+def pooled(samples: Sequence[FieldSample]) -> FieldSample:
+    """Samples of populations that have no frame in common, as one of them all."""
+    population = sum(sample.population for sample in samples)
+    silent = sum(sample.population * sample.nonresponse for sample in samples)
+    known: Counter[Cell] = Counter()
+    for sample in samples:
+        known.update(sample.known)
+    return replace(
+        samples[0],
+        samples=tuple(item for sample in samples for item in sample.samples),
+        population=population,
+        excluded=sum(sample.excluded for sample in samples),
+        waiting=sum(sample.waiting for sample in samples),
+        nonresponse=silent / population if population else 0.0,
+        windows=sum(sample.windows for sample in samples),
+        known=dict(known),
+        known_frames=sum(sample.known_frames for sample in samples),
+    )
+
+
 def difference_of(one: Estimate, other: Estimate) -> Estimate:
     """One rate less another, of independent samples (MOVER)."""
     value = one.value - other.value
@@ -191,14 +214,7 @@ def _of(sample: FieldSample, kind: str, name: str, of_class: str | None) -> Meas
     return replace(measures, by=kind, name=name)
 
 
-def _worst(
-    catalog: Catalog,
-    inspection: str,
-    places: dict[tuple[str, str], FieldSample],
-    since: datetime | None,
-    outcomes: OutcomePolicy | None,
-    of_class: str | None,
-) -> Outstanding | None:
+def _worst(places: dict[tuple[str, str], FieldSample], of_class: str | None) -> Outstanding | None:
     """Rule 2, over stations."""
     rates = {
         name: rate_of(Truth.of(sample, of_class))
@@ -209,20 +225,15 @@ def _worst(
     if len(rates) < 2:
         return None
     name = max(rates, key=lambda each: (rates[each].value, each))
-    sides = field_samples_by(
-        catalog,
-        inspection,
-        since=since,
-        outcomes=outcomes,
-        by={"side": lambda row: "it" if row.station == name else "others"},
-    )
     level = 1 - 2 * _ALPHA / len(rates)
-    one, others = (rate_of(Truth.of(sides["side", side], of_class), level) for side in ("it", "others"))
-    difference = difference_of(one, others)
+    others = pooled([sample for (kind, each), sample in places.items() if kind == "station" and each != name])
+    difference = difference_of(
+        rate_of(Truth.of(places["station", name], of_class), level), rate_of(Truth.of(others, of_class), level)
+    )
     return Outstanding(
         name=name,
         rate=rates[name],
-        others=rate_of(Truth.of(sides["side", "others"], of_class)),
+        others=rate_of(Truth.of(others, of_class)),
         difference=difference,
         sure=difference.low > 0,
         places=len(rates),

@@ -41,7 +41,7 @@ function chart(value) {
   return [
     drawn("svg", { viewBox: `0 0 ${width} ${height}`, class: "course", role: "img", "aria-label": t("field.chart_of", { n: points.length }) }, ...parts),
     node("p", { class: "soft" }, value.span_days === 1 ? t("field.each_day") : t("field.each_span", { n: value.span_days })),
-    node("details", {}, node("summary", {}, t("field.as_table")), node("div", { class: "wide" }, node("table", {}, node("thead", {}, node("tr", {}, ["day", "rate", "recall", "frames", "labels"].map((k) => node("th", { scope: "col" }, t(`field.col_${k}`))))), node("tbody", {}, rows)))),
+    node("details", {}, node("summary", {}, t("field.as_table")), node("div", { class: "wide" }, node("table", {}, node("thead", {}, node("tr", {}, ["day", "rate", "recall", "frames", "labels"].map((k) => node("th", { scope: "col" }, t("field.col_" + k))))), node("tbody", {}, rows)))),
   ];
 }
 
@@ -54,7 +54,7 @@ function worst(value) {
     { class: "panel", id: "worst" },
     node("h2", {}, t("field.worst"), ": ", node("span", { class: w.sure ? "bad" : "warn" }, link)),
     node("p", {}, shareTold(w.rate), "; ", t("field.the_others"), " ", shareTold(w.others), "."),
-    node("p", { class: w.sure ? "bad" : "soft" }, t(w.sure ? "field.stands_out" : "field.may_be_chance", { n: w.places, low: percent(w.difference.low) })),
+    node("p", { class: w.sure ? "bad" : "soft" }, (w.sure ? t("field.stands_out", { n: w.places, low: percent(w.difference.low) }) : t("field.may_be_chance", { n: w.places, low: percent(w.difference.low) }))),
   );
 }
 
@@ -76,7 +76,7 @@ function table(value, by) {
       node("td", {}, whole(m.labelled), m.nonresponse > 0.005 ? node("div", { class: "soft" }, t("field.nobody", { share: percent(m.nonresponse) })) : null),
     ),
   );
-  return node("section", { class: "panel" }, node("h2", {}, t(`field.by_${by}`)), node("div", { class: "wide" }, node("table", { "data-by": by }, node("thead", {}, node("tr", {}, ["name", "rate", "recall", "precision", "frames", "labels"].map((k) => node("th", { scope: "col" }, t(`field.col_${k}`))))), node("tbody", {}, made))));
+  return node("section", { class: "panel" }, node("h2", {}, t("field.by_" + by)), node("div", { class: "wide" }, node("table", { "data-by": by }, node("thead", {}, node("tr", {}, ["name", "rate", "recall", "precision", "frames", "labels"].map((k) => node("th", { scope: "col" }, t("field.col_" + k))))), node("tbody", {}, made))));
 }
 
 function drift(value) {
@@ -127,7 +127,7 @@ async function load() {
     const said = node("div", {}, node("p", { class: "soft" }, t("field.computing")));
     const parts = [
       worst(value),
-      node("section", { class: "panel" }, node("h2", {}, t(value.of_class ? "field.over_time_of" : "field.over_time", { label: value.of_class }), value.station ? node("span", { class: "soft" }, ` ${value.station}`) : null), chart(value)),
+      node("section", { class: "panel" }, node("h2", {}, (value.of_class ? t("field.over_time_of", { label: value.of_class }) : t("field.over_time", { label: value.of_class })), value.station ? node("span", { class: "soft" }, ` ${value.station}`) : null), chart(value)),
       ...["all", "class", "station", "device"].map((by) => table(value, by)),
       node("div", { class: "two" }, drift(value), node("section", { class: "panel" }, node("h2", {}, t("field.causes"), " ", node("a", { href: "/causes", class: "soft" }, t("field.more"))), said)),
     ];

@@ -61,22 +61,22 @@ async function propose(what, version) {
   if (promised.needs_reason) body.unshift(node("p", { class: "bad" }, t("models.refused_warning")));
   else if (promised.answer === "not_enough" && what === "promote") body.unshift(node("p", { class: "warn" }, t("models.unsure_warning")));
   ask({
-    title: t(`models.${what}_title`, { version }),
+    title: t("models.title_" + what, { version }),
     body,
-    yes: t(`models.${what}_yes`, { version, n: promised.devices }),
+    yes: t("models.yes_" + what, { version, n: promised.devices }),
     why: promised.needs_reason ? "wanted" : "",
     does: (why) => send(`${base}/models/${version}/${what}`, { champion: value.aliases.champion ?? null, why }),
   });
 }
 
 const holdVersion = (version) =>
-  ask({ title: t("models.hold_title", { version }), body: [node("p", {}, t("models.hold_will"))], yes: t("models.hold_yes"), does: (why) => send(`${base}/models/${version}/hold`, { champion: value.aliases.champion ?? null, why }) });
+  ask({ title: t("models.title_hold", { version }), body: [node("p", {}, t("models.hold_will"))], yes: t("models.yes_hold"), does: (why) => send(`${base}/models/${version}/hold`, { champion: value.aliases.champion ?? null, why }) });
 
 const sayToRollout = (rollout, what) =>
   ask({
-    title: t(`models.rollout_${what}`, { version: rollout.version, channel: rollout.channel }),
-    body: [node("p", {}, t(`models.rollout_${what}_will`, { version: rollout.version, base: rollout.base_version || "–", n: value.devices[rollout.channel] ?? 0 }))],
-    yes: t(`models.rollout_${what}_yes`),
+    title: t("models.rollout_" + what, { version: rollout.version, channel: rollout.channel }),
+    body: [node("p", {}, t("models.rollout_will_" + what, { version: rollout.version, base: rollout.base_version || "–", n: value.devices[rollout.channel] ?? 0 }))],
+    yes: t("models.rollout_yes_" + what),
     does: (why) => send(`${base}/rollouts/${encodeURIComponent(rollout.channel)}/${what}`, { rollout: rollout.id, why }),
   });
 
@@ -89,7 +89,7 @@ function decided(d) {
   const acts = [];
   if (may === "yes" && value.registry.read && !isChampion && !value.registry.problem) {
     const older = value.champion && Number(d.version) < Number(value.champion);
-    acts.push(button(t(older ? "models.rollback" : "models.promote", { version: d.version }), () => propose(older ? "rollback" : "promote", d.version), d.answer === "promote" ? "go-on" : d.answer === "reject" ? "grave" : ""));
+    acts.push(button((older ? t("models.rollback", { version: d.version }) : t("models.promote", { version: d.version })), () => propose(older ? "rollback" : "promote", d.version), d.answer === "promote" ? "go-on" : d.answer === "reject" ? "grave" : ""));
     if (!older) acts.push(button(t("models.hold"), () => holdVersion(d.version)));
   }
   acts.push(node("a", { href: `/models/${encodeURIComponent(inspection)}/${d.version}/report`, target: "_blank", rel: "noreferrer" }, t("models.report")));
@@ -99,9 +99,9 @@ function decided(d) {
   return node(
     "section",
     { class: `answer ${d.answer}`, "aria-labelledby": "answer-title" },
-    node("h2", { id: "answer-title" }, t("models.version", { version: d.version }), ": ", node("span", { class: ANSWERS[d.answer] }, t(`models.answer_${d.answer}`)), isChampion ? node("span", { class: "soft" }, ` ${t("models.is_champion")}`) : null),
-    node("p", {}, `${t(`models.sentence_${d.answer}`)} ${against}`),
-    node("h3", {}, t(d.answer === "promote" ? "models.why_won" : d.answer === "reject" ? "models.why_lost" : "models.why_open")),
+    node("h2", { id: "answer-title" }, t("models.version", { version: d.version }), ": ", node("span", { class: ANSWERS[d.answer] }, t("models.answer_" + d.answer)), isChampion ? node("span", { class: "soft" }, ` ${t("models.is_champion")}`) : null),
+    node("p", {}, `${t("models.sentence_" + d.answer)} ${against}`),
+    node("h3", {}, (d.answer === "promote" ? t("models.why_won") : d.answer === "reject" ? t("models.why_lost") : t("models.why_open"))),
     d.reasons.length ? node("ul", { id: "reasons" }, d.reasons.map((reason) => node("li", {}, reason))) : node("p", { class: "soft" }, t("models.no_reason")),
     more.length ? node("p", {}, node("b", {}, t("models.label_more", { what: more.map(([name, n]) => `${whole(n)} × ${name}`).join(", ") })), " ", node("a", { href: `/label/${encodeURIComponent(inspection)}` }, t("models.go_label"))) : null,
     row?.held ? node("p", { class: "warn" }, t("models.held_by", { who: row.held })) : null,
@@ -119,14 +119,14 @@ function sideBySide(c, d) {
   const per1000 = (amount) => ({ value: 1000 * amount.value, low: 1000 * amount.low, high: 1000 * amount.high, n: amount.n });
   return Object.entries(c.sets).map(([where, set]) => {
     const rows = [
-      ...set.classes.map((one) => pair(t(one.defect ? "models.recall_of" : "models.alarms_of", { label: one.label }), one.champion, one.challenger)),
+      ...set.classes.map((one) => pair((one.defect ? t("models.recall_of", { label: one.label }) : t("models.alarms_of", { label: one.label })), one.champion, one.challenger)),
       ...set.measures.filter((one) => one.champion && one.challenger).map((one) => pair(one.name, one.champion, one.challenger, { show: (v) => plain(v, 3) })),
     ];
     return node(
       "section",
       { class: "panel" },
-      node("h2", {}, t(`models.set_${where}`), " ", node("span", { class: "soft" }, t("models.frames_n", { n: set.n }))),
-      node("p", { class: "soft" }, t(`models.about_${where}`)),
+      node("h2", {}, t("models.set_" + where), " ", node("span", { class: "soft" }, t("models.frames_n", { n: set.n }))),
+      node("p", { class: "soft" }, t("models.about_" + where)),
       where === "field" ? node("p", {}, t("models.per_1000"), " ", told(per1000(set.escapes), rounded), "; ", t("models.per_1000_alarms"), " ", told(per1000(set.alarms), rounded)) : null,
       node("div", { class: "wide" }, node("table", {}, node("thead", {}, node("tr", {}, head.map((h) => node("th", { scope: "col" }, h)))), node("tbody", {}, rows))),
     );
@@ -139,7 +139,7 @@ function flips(title, one, kind) {
       "li",
       {},
       node("img", { src: `/api/image/${encodeURIComponent(f.id)}`, alt: t("models.frame", { label: f.label, id: f.id }), loading: "lazy" }),
-      node("div", {}, node("b", {}, f.label), node("span", { class: "soft" }, ` · ${t(`models.set_${f.where}`)}`)),
+      node("div", {}, node("b", {}, f.label), node("span", { class: "soft" }, ` · ${t("models.set_" + f.where)}`)),
       node("div", {}, `${f.before} → `, node("span", { class: kind }, f.after)),
       node("div", { class: "soft" }, `${percent(f.risk_before)} → ${percent(f.risk_after)}`),
     ),
@@ -149,17 +149,17 @@ function flips(title, one, kind) {
 
 function checks(d) {
   if (!d.checks.length) return null;
-  const rows = d.checks.map((c) => node("tr", {}, node("td", {}, node("span", { class: FINDINGS[c.finding] }, t(`models.finding_${c.finding.replace(" ", "_")}`))), node("td", {}, c.name, node("div", { class: "soft" }, c.where)), node("td", { class: "text" }, c.sentence)));
+  const rows = d.checks.map((c) => node("tr", {}, node("td", {}, node("span", { class: FINDINGS[c.finding] }, t("models.finding_" + c.finding.replace(" ", "_")))), node("td", {}, c.name, node("div", { class: "soft" }, c.where)), node("td", { class: "text" }, c.sentence)));
   return node("details", { class: "panel" }, node("summary", {}, t("models.checks", { n: d.checks.length })), node("div", { class: "wide" }, node("table", {}, node("tbody", {}, rows))));
 }
 
 function rollout(r) {
-  const acts = may === "yes" ? ["hold", "resume", "revert"].filter((what) => r.can.includes(what)).map((what) => button(t(`models.rollout_${what}_yes`), () => sayToRollout(r, what), what === "revert" ? "grave" : "")) : [];
+  const acts = may === "yes" ? ["hold", "resume", "revert"].filter((what) => r.can.includes(what)).map((what) => button(t("models.rollout_yes_" + what), () => sayToRollout(r, what), what === "revert" ? "grave" : "")) : [];
   const done = r.state === "done" ? 100 : (r.stages[r.stage - 1]?.percent ?? 0);
   return node(
     "section",
     { class: "panel rollout-now", "data-channel": r.channel, "data-state": r.state },
-    node("h2", {}, t("models.on_its_way", { version: r.version, channel: r.channel }), ": ", node("span", { class: STATES[r.state] }, t(`models.state_${r.state}`))),
+    node("h2", {}, t("models.on_its_way", { version: r.version, channel: r.channel }), ": ", node("span", { class: STATES[r.state] }, t("models.state_" + r.state))),
     r.open ? node("p", {}, t("models.stage", { stage: r.stage, of: r.stages.length, text: r.stages[r.stage - 1]?.text ?? "" })) : null,
     node("p", {}, r.reason),
     r.signed ? null : node("p", { class: "warn" }, t("models.being_signed")),
@@ -168,7 +168,7 @@ function rollout(r) {
 }
 
 function versions() {
-  const head = ["version", "decision", "judged", "aliases", "labels", "state"].map((k) => t(`models.col_${k}`));
+  const head = ["version", "decision", "judged", "aliases", "labels", "state"].map((k) => t("models.col_" + k));
   const rows = value.versions.map((v) => {
     const link = node("a", { href: `?version=${v.version}` }, t("models.version", { version: v.version }));
     link.addEventListener("click", (event) => {
@@ -182,7 +182,7 @@ function versions() {
       "tr",
       { class: v.version === value.version ? "looked-at" : "" },
       node("th", { scope: "row" }, link),
-      node("td", {}, v.answer ? node("span", { class: ANSWERS[v.answer] }, t(`models.answer_${v.answer}`)) : "–", node("div", { class: "soft" }, v.champion ? t("models.against_short", { version: v.champion }) : "")),
+      node("td", {}, v.answer ? node("span", { class: ANSWERS[v.answer] }, t("models.answer_" + v.answer)) : "–", node("div", { class: "soft" }, v.champion ? t("models.against_short", { version: v.champion }) : "")),
       node("td", {}, minute(v.at)),
       node("td", {}, [...v.aliases, ...v.carried.map((c) => t("models.carries", { channel: c }))].join(", ")),
       node("td", { class: "text" }, v.labels || "–"),
@@ -195,7 +195,7 @@ function versions() {
 
 function draw() {
   const { registry, decision: d, comparison: c } = value;
-  at("registry").textContent = registry.problem ? t(registry.read ? "models.mlflow_old" : "models.mlflow_away", { seconds: registry.age, problem: registry.problem }) : t("models.mlflow_read", { seconds: registry.age });
+  at("registry").textContent = registry.problem ? (registry.read ? t("models.mlflow_old", { seconds: registry.age, problem: registry.problem }) : t("models.mlflow_away", { seconds: registry.age, problem: registry.problem })) : t("models.mlflow_read", { seconds: registry.age });
   at("registry").className = registry.problem ? "warn" : "soft";
   const parts = [
     value.rollouts.filter((r) => r.open || r.state === "reverted").map(rollout),

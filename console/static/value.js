@@ -33,7 +33,7 @@ function sum(v, show) {
   return node(
     "section",
     { class: `sum ${mark(total)}`, "aria-labelledby": "sum-title" },
-    node("div", {}, node("h2", { id: "sum-title" }, t(v.complete ? "value.net" : "value.net_stated")), total ? node("div", { class: "total" }, show(total.value)) : null, total ? node("div", { class: "soft interval" }, t("value.between_95", { low: show(total.low), high: show(total.high) })) : null),
+    node("div", {}, node("h2", { id: "sum-title" }, (v.complete ? t("value.net") : t("value.net_stated"))), total ? node("div", { class: "total" }, show(total.value)) : null, total ? node("div", { class: "soft interval" }, t("value.between_95", { low: show(total.low), high: show(total.high) })) : null),
     node(
       "div",
       {},
@@ -52,13 +52,13 @@ function account(v, show) {
     ["alarms", told(v.alarms, rounded), each("false_alarm"), v.money.alarms],
     ["labels", node("b", {}, whole(v.labels)), each("label"), v.money.labels],
     ["bytes", v.bytes_saved ? told(v.bytes_saved, bytes) : node("span", { class: "soft" }, "–"), each("gigabyte"), v.money.bytes],
-  ].map(([name, count, price, item]) => node("tr", {}, node("th", { scope: "row" }, t(`value.row_${name}`)), node("td", { class: "wraps" }, count), node("td", {}, price), money(item, show)));
-  const last = node("tr", { class: "sum-row" }, node("th", { scope: "row", colspan: "3" }, t(v.complete ? "value.net" : "value.net_stated")), money(v.money.total, show));
+  ].map(([name, count, price, item]) => node("tr", {}, node("th", { scope: "row" }, t("value.row_" + name)), node("td", { class: "wraps" }, count), node("td", {}, price), money(item, show)));
+  const last = node("tr", { class: "sum-row" }, node("th", { scope: "row", colspan: "3" }, (v.complete ? t("value.net") : t("value.net_stated"))), money(v.money.total, show));
   return node(
     "section",
     { class: "panel" },
     node("h2", {}, t("value.account")),
-    node("div", { class: "wide" }, node("table", { class: "account" }, node("thead", {}, node("tr", {}, ["what", "how_many", "price", "worth"].map((k) => node("th", { scope: "col", class: k === "worth" ? "money" : "" }, t(`value.col_${k}`))))), node("tbody", {}, rows, last))),
+    node("div", { class: "wide" }, node("table", { class: "account" }, node("thead", {}, node("tr", {}, ["what", "how_many", "price", "worth"].map((k) => node("th", { scope: "col", class: k === "worth" ? "money" : "" }, t("value.col_" + k))))), node("tbody", {}, rows, last))),
     v.all_bytes ? node("p", { class: "soft" }, t("value.sent", { sent: bytes(v.sent_bytes), all: bytes(v.all_bytes.value) })) : null,
   );
 }
@@ -77,7 +77,7 @@ function steps(v) {
       node("td", { class: "wraps" }, s.fixed_hours ? told(s.fixed_hours, hours) : "–"),
     ),
   );
-  return node("section", { class: "panel" }, node("h2", {}, t("value.promotions")), node("p", { class: "soft" }, t("value.promotions_how")), rows.length ? node("div", { class: "wide" }, node("table", { id: "steps" }, node("thead", {}, node("tr", {}, ["step", "since", "frames", "escapes", "alarms", "fixed"].map((k) => node("th", { scope: "col" }, t(`value.col_${k}`))))), node("tbody", {}, rows))) : node("p", {}, t("value.no_promotion")));
+  return node("section", { class: "panel" }, node("h2", {}, t("value.promotions")), node("p", { class: "soft" }, t("value.promotions_how")), rows.length ? node("div", { class: "wide" }, node("table", { id: "steps" }, node("thead", {}, node("tr", {}, ["step", "since", "frames", "escapes", "alarms", "fixed"].map((k) => node("th", { scope: "col" }, t("value.col_" + k))))), node("tbody", {}, rows))) : node("p", {}, t("value.no_promotion")));
 }
 
 function served(v) {
@@ -88,7 +88,7 @@ function served(v) {
 }
 
 function assumed(v) {
-  const said = ["counterfactual", "same_line", "chosen", "interval", "stops", "bytes"].map((k) => t(`value.assumed_${k}`));
+  const said = ["counterfactual", "same_line", "chosen", "interval", "stops", "bytes"].map((k) => t("value.assumed_" + k));
   if (v.unknown_frames) said.push(t("value.assumed_unknown", { n: v.unknown_frames }));
   if (v.uncounted_frames) said.push(t("value.assumed_uncounted", { n: v.uncounted_frames }));
   return node("section", { class: "panel assumed" }, node("h2", {}, t("value.assumed")), node("ul", {}, said.map((text) => node("li", {}, text))), node("p", { class: "soft" }, t("value.drawn_up", { at: minute(v.at) })));
@@ -100,7 +100,7 @@ function prices(v) {
   const currency = node("input", { type: "text", maxlength: "8", value: v.prices.currency, id: "price-currency" });
   const problem = node("p", { class: "problem", role: "alert" });
   const save = node("button", { type: "submit" }, t("value.save"));
-  const form = node("form", { class: "prices" }, node("label", {}, t("value.currency"), currency), PRICES.map((name) => node("label", {}, t(`value.price_${name}`), inputs[name])), save);
+  const form = node("form", { class: "prices" }, node("label", {}, t("value.currency"), currency), PRICES.map((name) => node("label", {}, t("value.price_" + name), inputs[name])), save);
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     problem.textContent = "";
