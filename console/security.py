@@ -74,7 +74,7 @@ def refusal(method: str, headers: Mapping[str, str], hosts: frozenset[str]) -> J
     if headers.get("sec-fetch-site", "same-origin") != "same-origin":
         return problem(403, "the request comes from another site: use the console's own pages")
     origin = headers.get("origin")
-    if origin is not None and origin != f"http://{host}":
+    if origin is not None and origin not in (f"http://{host}", f"https://{host}"):  # TLS may end before the console
         return problem(403, f"the request comes from {origin!r}: use the console's own pages")
     if headers.get("content-type", "").split(";")[0].strip().lower() != "application/json":
         return problem(415, "the request is not JSON: send Content-Type: application/json")

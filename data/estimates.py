@@ -67,14 +67,8 @@ __all__ = [
 ]
 
 WindowKey = tuple[str, int, int]  # device, epoch, window
-Groups = Mapping[str, Callable[[WindowRow], str]]  # kind of group -> which of them a window belongs to
-
-#: Where frames were seen.
-BY_PLACE: Groups = {"station": lambda row: row.station, "device": lambda row: row.device}
-
-
 @dataclass(frozen=True, slots=True)
-class _Window:
+class SeenWindow:
     """What an estimate reads of a window."""
 
     device: str
@@ -88,6 +82,14 @@ class _Window:
     manifest_inverse_p: float
     missing: int
     draw_id: str | None
+    engine_ids: Sequence[str]
+    opened_at: datetime
+
+
+Groups = Mapping[str, Callable[[SeenWindow], str]]  # kind of group -> which of them a window belongs to
+
+#: Where frames were seen.
+BY_PLACE: Groups = {"station": lambda row: row.station, "device": lambda row: row.device}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,10 +207,10 @@ def field_samples_by(
     """
     with catalog.reading() as session:
         info = inspection_in(session, inspection)
-        groups: dict[tuple[str, str], list[_Window]] = {("all", ""): []}
+        groups: dict[tuple[str, str], list[SeenWindow]] = {("all", ""): []}
         rows = _windows(session, inspection, since, until)
         for kind, name_of in by.items():
-            named: dict[str, list[WindowRow]] = defaultdict(list)
+            named: dict[str, list[SeenWindow]] = defaultdict(list)
             for row in rows:
                 named[name_of(row)].append(row)
             groups |= {(kind, name): named[name] for name in sorted(named)}
@@ -249,14 +251,14 @@ def miss_rate(sample: FieldSample, level: float = 0.95) -> Estimate:
     return share_of_frames(sample, missed, level)
 
 
-def _windows(session: Session, inspection: str, since: datetime | None, until: datetime | None) -> list[_Window]:
-    query = select(*(getattr(WindowRow, name) for name in _Window.__slots__)).where(WindowRow.inspection == inspection)
+def _windows(session: Session, inspection: str, since: datetime | None, until: datetime | None) -> list[SeenWindow]:
+    query = select(*(getattr(WindowRow, name) for name in SeenWindow.__slots__)).where(WindowRow.inspection == inspection)
     if since is not None:
         query = query.where(WindowRow.opened_at >= since)
     if until is not None:
         query = query.where(WindowRow.opened_at < until)
     query = query.order_by(WindowRow.device, WindowRow.epoch, WindowRow.window)
-    return [_Window(*row) for row in session.execute(query)]
+    return [SeenWindow(*row) for row in session.execute(query)]
 
 
 def _outcomes(session: Session, info: Inspection, policy: OutcomePolicy | None) -> Outcomes:
@@ -319,10 +321,10 @@ class _Reader:
         self._known: dict[WindowKey, KnownFrames] = {}
         self._censuses: dict[WindowKey, _Answers] = self._all_censuses() if outcomes.stages else {}
 
-    def sample_of(self, windows: Sequence[_Window]) -> FieldSample:
+    def sample_of(self, windows: Sequence[SeenWindow]) -> FieldSample:
         """The labelled sample of some windows, by the rules above."""
-        by_draw: dict[str, list[_Window]] = defaultdict(list)
-        answers: list[tuple[list[_Window], _Answers]] = []
+        by_draw: dict[str, list[SeenWindow]] = defaultdict(list)
+        answers: list[tuple[list[SeenWindow], _Answers]] = []
         for row in windows:
             census = self._censuses.get(_key(row))
             if census is not None:
@@ -383,7 +385,7 @@ class _Reader:
             likeliest=likeliest_defect(sample.classes, sample.probabilities, self._info.defect_names),
         )
 
-    def _cells(self, windows: Sequence[_Window], answer: _Answers) -> dict[WindowKey, dict[str, Cell]]:
+    def _cells(self, windows: Sequence[SeenWindow], answer: _Answers) -> dict[WindowKey, dict[str, Cell]]:
         """The cells of the samples of each window that tells them; with a sample outside of its cells it tells none."""
         found: dict[WindowKey, dict[str, Cell]] = {}
         for row in windows:
@@ -474,7 +476,7 @@ class _Reader:
             )
         return self._draws[draw_id]
 
-    def _answers(self, draw_id: str, windows: Sequence[_Window]) -> _Answers:
+    def _answers(self, draw_id: str, windows: Sequence[SeenWindow]) -> _Answers:
         """One draw, restricted to some of its windows."""
         draw = self._draw(draw_id)
         inside = sorted(i for row in windows for i in draw.places.get(_key(row), ()))
@@ -502,7 +504,7 @@ class _Reader:
             informative=response > 0 and (draw.empty or bool(draw.used.any())),
         )
 
-    def _arrived(self, draw_id: str, window: _Window) -> float:
+    def _arrived(self, draw_id: str, window: SeenWindow) -> float:
         """Σ 1/p₁ of what came of a window. Of most windows all came: their samples need not be read."""
         if window.missing == 0:
             return window.manifest_inverse_p
@@ -523,7 +525,7 @@ class _Reader:
 _ANSWERS = (LabelKind.LABEL, LabelKind.CANNOT_TELL, LabelKind.SKIP)
 
 
-def _key(row: _Window) -> WindowKey:
+def _key(row: SeenWindow) -> WindowKey:
     return row.device, row.epoch, row.window
 
 

@@ -20,7 +20,7 @@ from sqlalchemy import func, select
 
 from data.catalog import Catalog
 from data.catalog.models import WindowRow
-from data.estimates import BY_PLACE, FieldSample, field_samples_by
+from data.estimates import BY_PLACE, FieldSample, SeenWindow, field_samples_by
 from data.field_measures import Measures, Truth, measures_of, rate_of
 from data.inspections import get_inspection
 from data.intervals import Estimate
@@ -205,7 +205,7 @@ def difference_of(one: Estimate, other: Estimate) -> Estimate:
     )
 
 
-def _key(row: WindowRow, station: str, span: int) -> str:
+def _key(row: SeenWindow, station: str, span: int) -> str:
     return "" if station and row.station != station else point_of(row.opened_at.date(), span)
 
 

@@ -59,7 +59,7 @@ def prices_of(inspection: Inspection, policy: ValuePolicy) -> Prices:
     stated = inspection.settings.get(SECTION, {})
     if not isinstance(stated, Mapping):
         raise ConfigError(f"inspection {inspection.name}: its setting {SECTION} is {stated!r}; expected prices by name")
-    common = {kind: getattr(policy, kind) or None for kind in KINDS}
+    common: dict[str, Any] = {kind: getattr(policy, kind) or None for kind in KINDS}
     own = {name: check_price(name, value) for name, value in stated.items()}
     return Prices(**{"currency": policy.currency, **common, **own})
 
