@@ -10,7 +10,6 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import numpy as np
-import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
@@ -27,11 +26,9 @@ from data.lake import Lake
 from data.loop_status import loop_status
 from data.queue import next_to_label
 from data.server_lock import LockUnavailable, publisher_lock
-from data.services import parse_database
 from data.snapshots import take_snapshot
 from edge_client.contract.bucket import DirectoryBucket
 from flows.exclusive import Busy, only_one
-from infra.stack.databases import make_databases, upgrade_databases
 from tests.integration.data.postgres import Postgres
 from tests.unit.data.captured_line import INSPECTION, T0, Line, new_catalog, sqlite_url
 
@@ -199,9 +196,9 @@ def test_a_lock_holds_over_machines_and_ends_with_its_connection(postgres: Postg
         home.mkdir()
         (home / "services.toml").write_text(f'[database]\nurl = "{url}"\n')
     with only_one(homes[0], "release", wait_seconds=0):
-        with pytest.raises(Busy, match=r"release: a process at the server itself \(connection \d+ of PostgreSQL\)"):
-            with only_one(homes[1], "release", wait_seconds=0):
-                raise AssertionError("both held it")
+        told = r"release: a process at the server itself \(connection \d+ of PostgreSQL\)"
+        with pytest.raises(Busy, match=told), only_one(homes[1], "release", wait_seconds=0):
+            raise AssertionError("both held it")
         with only_one(homes[1], "watch", wait_seconds=0):
             pass  # another flow is not held up
     with only_one(homes[1], "release", wait_seconds=0):
@@ -228,17 +225,3 @@ def test_publishers_on_two_machines_wait_for_one_another(url: str) -> None:
             at_work.remove(i)
 
     assert at_once(4, publish) == [None] * 4
-
-
-def test_databases_are_made_once_and_upgraded_as_often_as_one_likes(postgres: Postgres, url: str) -> None:
-    told: list[str] = []
-    database = parse_database(url.replace("/andon", "/plant"), "here")
-    assert make_databases(database) == [database.name, database.mlflow, database.prefect]
-    assert make_databases(database) == []
-    Catalog.open(database.url).close()
-    for _ in range(2):
-        upgrade_databases(database, told.append)
-    assert len(told) == 4
-    for name, table in ((database.mlflow, "registered_models"), (database.prefect, "flow_run")):
-        with psycopg.connect(database.url_of(name)) as connection:
-            assert connection.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)
