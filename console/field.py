@@ -1,4 +1,4 @@
-"""The page of the field: defect rates over time and by place, recall and precision, what changed, and what goes with it.
+"""The page of the field: defect rates over time and by place, recall, precision, what changed, and what goes with it.
 
 1. An estimate takes up to seconds on a large catalog: it is kept for a minute, and made by one request while others
    wait.

@@ -202,7 +202,7 @@ def _judge(lids: Lids, registry: Any, version: str, at: datetime) -> None:
 
         made = register(
             registry, INSPECTION, f"lids-{version}", decision=told["answer"],
-            gate_report=f"<!doctype html><title>Gate</title><h1>Version {version}: {told['answer']}</h1><script>alert(1)</script>",
+            gate_report=f"<!doctype html><title>Gate</title><h1>Version {version}</h1><script>alert(1)</script>",
             tags={Tag.DECISION: told["answer"], Tag.REASONS: "\n".join(told["reasons"]), Tag.LABELS: labels},
         )  # fmt: skip
         assert made.number == version
