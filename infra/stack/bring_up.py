@@ -22,7 +22,7 @@ from infra.stack.disk import check_room
 from infra.stack.inner_tls import create_certificates
 from infra.stack.layout import RESTORING_FILE, Home, StackError
 from infra.stack.log_rotation import tail
-from infra.stack.ports import PORT_NAMES, check_free, choose_ports
+from infra.stack.ports import PORT_NAMES, check_free, choose_ports, is_free
 from infra.stack.process_identity import ProcessIdentity, descendants, kill_all
 from infra.stack.processes import ProcessSpec, process_specs, servers_of
 from infra.stack.secrets_file import StackSecrets, load_secrets
@@ -90,7 +90,8 @@ def prepare(home: Home, rng: random.Random | None = None, *, restoring: bool = F
     state = load_state(home)
     secrets = load_secrets(home)
     if state is not None:
-        end_leftovers(state)
+        if end_leftovers(state):
+            _await_ports(state)
         check_free(state.ports)
     else:
         state = StackState(ports=choose_ports(PORT_NAMES, rng or random.Random()))
@@ -119,6 +120,13 @@ def end_leftovers(state: StackState) -> list[int]:
     while any(identity.alive() for identity in (*found, *below)) and time.monotonic() < deadline:
         time.sleep(0.02)
     return [leader.pid for leader in found]
+
+
+def _await_ports(state: StackState, seconds: float = 20.0) -> None:
+    """Wait until what was ended let go of its ports: the other threads of a killed process may outlive its first."""
+    deadline = time.monotonic() + seconds
+    while not all(is_free(port) for port in state.ports.values()) and time.monotonic() < deadline:
+        time.sleep(0.05)
 
 
 def _specs(home: Home) -> tuple[ProcessSpec, ...]:
