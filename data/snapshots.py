@@ -29,6 +29,7 @@ from data.catalog.models import DrawItemRow, DrawRow, LabelEventRow, SampleRow, 
 from data.inspections import Inspection, inspection_in
 from data.labels import CurrentLabel, current_labels_in
 from data.policy import Policy
+from data.sample_conditions import of_inspection
 from data.split import Split
 from edge_client.contract.engine_metadata import ClassInfo, Kind
 from edge_client.contract.errors import AndonError
@@ -227,7 +228,7 @@ def _labelled(session: Session, inspection: str, sample_ids: Sequence[str]) -> I
     for start in range(0, len(sample_ids), _BATCH):
         some = SampleRow.sample_id.in_(sample_ids[start : start + _BATCH])
         yield from session.execute(
-            select(*columns).where(some, SampleRow.inspection == inspection).order_by(SampleRow.sample_id)
+            select(*columns).where(some, of_inspection(inspection)).order_by(SampleRow.sample_id)
         )
 
 
