@@ -252,7 +252,8 @@ def miss_rate(sample: FieldSample, level: float = 0.95) -> Estimate:
 
 
 def _windows(session: Session, inspection: str, since: datetime | None, until: datetime | None) -> list[SeenWindow]:
-    query = select(*(getattr(WindowRow, name) for name in SeenWindow.__slots__)).where(WindowRow.inspection == inspection)
+    read = (getattr(WindowRow, name) for name in SeenWindow.__slots__)
+    query = select(*read).where(WindowRow.inspection == inspection)
     if since is not None:
         query = query.where(WindowRow.opened_at >= since)
     if until is not None:

@@ -11,7 +11,7 @@ import pytest
 from edge_client.contract.errors import BadRelease
 from edge_client.contract.matching import Match, Place
 from edge_client.contract.sealing import generate_identity
-from edge_client.contract.setting_keys import SETTING_KEYS
+from edge_client.contract.setting_keys import SETTING_KEYS, Kind
 from edge_client.contract.setting_layers import Layer, LayeredSettings, resolve
 from edge_client.contract.settings import DeviceSettings
 
@@ -126,6 +126,7 @@ def test_every_key_takes_a_value_and_says_what_it_expects(tmp_path) -> None:
         "a list of hours such as 'mon-fri 22:00-05:00'": ["mon-fri 22:00-05:00"],
         "an age recipient 'age1…'": recipient,
         "a list of SHA-256 digests": ["0" * 64],
+        Kind.REGIONS.value: ["0.1,0.2 0.5,0.6"],
     }
     for key in SETTING_KEYS.values():
         example = examples[key.kind.value]

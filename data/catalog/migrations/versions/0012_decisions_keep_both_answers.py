@@ -1,6 +1,6 @@
 """Decisions keep how champion and challenger answered the same frames.
 
-Revision: 0012, after 0010
+Revision: 0012, after 0011
 """
 
 from __future__ import annotations

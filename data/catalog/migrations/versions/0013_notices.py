@@ -1,6 +1,6 @@
 """Notices: what people are to be told by webhook or mail, and whether they were.
 
-Revision: 0013, after 0009
+Revision: 0013, after 0012
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Indexes for a million samples: what a page or a flow step asks for is found, never searched for.
 
-Revision: 0015, after 0009
+Revision: 0014, after 0013
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0015"
+revision = "0014"
 down_revision = "0013"
 branch_labels = None
 depends_on = None
