@@ -23,10 +23,11 @@ LEARNING = (
     *("calibration", "retrain", "gate", "field", "drift", "causes"),
 )
 FLEET = ("updates", "fleet", "fleet_reading", "rollouts", "attacks", "revoke", "software", "shadow", "campaign")
-GROUPS = {"device": DEVICE, "learning": LEARNING, "fleet": FLEET}
+PEOPLE = ("console", "catalog", "ingest", "backup")
+GROUPS = {"device": DEVICE, "learning": LEARNING, "fleet": FLEET, "people": PEOPLE}
 BENCHMARKS = tuple(name for group in GROUPS.values() for name in group)
 PLAIN = ("learning",)  # prints a table of stories, no figures
-WITHOUT_CACHE = ("fleet", "fleet_reading", "rollouts", "software")  # they keep nothing
+WITHOUT_CACHE = ("fleet", "fleet_reading", "rollouts", "software", *PEOPLE)  # they keep nothing
 #: They take images of one's own; `fewshot` needs several classes of defects, `pasted` marks: left out without.
 NEED_TILES = ("fewshot", "pasted")
 WITH_TILES = (
