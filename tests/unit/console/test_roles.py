@@ -31,6 +31,13 @@ MEANT = {
     "GET /api/{inspection}/drift": "viewer", "POST /api/{inspection}/drift/{alarm}/close": "approver",
     "GET /api/fleet": "viewer", "GET /api/fleet/device/{name}": "viewer", "GET /api/{inspection}/rollouts": "viewer",
     "POST /api/{inspection}/rollouts/{channel}/{what}": "approver",
+    "GET /models": "viewer", "GET /models/{inspection}": "viewer",
+    "GET /models/{inspection}/{version}/report": "viewer", "GET /api/{inspection}/models": "viewer",
+    "GET /api/{inspection}/models/{version}/promise": "viewer",
+    "POST /api/{inspection}/models/{version}/{what}": "approver",
+    "GET /field": "viewer", "GET /api/{inspection}/field": "viewer",
+    "GET /value": "viewer", "GET /api/{inspection}/value": "viewer",
+    "POST /api/{inspection}/value/prices": "admin",
 }  # fmt: skip
 #: Without a role, on purpose.
 MEANT_OPEN = {
@@ -43,6 +50,7 @@ FILLED = {
     "{name}": "none",
     "{alarm}": "1",
     "{channel}": "stable",
+    "{version}": "1",
     "{what}": "hold",
 }
 
@@ -110,7 +118,7 @@ def test_each_action_by_each_role_and_by_nobody(installed: tuple[Workspace, Fast
             else:
                 assert status == 403, (action, role, status)
                 refused += 1
-    assert (passed, refused) == (103, 33)
+    assert (passed, refused) == (142, 38)
 
 
 @pytest.mark.parametrize(
