@@ -2,7 +2,7 @@
 
 1. What the catalog knows (decisions, answers of both models, rollouts, devices) is there at once; what MLflow knows
    (aliases, tags) comes with it if MLflow answers in a moment, else the page says how old it is (`RegistryView`).
-2. Without MLflow the champion is what the newest rollout to `stable` carries; nothing can be promoted.
+2. Without MLflow the champion is what `stable` carries by the catalog; nothing can be promoted.
 3. Every number has its interval and its n; texts from the line go out as JSON.
 4. The gate's report is MLflow's artifact. It is handed on under a policy that lets it run nothing and load nothing.
 """
@@ -22,7 +22,7 @@ from console.model_registry import Reading, RegistryView
 from console.pages import MakePage
 from console.people import Person, needs
 from data.catalog import Catalog
-from data.decisions import GateDecision, comparisons, list_decisions
+from data.decisions import GateDecision, comparisons, list_decisions, list_releases
 from data.devices import devices_by_channel
 from data.inspections import get_inspection, list_inspections
 from data.registry_api import RegistryApi, RegistryUnavailable
@@ -150,7 +150,7 @@ def told_models(
     newest: dict[str, Rollout] = {}
     for rollout in list_rollouts(catalog, inspection, limit=MOST_VERSIONS):
         newest.setdefault(rollout.channel, rollout)
-    champion = reading.aliases.get(CHAMPION) or _carried(newest.get("stable"))
+    champion = reading.aliases.get(CHAMPION) or _carried(newest.get("stable")) or _released(catalog, inspection)
     looked_at = version or chosen(decisions, reading.aliases.get("challenger"), champion)
     decision = decisions.get(looked_at or "")
     return {
@@ -245,6 +245,13 @@ def told_versions(
             }
         )
     return told_of[:MOST_VERSIONS]
+
+
+def _released(catalog: Catalog, inspection: str) -> str | None:
+    """The version that the log of releases says `stable` got last."""
+    log = list_releases(catalog, inspection, limit=MOST_VERSIONS)
+    served = (entry.version for entry in log if entry.channel == "stable" and entry.action in ("release", "rollback"))
+    return next(served, None)
 
 
 def _carried(rollout: Rollout | None) -> str | None:

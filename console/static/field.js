@@ -15,7 +15,7 @@ function chart(value) {
   const points = value.points.filter((p) => p.rate.plain.value !== null || p.rate.difference);
   if (!points.length) return node("p", { class: "soft" }, t("field.nothing"));
   const best = (p) => p.rate.difference ?? p.rate.plain;
-  const width = 960, height = 260, left = 56, right = 12, top = 12, bottom = 44;
+  const width = 960, height = 260, left = 56, right = 48, top = 12, bottom = 44;
   const times = points.map((p) => Date.parse(p.day));
   const first = times[0], last = Math.max(times.at(-1), first + 86400000);
   const values = points.map((p) => best(p).value);

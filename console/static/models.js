@@ -10,11 +10,11 @@ const root = document.getElementById("models");
 const { inspection, may } = root.dataset;
 const base = `/api/${encodeURIComponent(inspection)}`;
 const at = (id) => document.getElementById(id);
-const AGAIN_MS = 4000;
+const AGAIN_MS = 4000, FIRST_FLIPS = 12;
 const ANSWERS = { promote: "good", reject: "bad", not_enough: "warn" };
 const FINDINGS = { holds: "good", fails: "bad", "cannot tell": "warn" };
 const STATES = { running: "good", held: "warn", halted: "bad", reverted: "bad", done: "good", superseded: "soft" };
-let looking = new URLSearchParams(location.search).get("version"), shown = "", value = null;
+let looking = new URLSearchParams(location.search).get("version"), shown = "", value = null, everyFlip = false;
 
 function button(words, does, kind = "") {
   const made = node("button", { type: "button", class: kind }, words);
@@ -134,7 +134,7 @@ function sideBySide(c, d) {
 }
 
 function flips(title, one, kind) {
-  const frames = one.frames.map((f) =>
+  const frames = one.frames.slice(0, everyFlip ? undefined : FIRST_FLIPS).map((f) =>
     node(
       "li",
       {},
@@ -145,6 +145,14 @@ function flips(title, one, kind) {
     ),
   );
   return node("section", {}, node("h3", {}, title, " ", node("span", { class: "soft" }, t("models.frames_shown", { n: one.total, shown: frames.length }))), frames.length ? node("ul", { class: "flips" }, frames) : node("p", { class: "soft" }, t("models.no_flips")));
+}
+
+function moreFlips(c) {
+  if (everyFlip || Math.max(c.gained.frames.length, c.lost.frames.length) <= FIRST_FLIPS) return null;
+  return button(t("models.more_flips"), () => {
+    everyFlip = true;
+    draw();
+  });
 }
 
 function checks(d) {
@@ -201,7 +209,7 @@ function draw() {
     value.rollouts.filter((r) => r.open || r.state === "reverted").map(rollout),
     value.versions.length ? decided(d) : node("p", {}, t("models.none_yet")),
     c ? sideBySide(c, d) : d?.champion ? node("p", { class: "soft" }, t("models.no_comparison")) : null,
-    c ? node("section", { class: "panel", id: "flips" }, node("h2", {}, t("models.flipped")), node("div", { class: "two" }, flips(t("models.gained"), c.gained, "gained"), flips(t("models.lost"), c.lost, "lost"))) : null,
+    c ? node("section", { class: "panel", id: "flips" }, node("h2", {}, t("models.flipped")), node("div", { class: "two" }, flips(t("models.gained"), c.gained, "gained"), flips(t("models.lost"), c.lost, "lost")), moreFlips(c)) : null,
     d ? checks(d) : null,
     value.versions.length ? versions() : null,
     value.rollouts.filter((r) => !r.open && r.state !== "reverted").map(rollout),

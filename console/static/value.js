@@ -33,13 +33,13 @@ function sum(v, show) {
   return node(
     "section",
     { class: `sum ${mark(total)}`, "aria-labelledby": "sum-title" },
-    node("div", {}, node("h2", { id: "sum-title" }, (v.complete ? t("value.net") : t("value.net_stated"))), total ? node("div", { class: "total" }, show(total.value)) : null, total ? node("div", { class: "soft interval" }, t("value.between_95", { low: show(total.low), high: show(total.high) })) : null),
+    node("div", {}, node("h2", { id: "sum-title" }, (v.complete ? t("value.net") : t("value.net_stated"))), total ? node("div", { class: "total" }, show(total.value)) : null, total ? node("div", { class: "soft interval" }, t("value.between_95", { low: show(total.low), high: show(total.high), count: whole(total.n) })) : null),
     node(
       "div",
       {},
       node("p", {}, node("b", {}, words)),
       node("p", {}, t("value.told", { frames: v.frames, escapes: rounded(v.escapes.value), alarms: rounded(v.alarms.value), labels: v.labels })),
-      v.fixed_hours ? node("p", {}, t("value.fixed_in", { median: hours(v.fixed_hours.value) }), " ", node("span", { class: "soft" }, t("figures.interval", { low: hours(v.fixed_hours.low), high: hours(v.fixed_hours.high), count: whole(v.fixed_hours.n) }))) : node("p", { class: "soft" }, t("value.nothing_fixed")),
+      v.fixed_hours ? node("p", {}, t("value.fixed_in"), " ", told(v.fixed_hours, hours)) : node("p", { class: "soft" }, t("value.nothing_fixed")),
     ),
   );
 }

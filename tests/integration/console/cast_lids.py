@@ -1,4 +1,4 @@
-"""Six weeks of a line that inspects cast lids: three stations, one of them bad, and five versions that the gate judged.
+"""Eighteen days of a line that inspects cast lids: three stations, one of them bad, and five versions that the gate judged.
 
 What each engine says of a frame is drawn from how good it is; capture, draws, labels, estimates, the gate's decisions
 and their comparisons are the real ones. Frames are pictures of pressed plates, a few of which stand for all.
@@ -39,11 +39,11 @@ INSPECTION = "cast-lids"
 CLASSES = ("ok", "crack", "hole")
 INFOS = (ClassInfo(name="ok", kind=Kind.OK), *(ClassInfo(name=n, kind=Kind.DEFECT) for n in CLASSES[1:]))
 DEVICES = {"lid-1": ("east", 0.02), "lid-2": ("north", 0.02), "lid-3": ("west", 0.07)}
-DAYS = 42
-FRAMES, KEPT, LABELS = 700, 60, 24  # of a device and day
-SERVED = {"1": 0, "2": 14, "3": 28}  # version -> the first day on which it serves
+DAYS = 18
+FRAMES, KEPT, LABELS = 400, 40, 25  # of a device and day
+SERVED = {"1": 0, "2": 6, "3": 12}  # version -> the first day on which it serves
 #: version -> (how far the engine tells a crack from ok, a hole, how much it shouts)
-SKILL = {"1": (2.2, 0.3, 0.9), "2": (3.6, 2.2, 0.2), "3": (4.4, 3.8, -0.4), "4": (1.4, 3.2, 0.9), "5": (5.6, 5.6, -0.9)}
+SKILL = {"1": (4.0, 1.2, 0.9), "2": (4.6, 3.2, 0.4), "3": (5.2, 4.6, 0.2), "4": (2.0, 5.0, 0.6), "5": (6.8, 6.8, -0.4)}
 AGAINST = {"1": None, "2": "1", "3": "2", "4": "3", "5": "3"}
 LAST = "5"
 
@@ -146,11 +146,11 @@ def answer_of(version: str, kinds: Any, noise: Any, rng: np.random.Generator) ->
     crack, hole, loud = SKILL[version]
     skill = np.array([[0.0, loud, loud], [-1.0, crack, loud], [-1.0, loud, hole]])
     own = rng.normal(0, 0.6, noise.shape)
-    odds = np.exp(np.array([2.6, 0.0, 0.0]) + skill[kinds] + 0.9 * noise + own)
+    odds = np.exp(np.array([4.2, 0.0, 0.0]) + skill[kinds] + 0.9 * noise + own)
     return odds / odds.sum(axis=1, keepdims=True)
 
 
-def build(workspace: Workspace, registry: Any = None, *, now: datetime | None = None, days: int = DAYS) -> Lids:
+def build(workspace: Workspace, registry: Any = None, *, now: datetime | None = None) -> Lids:
     """Put the line into a home; with a registry the versions are there, too, and version 3 is the champion."""
     now = now or datetime.now(UTC)
     catalog = workspace.catalog()
@@ -170,8 +170,8 @@ def build(workspace: Workspace, registry: Any = None, *, now: datetime | None = 
     with catalog.reading() as session:
         for row in session.query(SampleRow).filter_by(inspection=INSPECTION):
             lids.pictures.setdefault((row.source_path or "").split("/")[0], []).append((row.lake_path, row.lake_row))
-    judged_on = {0: ("1",), 14: ("2",), 28: ("3",), 38: ("4",), 40: ("5",)}
-    for number in range(days):
+    judged_on = {0: ("1",), 6: ("2",), 12: ("3",), 16: ("4",), 17: ("5",)}
+    for number in range(DAYS):
         for version in judged_on.get(number, ()):
             _judge(lids, registry, version, now - timedelta(days=DAYS - number))
         lids.day(number)
@@ -193,7 +193,7 @@ def _judge(lids: Lids, registry: Any, version: str, at: datetime) -> None:
         comparison = None
     else:
         evidence = lids.evidence(version, champion, at)
-        told = judge(evidence, GatePolicy(resamples=300)).to_dict()
+        told = judge(evidence, GatePolicy(resamples=100)).to_dict()
         comparison = comparison_of(evidence)
     run_id = f"run-{INSPECTION}-{version}"
     labels = "crack 40, hole 30, ok 900"
