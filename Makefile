@@ -62,8 +62,8 @@ test-swift: setup
 	$(BIN)/python -m pytest tests/swift -q
 
 test-production: setup
-	@command -v swift-proxy-server memcached >/dev/null || \
-		{ echo "missing: run: sudo apt-get install --no-install-recommends $(SWIFT)" >&2; exit 1; }
+	@command -v swift-proxy-server memcached promtool >/dev/null || \
+		{ echo "missing: run: sudo apt-get install --no-install-recommends $(SWIFT) prometheus" >&2; exit 1; }
 	$(BIN)/python -m pytest tests/production -q
 	$(BIN)/python -m pytest -q -p tests.production.catalog_on_postgres tests/unit/data tests/unit/ingest tests/unit/fleet
 

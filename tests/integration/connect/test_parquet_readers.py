@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+import duckdb
 import numpy as np
 import pytest
 from PIL import Image
@@ -21,7 +22,8 @@ def test_hugging_face_datasets_gets_images_and_class_labels(
     exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    datasets = pytest.importorskip("datasets", reason="the extra `dev` has it")
+    import datasets  # reads the variable above when it is imported
+
     datasets.disable_progress_bars()
     loaded = datasets.load_dataset(str(exported), cache_dir=str(tmp_path))
     assert {side: len(loaded[side]) for side in loaded} == {"train": 16, "golden": 4}
@@ -36,7 +38,6 @@ def test_hugging_face_datasets_gets_images_and_class_labels(
 
 
 def test_duckdb_counts_and_reads_the_bytes(exported: Path) -> None:
-    duckdb = pytest.importorskip("duckdb", reason="the extra `dev` has it")
     files = str(exported / "data" / "*.parquet")
     counts = duckdb.sql(f"SELECT label_name, count(*) FROM '{files}' GROUP BY 1 ORDER BY 1").fetchall()
     assert counts == [("dent", 5), ("ok", 15)]
