@@ -46,10 +46,10 @@ from data.snapshots import take_snapshot
 from data.workspace import Workspace
 from edge_client.contract.bucket import DirectoryBucket, S3Settings
 from edge_client.contract.sealing import generate_identity, load_identity, recipient_of
+from tests.console_person import cookies_of
 from tests.unit.ingest.uploads import Uploader, put, set_up
 from training.evaluate import Measure
 
-_WHO = "grace"
 _PAGES = {
     "home": "/",
     "loop": "/loop",
@@ -58,13 +58,19 @@ _PAGES = {
     "drift": "/drift",
     "fleet": "/fleet",
     "rollouts": "/rollouts",
+    "review": "/review",
+    "field": "/field",
+    "value": "/value",
     "loop, its figures": "/api/loop",
-    "label, the next samples": f"/api/{INSPECTION}/next?who={_WHO}",
+    "label, the next samples": f"/api/{INSPECTION}/next",
     "label, a picture": "/api/image/{sample}",
     "causes, its figures": f"/api/{INSPECTION}/causes?days=7",
     "drift, its figures": f"/api/{INSPECTION}/drift",
     "fleet, its figures": "/api/fleet",
     "rollouts, their figures": f"/api/{INSPECTION}/rollouts",
+    "review, its figures": f"/api/{INSPECTION}/review",
+    "field, its figures": f"/api/{INSPECTION}/field",
+    "value, its figures": f"/api/{INSPECTION}/value",
 }
 
 
@@ -101,7 +107,8 @@ def pages(workspace: Workspace, repeats: int) -> tuple[dict[str, float], dict[st
     """First answers of each page, and all later ones."""
     with workspace.catalog().reading() as session:
         sample = session.scalars(select(SampleRow.sample_id).where(SampleRow.origin == "field").limit(1)).one()
-    client = TestClient(create_app(workspace), base_url="http://127.0.0.1")
+    address = "http://127.0.0.1"
+    client = TestClient(create_app(workspace), base_url=address, cookies=cookies_of(address, workspace))
 
     def get(path: str) -> None:
         answer = client.get(path.format(sample=sample))
