@@ -115,7 +115,8 @@ def field_view(
     """
     info = get_inspection(catalog, inspection)
     wanted = of_class or None
-    first = since or first_window(catalog, inspection) or now
+    begun = first_window(catalog, inspection) or now
+    first = max(since or begun, begun)
     span = span_of((now - first).days + 1)
     samples = field_samples_by(
         catalog,

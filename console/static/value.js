@@ -33,7 +33,7 @@ function sum(v, show) {
   return node(
     "section",
     { class: `sum ${mark(total)}`, "aria-labelledby": "sum-title" },
-    node("div", {}, node("h2", { id: "sum-title" }, (v.complete ? t("value.net") : t("value.net_stated"))), total ? node("div", { class: "total" }, show(total.value)) : null, total ? node("div", { class: "soft interval" }, t("value.between_95", { low: show(total.low), high: show(total.high), count: whole(total.n) })) : null),
+    node("div", {}, node("h2", { id: "sum-title" }, (v.complete ? t("value.net") : t("value.net_stated"))), total ? node("div", { class: "total" }, show(total.value)) : null, total ? node("div", { class: "soft interval" }, t("value.between_95", { low: show(total.low), high: show(total.high), count: whole(v.escapes.n) })) : null),
     node(
       "div",
       {},

@@ -61,7 +61,8 @@ def prices_of(inspection: Inspection, policy: ValuePolicy) -> Prices:
         raise ConfigError(f"inspection {inspection.name}: its setting {SECTION} is {stated!r}; expected prices by name")
     common: dict[str, Any] = {kind: getattr(policy, kind) or None for kind in KINDS}
     own = {name: check_price(name, value) for name, value in stated.items()}
-    return Prices(**{"currency": policy.currency, **common, **own})
+    found: dict[str, Any] = {"currency": policy.currency, **common, **own}
+    return Prices(**found)
 
 
 def state_prices(catalog: Catalog, inspection: str, prices: Mapping[str, Any]) -> Inspection:

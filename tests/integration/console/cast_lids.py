@@ -1,4 +1,4 @@
-"""Eighteen days of a line that inspects cast lids: three stations, one of them bad, and five versions that the gate judged.
+"""Eighteen days of a line that inspects cast lids: three stations, one of them bad, and five versions under the gate.
 
 What each engine says of a frame is drawn from how good it is; capture, draws, labels, estimates, the gate's decisions
 and their comparisons are the real ones. Frames are pictures of pressed plates, a few of which stand for all.
@@ -193,7 +193,7 @@ def _judge(lids: Lids, registry: Any, version: str, at: datetime) -> None:
         comparison = None
     else:
         evidence = lids.evidence(version, champion, at)
-        told = judge(evidence, GatePolicy(resamples=100)).to_dict()
+        told = judge(evidence, GatePolicy(resamples=200)).to_dict()
         comparison = comparison_of(evidence)
     run_id = f"run-{INSPECTION}-{version}"
     labels = "crack 40, hole 30, ok 900"

@@ -29,7 +29,7 @@ def test_promoting_moves_the_alias_and_the_release_says_who(
     release_once(workspace, name)
     hold(registry.api, name, "2", who="bob", why="wait for the audit")
     assert registry.api.version(name, "2").tags[Tag.HELD] == "bob: wait for the audit"
-    with pytest.raises(ActError, match="champion .* is version 1 by now, not none"):
+    with pytest.raises(ActError, match=r"champion .* is version 1 by now, not none"):
         make_champion(registry.api, name, "2", seen=None, who="ann", why="", at=NOW)
     make_champion(registry.api, name, "2", seen="1", who="ann", why="", at=NOW)
     (released,) = [each for each in release_once(workspace, name).released if each.channel == "stable"]
