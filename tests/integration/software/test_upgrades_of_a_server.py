@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.launched import Launched, Requests
+from benchmarks.launched import Launched, LineRequests, Requests
 from benchmarks.served import Line
 from benchmarks.software import FAULTS, broken_upgrade, good_upgrade
 from edge_client.software.rules import Phase, Place
@@ -42,9 +42,15 @@ def requests(device: Launched, line: Line) -> Iterator[Requests]:
 
 
 @pytest.fixture(scope="module")
-def upgraded(device: Launched, requests: Requests) -> str:
+def remote(device: Launched, line: Line) -> Iterator[LineRequests]:
+    with LineRequests(device.port, line.inspection, lines=1, pause_seconds=0.02) as remote:
+        yield remote
+
+
+@pytest.fixture(scope="module")
+def upgraded(device: Launched, requests: Requests, remote: LineRequests) -> str:
     """The device runs a version that an upgrade brought, and no request was lost on the way."""
-    case = good_upgrade(device, requests, "1.0")
+    case = good_upgrade(device, requests, remote, "1.0")
     assert (case.answers.broken, case.answers.lost) == (0, 0), case.answers.reasons
     assert case.answers.answered > 20
     return "1.0"
@@ -60,30 +66,30 @@ def test_an_upgrade_serves_from_its_own_environment_and_loses_no_request(device:
 
 @pytest.mark.parametrize("name", ["cannot be imported", "crashes at its start, in service only"])
 def test_a_release_that_fails_before_it_serves_disturbs_nobody(
-    device: Launched, requests: Requests, upgraded: str, name: str
+    device: Launched, requests: Requests, remote: LineRequests, upgraded: str, name: str
 ) -> None:
     server = _server_of(device)
     version = f"2.{list(FAULT).index(name)}"
-    case = broken_upgrade(device, requests, version, FAULT[name], upgraded)
+    case = broken_upgrade(device, requests, remote, version, FAULT[name], upgraded)
     assert (case.answers.broken, case.answers.lost) == (0, 0), case.answers.reasons
     assert _server_of(device) == server  # the process in service was never exchanged
     assert device.left(version)
 
 
 def test_a_release_that_crashes_in_service_is_left_and_repeated_requests_are_answered(
-    device: Launched, requests: Requests, upgraded: str
+    device: Launched, requests: Requests, remote: LineRequests, upgraded: str
 ) -> None:
     name = "crashes after 10 frames, in service only"
-    case = broken_upgrade(device, requests, "3.0", FAULT[name], upgraded)
+    case = broken_upgrade(device, requests, remote, "3.0", FAULT[name], upgraded)
     assert case.answers.lost == 0, case.answers.reasons
     assert case.answers.broken <= 2, case.answers.reasons  # what was under way on each connection
     assert "code 3" in device.left("3.0")
 
 
 def test_a_wheel_that_is_not_what_was_signed_is_never_built(
-    device: Launched, requests: Requests, upgraded: str
+    device: Launched, requests: Requests, remote: LineRequests, upgraded: str
 ) -> None:
-    case = broken_upgrade(device, requests, "4.0", FAULT["is not what was signed"], upgraded)
+    case = broken_upgrade(device, requests, remote, "4.0", FAULT["is not what was signed"], upgraded)
     assert (case.answers.broken, case.answers.lost) == (0, 0)
     assert "not what was signed" in device.refused("4.0")
     assert device.left("4.0") == ""
