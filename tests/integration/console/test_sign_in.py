@@ -116,6 +116,10 @@ def test_only_an_approver_takes_back_what_another_said_and_it_is_written_down(co
     undo = {"event_id": "taken-back", "target": "said-by-bob"}
     refused = cid.post("/api/undo", json=undo)
     assert (refused.status_code, "approver" in refused.text) == (403, True)
-    assert console.client.post("/api/undo", json=undo).json() == {"undone": "said-by-bob", "sample_id": sample_id(4)}
+    assert console.client.post("/api/undo", json=undo).json() == {
+        "undone": "said-by-bob",
+        "sample_id": sample_id(4),
+        "samples": [sample_id(4)],
+    }
     entry = list_audit_log(console.workspace.catalog(), what="label.undo")[0]
     assert (entry.who, entry.about, entry.facts["of"]) == ("ann", sample_id(4), "bob")

@@ -130,7 +130,7 @@ def test_the_pages_answer(stack):
 
 def test_the_schedules_are_there(stack):
     found = call("POST", f"{load_state(stack.home).urls['prefect']}/api/deployments/filter", {})
-    assert {item["entrypoint"].split(".")[-1] for item in found} == {"ingest", "retrain", "release", "watch"}
+    assert {item["entrypoint"].split(".")[-1] for item in found} == {"ingest", "retrain", "release", "watch", "tell"}
     assert all(schedule["active"] for item in found for schedule in item["schedules"])
 
 
