@@ -198,7 +198,7 @@ function versions() {
       node("td", {}, back),
     );
   });
-  return node("section", { class: "panel" }, node("h2", {}, t("models.versions")), node("div", { class: "wide" }, node("table", { id: "versions" }, node("thead", {}, node("tr", {}, [...head, ""].map((h) => node("th", { scope: "col" }, h)))), node("tbody", {}, rows))));
+  return node("section", { class: "panel" }, node("h2", {}, t("models.versions")), node("div", { class: "wide" }, node("table", { id: "versions" }, node("thead", {}, node("tr", {}, [...head, ""].map((h) => (h ? node("th", { scope: "col" }, h) : node("td", {}))))), node("tbody", {}, rows))));
 }
 
 function draw() {

@@ -60,7 +60,7 @@ export class People {
       const what = Object.entries(one.said).map(([label, n]) => `${n} ${label}`).join(", ");
       return node("tr", {}, node("td", {}, name), node("td", {}, String(one.labels)), node("td", { class: "text" }, what), node("td", {}, String(one.cannot_tell)), node("td", {}, String(one.skipped)), node("td", {}, String(one.served)), node("td", {}, String(one.undone)), node("td", {}, instant(one.last)));
     });
-    $("persons").replaceChildren(persons.length ? node("table", {}, node("thead", {}, node("tr", {}, heads.map((head) => node("th", { scope: "col" }, head)))), node("tbody", {}, rows)) : node("p", { class: "soft" }, t("review.nobody")));
+    $("persons").replaceChildren(persons.length ? node("table", {}, node("thead", {}, node("tr", {}, heads.map((head) => (head ? node("th", { scope: "col" }, head) : node("td", {}))))), node("tbody", {}, rows)) : node("p", { class: "soft" }, t("review.nobody")));
     const chosen = $("of").value;
     $("of").replaceChildren(...persons.map((one) => node("option", {}, one.who)));
     if (persons.some((one) => one.who === (this.who ?? chosen))) $("of").value = this.who ?? chosen;
@@ -97,7 +97,7 @@ export class People {
       return node("tr", { class: one.undone_by ? "undone" : "" }, node("td", {}, node("a", { href: imageOf(one.sample_id), target: "_blank", rel: "noopener" }, image)), node("td", {}, one.who), node("td", {}, node("b", { class: "said" }, labelOf(one.classes, one.kind))), node("td", {}, instant(one.at)), node("td", { class: "soft" }, source), cell);
     });
     const heads = [t("label.frame"), t("review.person"), t("review.what"), t("review.when"), t("review.where_said"), ""];
-    $("record").replaceChildren(rows.length ? node("table", {}, node("thead", {}, node("tr", {}, heads.map((head) => node("th", { scope: "col" }, head)))), node("tbody", {}, rows)) : node("p", { class: "soft" }, t("review.nobody")));
+    $("record").replaceChildren(rows.length ? node("table", {}, node("thead", {}, node("tr", {}, heads.map((head) => (head ? node("th", { scope: "col" }, head) : node("td", {}))))), node("tbody", {}, rows)) : node("p", { class: "soft" }, t("review.nobody")));
   }
 
   async undoOne(one) {

@@ -73,8 +73,8 @@ def test_the_navigation_is_walked_by_keyboard_and_shows_where_one_is(page: Page,
         reached.append(here)
         if here[0] == "/causes":
             break
-    assert [address for address, _ in reached if address][-8:] == [
-        "/", "/label", "/review", "/loop", "/fleet", "/rollouts", "/drift", "/causes",
+    assert [address for address, _ in reached if address][-11:] == [
+        "/", "/label", "/review", "/loop", "/models", "/field", "/value", "/fleet", "/rollouts", "/drift", "/causes",
     ]  # fmt: skip
     assert all(outline == "solid" for _, outline in reached), reached
     page.keyboard.press("Enter")

@@ -10,6 +10,7 @@ from playwright.sync_api import Page, expect
 from data.labels import record_label
 from infra.cli.main import main
 from tests.integration.console.conftest import Console
+from tests.integration.console.polled import wait_for
 from tests.integration.console.pressed_plates import EVIL, INSPECTION, NOW, sample_id
 
 
@@ -34,7 +35,7 @@ def test_a_returned_part_is_shown_with_its_frame_and_offered_for_a_second_look(
     expect(row).to_contain_text(EVIL)
     expect(row).to_contain_text("ann: ok")
     expect(row).to_contain_text("returns: failed")
-    page.wait_for_function("document.querySelector('details.contradictions img').naturalWidth > 0")
+    wait_for(page, "document.querySelector('details.contradictions img').naturalWidth > 0")
 
     page.goto(f"{console.url}/label/{INSPECTION}")
     for _ in range(40):

@@ -16,6 +16,7 @@ from data.policy import DriftPolicy, Policy
 from data.workspace import Workspace
 from flows.drift import answer
 from tests.integration.console.conftest import Console
+from tests.integration.console.polled import wait_for
 from tests.integration.console.pressed_plates import EVIL
 from tests.integration.console.pressed_plates import INSPECTION as PLATES
 from tests.unit.drift.captured_days import INSPECTION, T0, Days
@@ -61,7 +62,7 @@ def test_an_alarm_is_seen_understood_and_closed(page: Page, darker: Workspace, c
     pictures = alarm.locator("figure.frames img")
     expect(pictures).to_have_count(8)
     pictures.last.scroll_into_view_if_needed()
-    page.wait_for_function("[...document.querySelectorAll('figure.frames img')].every((i) => i.naturalWidth > 0)")
+    wait_for(page, "[...document.querySelectorAll('figure.frames img')].every((i) => i.naturalWidth > 0)")
     chart = section.locator("article.watch[aria-label='oven-cam pictures'] svg.drift")
     assert "highest" in (chart.get_attribute("aria-label") or "")
     assert chart.locator("circle.raised").count() == 1

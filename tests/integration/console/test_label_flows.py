@@ -12,6 +12,7 @@ from data.labels import current_labels, label_history, record_label
 from data.users import Role
 from tests.console_person import sign_in_browser
 from tests.integration.console.conftest import Console, ConsoleProcess
+from tests.integration.console.polled import wait_for
 from tests.integration.console.pressed_plates import INSPECTION
 from tests.integration.console.test_labelling_page import KEY, TRUTH, open_page, ready, settle
 from tests.integration.console.test_shared_labels import drawn_as_one, shown_run
@@ -32,7 +33,7 @@ def test_the_picture_zooms_and_pans_and_the_anomaly_map_follows(page: Page, cons
     x, y = fitted["x"] + 100, fitted["y"] + 80
     page.mouse.move(x, y)
     page.mouse.wheel(0, -600)
-    page.wait_for_function("document.getElementById('picture').classList.contains('zoomed')")
+    wait_for(page, "document.getElementById('picture').classList.contains('zoomed')")
     near = box(frame)
     scale = near["width"] / fitted["width"]
     assert 2 < scale < 3
@@ -67,7 +68,7 @@ def test_two_fingers_zoom_on_a_tablet(page: Page, console: Console) -> None:
         points = [{"x": x - apart, "y": y, "id": 1}, {"x": x + apart, "y": y, "id": 2}]
         session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
     session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
-    page.wait_for_function("document.getElementById('picture').classList.contains('zoomed')")
+    wait_for(page, "document.getElementById('picture').classList.contains('zoomed')")
     assert 2 < box(frame)["width"] / fitted["width"] < 3
 
 
@@ -79,7 +80,7 @@ def test_a_grid_of_what_the_model_says_alike_is_labelled_with_one_key_but_for_th
     page.locator("#grid-choices button", has_text="hole").click()
     tiles = page.locator(".tile-frame")
     expect(page.locator("#grid-told")).to_contain_text("The model says hole")
-    page.wait_for_function("[...document.querySelectorAll('.tile-frame img')].every(i => i.naturalWidth)")
+    wait_for(page, "[...document.querySelectorAll('.tile-frame img')].every(i => i.naturalWidth)")
     count = tiles.count()
     assert count > 2
     first = tiles.first.locator("img").get_attribute("src") or ""
@@ -109,7 +110,7 @@ def test_near_duplicates_in_the_grid_are_one_label_and_the_odd_one_comes_up_for_
     shown = shown_run(page)
     page.keyboard.press("g")
     expect(page.locator(".tile-frame")).to_have_count(4)
-    page.wait_for_function("[...document.querySelectorAll('.tile-frame img')].every(i => i.naturalWidth)")
+    wait_for(page, "[...document.querySelectorAll('.tile-frame img')].every(i => i.naturalWidth)")
     odd = page.locator(".tile-frame").nth(2)
     name = (odd.locator("img").get_attribute("src") or "").rsplit("/", 1)[1]
     odd.click()
