@@ -48,24 +48,15 @@ class Answers:
     reasons: list[str] = field(default_factory=list)
 
 
-class LineRequests:
-    """Lines that ask through `RemoteClient`, as an application does: what they lose is lost to the line; a context.
+class _Asking:
+    """Threads that ask until they are told to stop, and what came of it; a context."""
 
-    Args:
-        port: Of the server.
-        model: Which.
-        lines: How many.
-        pause_seconds: Between an answer and the next request.
-    """
-
-    def __init__(self, port: int, model: str, *, lines: int = 2, pause_seconds: float = 0.01) -> None:
-        self._remote = RemoteClient([f"http://127.0.0.1:{port}"], model=model, timeout=30.0)
+    def __init__(self, threads: int, pause_seconds: float) -> None:
         self._pause = pause_seconds
-        self._frame = np.random.default_rng(1).integers(0, 255, (64, 64, 3), dtype=np.uint8)
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._answers = Answers()
-        self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(lines)]
+        self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(threads)]
 
     def take(self) -> Answers:
         """Return what came of the requests since the last time."""
@@ -74,21 +65,18 @@ class LineRequests:
             return taken
 
     def _work(self) -> None:
-        while not self._stop.wait(self._pause):
-            begun = time.perf_counter()
-            try:
-                self._remote.predict(self._frame)
-            except AndonError as error:
-                reason = repr(error)
-            else:
-                reason = ""
-            with self._lock:
-                told = self._answers
-                told.answered += not reason
-                told.lost += bool(reason)
-                told.waits_ms.append((time.perf_counter() - begun) * 1e3)
-                if reason:
-                    told.reasons.append(reason)
+        raise NotImplementedError
+
+    def _note(self, began: float, *, lost: bool, broken: bool, reason: str) -> None:
+        took = (time.perf_counter() - began) * 1e3
+        with self._lock:
+            told = self._answers
+            told.answered += not lost
+            told.broken += broken
+            told.lost += lost
+            told.waits_ms.append(took)
+            if reason:
+                told.reasons.append(reason)
 
     def __enter__(self) -> Self:
         for thread in self._threads:
@@ -101,11 +89,41 @@ class LineRequests:
         self._stop.set()
         for thread in self._threads:
             thread.join(90)
+
+
+class LineRequests(_Asking):
+    """Lines that ask through `RemoteClient`, as an application does: what they lose is lost to the line.
+
+    Args:
+        port: Of the server.
+        model: Which.
+        lines: How many.
+        pause_seconds: Between an answer and the next request.
+    """
+
+    def __init__(self, port: int, model: str, *, lines: int = 2, pause_seconds: float = 0.01) -> None:
+        super().__init__(lines, pause_seconds)
+        self._remote = RemoteClient([f"http://127.0.0.1:{port}"], model=model, timeout=30.0)
+        self._frame = np.random.default_rng(1).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+
+    def _work(self) -> None:
+        while not self._stop.wait(self._pause):
+            began, reason = time.perf_counter(), ""
+            try:
+                self._remote.predict(self._frame)
+            except AndonError as error:
+                reason = repr(error)
+            self._note(began, lost=bool(reason), broken=False, reason=reason)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        super().__exit__(kind, error, trace)
         self._remote.close()
 
 
-class Requests:
-    """Connections that send one frame after the other, kept alive as clients do; a context.
+class Requests(_Asking):
+    """Connections that send one frame after the other, kept alive as clients do.
 
     Args:
         port: Of the server.
@@ -115,21 +133,11 @@ class Requests:
     """
 
     def __init__(self, port: int, model: str, *, connections: int = 4, pause_seconds: float = 0.01) -> None:
+        super().__init__(connections, pause_seconds)
         self._port = port
         self._path = f"/v2/models/{model}/infer"
-        self._pause = pause_seconds
         frame = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
         self._image, self._media_type = encode_lossless(frame)
-        self._stop = threading.Event()
-        self._lock = threading.Lock()
-        self._answers = Answers()
-        self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(connections)]
-
-    def take(self) -> Answers:
-        """Return what came of the requests since the last time."""
-        with self._lock:
-            taken, self._answers = self._answers, Answers()
-            return taken
 
     def wait_for_answers(self, n: int, *, seconds: float = 60.0) -> None:
         """Wait for n more answers.
@@ -147,22 +155,14 @@ class Requests:
     def _work(self) -> None:
         connection = self._connect()
         while not self._stop.wait(self._pause):
-            begun = time.perf_counter()
+            began = time.perf_counter()
             reason = self._ask(connection)
             lost = False
             if reason:
                 connection.close()
                 connection = self._connect()
                 lost = bool(self._ask(connection))
-            took = (time.perf_counter() - begun) * 1e3
-            with self._lock:
-                told = self._answers
-                told.answered += not lost
-                told.broken += bool(reason)
-                told.lost += lost
-                told.waits_ms.append(took)
-                if reason:
-                    told.reasons.append(reason)
+            self._note(began, lost=lost, broken=bool(reason), reason=reason)
         connection.close()
 
     def _connect(self) -> http.client.HTTPConnection:
@@ -177,18 +177,6 @@ class Requests:
         except (OSError, http.client.HTTPException) as error:
             return repr(error)
         return "" if answer.status == 200 else f"{answer.status}: {body[:100]!r}"
-
-    def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join(90)
 
 
 class Launched:

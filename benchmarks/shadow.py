@@ -292,12 +292,12 @@ def _figures(cost: Cost, allowed: float) -> dict[str, Measure]:
         for q in (0.5, 0.95, 0.99)
         for kind, suffix in (("with", ""), ("without again", "_without_again"))
     }
-    all_p99 = {kind: [ms for block in cost.took_ms[kind] for ms in block] for kind in KINDS}
+    took = {kind: np.concatenate(cost.took_ms[kind]) for kind in ("without", "with")}
     n = len(cost.cpu_share)
     return {
         **ratios,
-        "p99_without_ms": _exact(float(np.quantile(all_p99["without"], 0.99)), len(all_p99["without"])),
-        "p99_with_ms": _exact(float(np.quantile(all_p99["with"], 0.99)), len(all_p99["with"])),
+        "p99_without_ms": _exact(float(np.quantile(took["without"], 0.99)), len(took["without"])),
+        "p99_with_ms": _exact(float(np.quantile(took["with"], 0.99)), len(took["with"])),
         "cpu_share": Measure(
             value=float(np.mean(cost.cpu_share)), low=min(cost.cpu_share), high=max(cost.cpu_share), n=n
         ),
