@@ -43,6 +43,7 @@ from data.label_activity import record_page
 from data.users import Role
 from data.workspace import Workspace
 from tests.console_person import sign_in_browser, signed_in
+from tests.integration.console.polled import wait_for
 from tests.integration.console.pressed_plates import CLASSES, INSPECTION, build, sample_id, truth
 from tests.integration.ingest.seaweed import seaweed
 from training.evaluate import Measure
@@ -182,7 +183,7 @@ def press(page: Page, said: dict[str, str] | None) -> None:
     page.keyboard.press(_KEYS[name])
     if said is not None:
         said[shown] = name
-    page.wait_for_function("(n) => window.spent.length > n", arg=before, timeout=_WAIT_MS)
+    wait_for(page, f"window.spent.length > {before}", seconds=_WAIT_MS / 1000)
 
 
 def label(
