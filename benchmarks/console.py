@@ -51,7 +51,7 @@ from training.evaluate import Measure
 _FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 _TURN = 30  # images that one page shows before it is the other's turn
 _BESIDE = 0.2  # of the images, those that the second person labels
-_CUT = 5  # answers while the server or the network is away; as many pictures are loaded ahead, and more
+_CUT = 5  # answers while the server or the network is away; as many pictures are loaded ahead
 _WAIT_MS = 120_000
 _KEYS = {name: str(i + 1) for i, (name, _) in enumerate(CLASSES)}
 
@@ -222,7 +222,8 @@ def _cut(page: Page, console: ConsoleProcess, turn: int, images: int) -> Iterato
     if turn not in (middle, middle + 1):
         yield 0
         return
-    page.wait_for_load_state("networkidle")  # what is shown while it is away is loaded
+    ahead = f"document.getElementById('labelling').dataset.ahead >= {_CUT}"  # what is shown while it is away is loaded
+    wait_for(page, ahead, seconds=_WAIT_MS / 1000)
     if turn == middle:
         console.kill()
         yield _CUT

@@ -40,6 +40,7 @@ const view = new SampleView({
     view.decode(queue.items.slice(1, 3));
   },
   failed: () => complain(t("label.picture_missing")),
+  ahead,
   zoomed(scale) {
     $("zoomed").textContent = scale > 1 ? `${scale.toFixed(1)}×` : "";
   },
@@ -138,7 +139,13 @@ function alike(item) {
   $("thumbs").replaceChildren(...others.slice(0, THUMBS).map((id) => Object.assign(new Image(), { src: imageOf(id), alt: "" })));
 }
 
+// How many more can be labelled without the network.
+function ahead() {
+  page.dataset.ahead = queue.items.slice(1).filter((item) => view.has(item)).length;
+}
+
 function count() {
+  ahead();
   progress.show(Math.max(queue.waiting, queue.items.length));
   const people = Object.keys(queue.here);
   $("here").textContent = people.length ? t("label.also_here", { n: people.length, who: people.slice(0, 3).join(", ") }) : "";

@@ -2,7 +2,8 @@
 //
 // 1. What this page shows is leased; it is prolonged three times in the time of a lease, and given back when the page goes.
 // 2. What somebody else got or settled meanwhile leaves the queue; if it is the one on the screen, the person is told.
-// 3. A sample whose answer is on its way does not come back with the next fetch.
+// 3. After a failure it is fetched again by itself, also while some are left: the next outage finds the queue full.
+// 4. A sample whose answer is on its way does not come back with the next fetch.
 
 import { answer, send } from "./call.js";
 import { t } from "./texts.js";
@@ -29,7 +30,7 @@ export class Queue {
     this.holding = 0;
     window.addEventListener("pagehide", () => this.leave());
     window.addEventListener("pageshow", (event) => event.persisted && this.hold());
-    window.addEventListener("online", () => this.hold());
+    window.addEventListener("online", () => this.hold().then(() => this.items.length < LOW && this.refill()));
   }
 
   get first() {
@@ -40,6 +41,7 @@ export class Queue {
     if (this.fetching) return;
     this.fetching = true;
     clearTimeout(this.timer);
+    let failed = false;
     try {
       const body = await answer(await fetch(`${this.at}/next`, { signal: AbortSignal.timeout(TIMEOUT_MS) }));
       this.#kept(body.lease_seconds, body.here);
@@ -52,10 +54,11 @@ export class Queue {
       if (idle) this.changed();
       else this.counted();
     } catch (error) {
+      failed = true;
       if (!this.items.length) this.trouble(t("label.cannot_fetch_next", { why: error.message }));
     } finally {
       this.fetching = false;
-      if (!this.items.length) this.timer = setTimeout(() => this.refill(), RETRY_MS);
+      if (failed || !this.items.length) this.timer = setTimeout(() => this.refill(), RETRY_MS);
     }
   }
 

@@ -10,9 +10,9 @@ export const percent = (value) => `${value > 0 && value < 0.01 ? "<1" : Math.rou
 export const imageOf = (id) => `/api/image/${encodeURIComponent(id)}`;
 
 export class SampleView {
-  // ready() hears that the shown sample's picture is on the screen; failed() that it cannot be fetched.
-  constructor({ picture, overlay, ready, failed, zoomed }) {
-    Object.assign(this, { picture, overlay, ready, failed });
+  // ready() hears that the shown sample's picture is on the screen; failed() that it cannot be fetched; ahead() that one more is loaded.
+  constructor({ picture, overlay, ready, failed, ahead = () => {}, zoomed }) {
+    Object.assign(this, { picture, overlay, ready, failed, ahead });
     this.loaded = new Map(); // sample id -> img element
     this.shown = null;
     this.withOverlay = false;
@@ -26,10 +26,17 @@ export class SampleView {
     image.className = "shown";
     image.draggable = false;
     image.alt = t("label.frame_of", { station: item.station ?? t("label.unknown_station") });
+    image.addEventListener("load", () => this.ahead());
     image.src = imageOf(item.sample_id);
     this.loaded.set(item.sample_id, image);
     if (this.loaded.size > KEPT) this.loaded.delete(this.loaded.keys().next().value);
     return image;
+  }
+
+  // Whether this one can be shown without the network.
+  has(item) {
+    const image = this.loaded.get(item.sample_id);
+    return Boolean(image?.complete && image.naturalWidth);
   }
 
   // The next ones are decoded while the person looks at this one.
