@@ -13,8 +13,10 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -40,6 +42,15 @@ class Cell:
     score: float
 
 
+@dataclass(frozen=True, slots=True)
+class Column:
+    """The frames of one verdict and likeliest defect class, by bin."""
+
+    cells: Sequence[Cell]
+    edges: Sequence[float]
+    counts: Sequence[int]
+
+
 class KnownFrames:
     """One window's cells.
 
@@ -48,30 +59,43 @@ class KnownFrames:
         excluded: Of them, those that could not be candidates.
         verdict_counts: Verdict → frames, of its record.
         histograms: Of its record.
+
+    Attributes:
+        columns: (verdict, likeliest defect class) → its bins.
+        verdicts: Cell → frames, where only the verdicts are known.
     """
 
     def __init__(
         self, *, frames: int, excluded: int, verdict_counts: Mapping[str, int], histograms: Mapping[str, Any]
     ) -> None:
-        self._edges: dict[tuple[str, str], Sequence[float]] = {}
-        self.counts: Counter[Cell] = Counter()
+        self.columns: dict[tuple[str, str], Column] = {}
+        self.verdicts: Counter[Cell] = Counter()
         if excluded:
             return
         for name, histogram in histograms.items():
             key = read_score_histogram(name)
             if key is not None:
-                self._edges[key] = histogram["edges"]
-                for i, count in enumerate(histogram["counts"]):
-                    if count:
-                        self.counts[_cell(key, histogram["edges"], i)] += int(count)
-        if self.counts.total() != frames:
-            self._edges.clear()
-            self.counts = Counter(
-                {_of_verdict(verdict): int(count) for verdict, count in verdict_counts.items() if count}
-            )
-        right = all(cell.verdict in VERDICTS and count > 0 for cell, count in self.counts.items())
-        if self.counts.total() != frames or not right:
-            self.counts = Counter()
+                edges = tuple(histogram["edges"])
+                counts = [int(count) for count in histogram["counts"]]
+                self.columns[key] = Column(_cells(key, edges), edges, counts)
+        if sum(sum(column.counts) for column in self.columns.values()) == frames:
+            if not all(_right(key[0], column.counts) for key, column in self.columns.items()):
+                self.columns.clear()
+            return
+        self.columns.clear()
+        told = {verdict: int(count) for verdict, count in verdict_counts.items() if count}
+        if sum(told.values()) == frames and all(_right(verdict, [count]) for verdict, count in told.items()):
+            self.verdicts = Counter({_of_verdict(verdict): count for verdict, count in told.items()})
+
+    @property
+    def tells(self) -> bool:
+        """Whether it tells its cells."""
+        return bool(self.verdicts) or any(any(column.counts) for column in self.columns.values())
+
+    @property
+    def counts(self) -> Counter[Cell]:
+        """Cell → frames; empty if it tells none."""
+        return summed([self])
 
     def cell_of(
         self, verdict: str | None, classes: Sequence[str], probabilities: Sequence[float], defects: frozenset[str]
@@ -84,10 +108,10 @@ class KnownFrames:
             probabilities: Their probabilities, [K].
             defects: Names of the classes of kind defect.
         """
-        if verdict is None or not self.counts:
+        if verdict is None:
             return None
-        if not self._edges:
-            return cell if (cell := _of_verdict(verdict)) in self.counts else None
+        if not self.columns:
+            return cell if (cell := _of_verdict(verdict)) in self.verdicts else None
         among = _defects_among(classes, probabilities, defects)
         total = 0.0
         for i in among:  # added up and rounded as `Judge.one` does
@@ -95,11 +119,28 @@ class KnownFrames:
         total = float(np.float32(total))
         likeliest = likeliest_defect(classes, probabilities, defects)
         for name in (likeliest, ""):  # a device with very many classes does not tell them apart
-            edges = self._edges.get((verdict, name))
-            if edges is not None:
-                cell = _cell((verdict, name), edges, min(max(bisect_right(edges, total) - 1, 0), len(edges) - 2))
-                return cell if cell in self.counts else None
+            column = self.columns.get((verdict, name))
+            if column is not None:
+                i = min(max(bisect_right(column.edges, total) - 1, 0), len(column.edges) - 2)
+                cell = column.cells[i]
+                return cell if column.counts[i] or cell in self.counts else None
         return None
+
+
+def summed(windows: Iterable[KnownFrames]) -> Counter[Cell]:
+    """Cell → frames of windows together, each of which tells its cells."""
+    found: Counter[Cell] = Counter()
+    columns: dict[tuple[int, int], tuple[Sequence[Cell], list[Sequence[int]]]] = {}
+    for window in windows:
+        found.update(window.verdicts)
+        for column in window.columns.values():
+            key = id(column.cells), len(column.counts)
+            columns.setdefault(key, (column.cells, []))[1].append(column.counts)
+    for cells, rows in columns.values():
+        for cell, count in zip(cells, np.sum(np.array(rows, dtype=np.int64), axis=0).tolist(), strict=False):
+            if count:
+                found[cell] += count
+    return found
 
 
 def likeliest_defect(classes: Sequence[str], probabilities: Sequence[float], defects: frozenset[str]) -> str:
@@ -116,8 +157,18 @@ def _defects_among(classes: Sequence[str], probabilities: Sequence[float], defec
     return [i for i, name in enumerate(classes) if name in defects and i < len(probabilities)]
 
 
-def _cell(key: tuple[str, str], edges: Sequence[float], i: int) -> Cell:
-    return Cell(verdict=key[0], likeliest=key[1], score=min(1.0, max(0.0, (edges[i] + edges[i + 1]) / 2)))
+@lru_cache(maxsize=4096)  # a fleet has few classes and edges; records of a million windows name the same ones
+def _cells(key: tuple[str, str], edges: tuple[float, ...]) -> tuple[Cell, ...]:
+    """The cells of a column, one a bin."""
+    return tuple(
+        Cell(verdict=key[0], likeliest=key[1], score=min(1.0, max(0.0, (low + high) / 2)))
+        for low, high in pairwise(edges)
+    )
+
+
+def _right(verdict: str, counts: Sequence[int]) -> bool:
+    """Whether counts are of a verdict that there is, and none is below zero."""
+    return min(counts, default=0) >= 0 and (verdict in VERDICTS or not any(counts))
 
 
 def _of_verdict(verdict: str) -> Cell:
