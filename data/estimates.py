@@ -23,7 +23,6 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -100,13 +99,12 @@ class SeenWindow:
     station: str
     frames: int
     excluded: int
-    verdict_counts: Mapping[str, int]
-    histograms: Mapping[str, Any]
     manifest_inverse_p: float
     missing: int
     draw_id: str | None
     engine_ids: Sequence[str]
     opened_at: datetime
+    known: KnownFrames
 
 
 Groups = Mapping[str, Callable[[SeenWindow], str]]  # kind of group -> which of them a window belongs to
@@ -275,14 +273,20 @@ def miss_rate(sample: FieldSample, level: float = 0.95) -> Estimate:
 
 
 def _windows(session: Session, inspection: str, since: datetime | None, until: datetime | None) -> list[SeenWindow]:
-    read = (getattr(WindowRow, name) for name in SeenWindow.__slots__)
-    query = select(*read).where(WindowRow.inspection == inspection)
+    query = select(*_WINDOW, WindowRow.verdict_counts, WindowRow.histograms).where(WindowRow.inspection == inspection)
     if since is not None:
         query = query.where(WindowRow.opened_at >= since)
     if until is not None:
         query = query.where(WindowRow.opened_at < until)
     query = query.order_by(WindowRow.device, WindowRow.epoch, WindowRow.window)
-    return [SeenWindow(*row) for row in session.execute(query)]
+    found: list[SeenWindow] = []
+    for *row, verdict_counts, histograms in session.execute(query.execution_options(yield_per=_WINDOWS)):
+        seen = dict(zip(_WINDOW_NAMES, row, strict=True))
+        known = KnownFrames(
+            frames=seen["frames"], excluded=seen["excluded"], verdict_counts=verdict_counts, histograms=histograms
+        )
+        found.append(SeenWindow(**seen, known=known))
+    return found
 
 
 def _outcomes(session: Session, info: Inspection, policy: OutcomePolicy | None) -> Outcomes:
@@ -352,7 +356,6 @@ class _Reader:
         self._session, self._info, self._outcomes = session, info, outcomes
         self._draws: dict[str, _Draw] = {}
         self._arrivals: dict[str, Mapping[WindowKey, float]] = {}
-        self._known: dict[WindowKey, KnownFrames] = {}
         self._censuses: dict[WindowKey, _Answers] = self._all_censuses() if outcomes.stages else {}
 
     def sample_of(self, windows: Sequence[SeenWindow]) -> FieldSample:
@@ -382,7 +385,7 @@ class _Reader:
             cells = self._cells(rows, answer)
             for row in rows:
                 if _key(row) in cells:
-                    known.append(self._known[_key(row)])
+                    known.append(row.known)
                     known_frames += row.frames
             samples += [
                 self._labelled(one, min(1.0, one.p * answer.response), cells.get(one.sample.inside, {}))
@@ -423,22 +426,14 @@ class _Reader:
     def _cells(self, windows: Sequence[SeenWindow], answer: _Answers) -> dict[WindowKey, dict[str, Cell]]:
         """The cells of the samples of each window that tells them; with a sample outside of its cells it tells none."""
         found: dict[WindowKey, dict[str, Cell]] = {}
+        known = {_key(row): row.known for row in windows}
         for row in windows:
-            if _key(row) not in self._known:
-                self._known[_key(row)] = KnownFrames(
-                    frames=row.frames,
-                    excluded=row.excluded,
-                    verdict_counts=row.verdict_counts,
-                    histograms=row.histograms,
-                )
-            if self._known[_key(row)].tells:
+            if row.known.tells:
                 found[_key(row)] = {}
         for sample in (one.sample for one in answer.samples):
             key = sample.inside
             if key in found:
-                cell = self._known[key].cell_of(
-                    sample.verdict, sample.classes, sample.probabilities, self._info.defect_names
-                )
+                cell = known[key].cell_of(sample.verdict, sample.classes, sample.probabilities, self._info.defect_names)
                 if cell is None:
                     del found[key]
                 else:
@@ -456,7 +451,14 @@ class _Reader:
         for row in counted:
             sample = SeenSample(*row)
             by_window[sample.inside].append(sample)
-        promised = {_key(row): row.manifest_inverse_p for row in _windows(self._session, self._info.name, None, None)}
+        promised = {
+            (device, epoch, window): inverse_p
+            for device, epoch, window, inverse_p in self._session.execute(
+                select(WindowRow.device, WindowRow.epoch, WindowRow.window, WindowRow.manifest_inverse_p).where(
+                    WindowRow.inspection == self._info.name
+                )
+            )
+        }
         labels = derive(standing_events(self._session, inspection=self._info.name))
         found: dict[WindowKey, _Answers] = {}
         for key, samples in by_window.items():
@@ -579,6 +581,9 @@ class _Reader:
         return self._arrivals[draw_id].get(_key(window), 0.0)
 
 
+_WINDOWS = 1000  # read at once: what is parsed of a record is let go before the next
+_WINDOW_NAMES = tuple(name for name in SeenWindow.__slots__ if name != "known")
+_WINDOW = tuple(getattr(WindowRow, name) for name in _WINDOW_NAMES)
 _DRAWS = 100  # read at once: some thousand samples
 _SAMPLE = tuple(getattr(SampleRow, name) for name in SeenSample.__slots__)
 _ANSWERS = (LabelKind.LABEL, LabelKind.CANNOT_TELL, LabelKind.SKIP)

@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,6 +25,9 @@ import numpy as np
 from edge_client.contract.record import read_score_histogram
 
 VERDICTS = ("ok", "unsure", "defect")
+_NO_BINS: array[int] = array("q")
+_NOTHING: Mapping[Any, int] = {}
+_score_histogram = lru_cache(maxsize=4096)(read_score_histogram)
 _BY_VERDICT = {"ok": 0.0, "unsure": 0.5, "defect": 1.0}  # rule 3
 
 
@@ -42,17 +46,21 @@ class Cell:
     score: float
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
-    """The frames of one verdict and likeliest defect class, by bin."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Shape:
+    """Which bins a window's record has; windows of the same devices and engines share one.
 
+    Attributes:
+        columns: (verdict, likeliest defect class) → where its bins begin, and their edges.
+        cells: Of all bins, one after another.
+    """
+
+    columns: Mapping[tuple[str, str], tuple[int, Sequence[float]]]
     cells: Sequence[Cell]
-    edges: Sequence[float]
-    counts: Sequence[int]
 
 
 class KnownFrames:
-    """One window's cells.
+    """One window's cells. A million samples have ten thousands of windows, so one is an array of numbers.
 
     Args:
         frames: How many frames it saw.
@@ -61,36 +69,43 @@ class KnownFrames:
         histograms: Of its record.
 
     Attributes:
-        columns: (verdict, likeliest defect class) → its bins.
+        shape: Its bins; None where it does not tell them.
+        bins: Frames in each of them.
         verdicts: Cell → frames, where only the verdicts are known.
     """
+
+    __slots__ = ("bins", "shape", "verdicts")
 
     def __init__(
         self, *, frames: int, excluded: int, verdict_counts: Mapping[str, int], histograms: Mapping[str, Any]
     ) -> None:
-        self.columns: dict[tuple[str, str], Column] = {}
-        self.verdicts: Counter[Cell] = Counter()
+        self.shape: _Shape | None = None
+        self.bins = _NO_BINS
+        self.verdicts: Mapping[Cell, int] = _NOTHING
         if excluded:
             return
+        named: list[tuple[tuple[str, str], tuple[float, ...]]] = []
+        counts: list[int] = []
+        right = True
         for name, histogram in histograms.items():
-            key = read_score_histogram(name)
+            key = _score_histogram(name)
             if key is not None:
-                edges = tuple(histogram["edges"])
-                counts = [int(count) for count in histogram["counts"]]
-                self.columns[key] = Column(_cells(key, edges), edges, counts)
-        if sum(sum(column.counts) for column in self.columns.values()) == frames:
-            if not all(_right(key[0], column.counts) for key, column in self.columns.items()):
-                self.columns.clear()
+                mine = [int(count) for count in histogram["counts"]]
+                named.append((key, tuple(histogram["edges"])))
+                counts += mine
+                right = right and _right(key[0], mine)
+        if sum(counts) == frames:
+            if right and any(counts):
+                self.shape, self.bins = _shape(tuple(named)), array("q", counts)
             return
-        self.columns.clear()
         told = {verdict: int(count) for verdict, count in verdict_counts.items() if count}
         if sum(told.values()) == frames and all(_right(verdict, [count]) for verdict, count in told.items()):
-            self.verdicts = Counter({_of_verdict(verdict): count for verdict, count in told.items()})
+            self.verdicts = {_of_verdict(verdict): count for verdict, count in told.items()}
 
     @property
     def tells(self) -> bool:
         """Whether it tells its cells."""
-        return bool(self.verdicts) or any(any(column.counts) for column in self.columns.values())
+        return self.shape is not None or bool(self.verdicts)
 
     @property
     def counts(self) -> Counter[Cell]:
@@ -110,7 +125,7 @@ class KnownFrames:
         """
         if verdict is None:
             return None
-        if not self.columns:
+        if self.shape is None:
             return cell if (cell := _of_verdict(verdict)) in self.verdicts else None
         among = _defects_among(classes, probabilities, defects)
         total = 0.0
@@ -119,25 +134,27 @@ class KnownFrames:
         total = float(np.float32(total))
         likeliest = likeliest_defect(classes, probabilities, defects)
         for name in (likeliest, ""):  # a device with very many classes does not tell them apart
-            column = self.columns.get((verdict, name))
+            column = self.shape.columns.get((verdict, name))
             if column is not None:
-                i = min(max(bisect_right(column.edges, total) - 1, 0), len(column.edges) - 2)
-                cell = column.cells[i]
-                return cell if column.counts[i] or cell in self.counts else None
+                start, edges = column
+                i = start + min(max(bisect_right(edges, total) - 1, 0), len(edges) - 2)
+                cell = self.shape.cells[i]
+                return cell if self.bins[i] or cell in self.counts else None
         return None
 
 
 def summed(windows: Iterable[KnownFrames]) -> Counter[Cell]:
-    """Cell → frames of windows together, each of which tells its cells."""
+    """Cell → frames of windows together."""
     found: Counter[Cell] = Counter()
-    columns: dict[tuple[int, int], tuple[Sequence[Cell], list[Sequence[int]]]] = {}
+    by_shape: dict[_Shape, list[array[int]]] = {}
     for window in windows:
-        found.update(window.verdicts)
-        for column in window.columns.values():
-            key = id(column.cells), len(column.counts)
-            columns.setdefault(key, (column.cells, []))[1].append(column.counts)
-    for cells, rows in columns.values():
-        for cell, count in zip(cells, np.sum(np.array(rows, dtype=np.int64), axis=0).tolist(), strict=False):
+        if window.shape is None:
+            found.update(window.verdicts)
+        else:
+            by_shape.setdefault(window.shape, []).append(window.bins)
+    for shape, rows in by_shape.items():
+        whole = np.frombuffer(b"".join(rows), dtype=np.int64).reshape(len(rows), -1).sum(axis=0)
+        for cell, count in zip(shape.cells, whole.tolist(), strict=True):
             if count:
                 found[cell] += count
     return found
@@ -157,13 +174,17 @@ def _defects_among(classes: Sequence[str], probabilities: Sequence[float], defec
     return [i for i, name in enumerate(classes) if name in defects and i < len(probabilities)]
 
 
-@lru_cache(maxsize=4096)  # a fleet has few classes and edges; records of a million windows name the same ones
-def _cells(key: tuple[str, str], edges: tuple[float, ...]) -> tuple[Cell, ...]:
-    """The cells of a column, one a bin."""
-    return tuple(
-        Cell(verdict=key[0], likeliest=key[1], score=min(1.0, max(0.0, (low + high) / 2)))
-        for low, high in pairwise(edges)
-    )
+@lru_cache(maxsize=4096)  # a fleet has few classes and edges
+def _shape(named: tuple[tuple[tuple[str, str], tuple[float, ...]], ...]) -> _Shape:
+    columns: dict[tuple[str, str], tuple[int, Sequence[float]]] = {}
+    cells: list[Cell] = []
+    for key, edges in named:
+        columns[key] = len(cells), edges
+        cells += [
+            Cell(verdict=key[0], likeliest=key[1], score=min(1.0, max(0.0, (low + high) / 2)))
+            for low, high in pairwise(edges)
+        ]
+    return _Shape(columns, tuple(cells))
 
 
 def _right(verdict: str, counts: Sequence[int]) -> bool:
