@@ -14,8 +14,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
+from typing import Any
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Row, Select, func, select
 from sqlalchemy.orm import Session, aliased
 
 from data.catalog import Catalog
@@ -133,13 +134,15 @@ def standing_events(
     query = standing().order_by(LabelEventRow.serial)
     if inspection is not None:
         query = query.where(LabelEventRow.inspection == inspection)
+    query = query.with_only_columns(*LabelEventRow.__table__.columns)  # values, not objects: a tenth of the time
     if sample_ids is None:
-        return [event_of(row) for row in session.scalars(query)]
+        return [event_of(row) for row in session.execute(query)]
     wanted = list(dict.fromkeys(sample_ids))
-    rows: list[LabelEventRow] = []
+    events: list[LabelEvent] = []
     for start in range(0, len(wanted), _BATCH):
-        rows += session.scalars(query.where(LabelEventRow.sample_id.in_(wanted[start : start + _BATCH])))
-    return [event_of(row) for row in rows]
+        some = query.where(LabelEventRow.sample_id.in_(wanted[start : start + _BATCH]))
+        events += [event_of(row) for row in session.execute(some)]
+    return events
 
 
 def labels_seen(session: Session, inspection: str) -> int:
@@ -164,7 +167,7 @@ def standing_of(who: str) -> Select[tuple[LabelEventRow]]:
     return standing().where(LabelEventRow.who == who).order_by(LabelEventRow.serial.desc())
 
 
-def event_of(row: LabelEventRow) -> LabelEvent:
+def event_of(row: LabelEventRow | Row[Any]) -> LabelEvent:
     """The value of a row."""
     return LabelEvent(
         serial=row.serial,

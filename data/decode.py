@@ -5,13 +5,20 @@
 2. Decoding happens in a child with limits on memory, files and time. An image that ends two children in a row (by a
    crash, by memory, by time) is bad; one is not enough, since the kernel may have ended it for another reason.
 3. One child is kept for all images of a checker: starting it costs 0.1 s, an image its decoding and 0.1 ms.
+4. Of a stream of images some are sent at once, and the child decodes them while the caller makes the next ready. Each
+   has its own time. The first that is not answered when a child ends is the suspect of rule 2 and is asked alone; those
+   behind it are sent again.
 
     with ImageChecker() as checker:
         size = checker.check(data, "image/png")      # raises BadImage
+        for found in checker.check_many(images):     # ImageSize | BadImage, in their order
+            ...
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
 import selectors
@@ -20,11 +27,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 from edge_client.contract.errors import AndonError, BadImage
 
@@ -34,6 +42,8 @@ MOST_PIXELS = 64_000_000
 
 _CHILD = Path(__file__).with_name("decode_child.py")
 _CHUNK = 1 << 20
+_PIPE_BYTES = 1 << 20  # what Linux gives without rights; the usual 64 KiB means a change of process for each image
+_BATCH_IMAGES, _BATCH_BYTES = 16, 2 << 20  # sent at once; two batches are in memory
 _LONGEST_ANSWER = 4096
 
 
@@ -73,6 +83,7 @@ class ImageChecker:
         self._clock = clock
         self._child: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()
+        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="decode")  # asks while the caller goes on
 
     def __enter__(self) -> ImageChecker:
         """Nothing is started before the first image."""
@@ -86,6 +97,7 @@ class ImageChecker:
 
     def close(self) -> None:
         """End the child."""
+        self._pool.shutdown(cancel_futures=True)
         with self._lock:
             self._end()
 
@@ -102,24 +114,45 @@ class ImageChecker:
             DecoderUnavailable: the child does not start.
         """
         with self._lock:
-            try:
-                answer = self._ask(image, media_type)
-            except _ChildGone:
-                try:
-                    answer = self._ask(image, media_type)
-                except _ChildGone as gone:
-                    raise BadImage(f"image of {len(image)} bytes ({media_type}): {gone}; it is not used") from None
-        if "error" in answer:
-            raise BadImage(f"image of {len(image)} bytes: {answer['error']}; it is not used")
-        return ImageSize(width=int(answer["width"]), height=int(answer["height"]), mode=str(answer["mode"]))
+            (found,) = self._checked([(image, media_type)])
+        if isinstance(found, BadImage):
+            raise found
+        return found
 
     def check_many(self, images: Iterable[tuple[bytes, str]]) -> Iterator[ImageSize | BadImage]:
-        """Check a stream of (image, media type); a bad one is yielded as its error, in its place."""
-        for image, media_type in images:
+        """Check a stream of (image, media type); a bad one is yielded as its error, in its place.
+
+        Some images are taken from the stream ahead of the answers.
+
+        Raises:
+            DecoderUnavailable: the child does not start.
+        """
+        asked: deque[Future[list[ImageSize | BadImage]]] = deque()
+        for batch in _batches(images):
+            asked.append(self._pool.submit(self._check_batch, batch))
+            if len(asked) == 2:
+                yield from asked.popleft().result()
+        while asked:
+            yield from asked.popleft().result()
+
+    def _check_batch(self, images: Sequence[tuple[bytes, str]]) -> list[ImageSize | BadImage]:
+        with self._lock:
+            return self._checked(images)
+
+    def _checked(self, images: Sequence[tuple[bytes, str]]) -> list[ImageSize | BadImage]:
+        """A verdict on each image (rules 2 and 4)."""
+        found: list[ImageSize | BadImage] = []
+        while len(found) < len(images):
             try:
-                yield self.check(image, media_type)
-            except BadImage as error:
-                yield error
+                self._ask(images[len(found) :], found)
+            except _ChildGone:
+                suspect = images[len(found)]
+                try:
+                    self._ask([suspect], found)
+                except _ChildGone as gone:
+                    image, media_type = suspect
+                    found.append(BadImage(f"image of {len(image)} bytes ({media_type}): {gone}; it is not used"))
+        return found
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._child is not None and self._child.poll() is None:
@@ -140,8 +173,10 @@ class ImageChecker:
         self._child = child
         os.set_blocking(_stdin(child), False)
         os.set_blocking(_stdout(child), False)
+        with contextlib.suppress(OSError, AttributeError):  # not Linux, or the user's pipes are used up: only slower
+            fcntl.fcntl(_stdin(child), fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
         try:
-            self._exchange(child, b"", 1, self._clock() + 60.0)
+            self._exchange(child, memoryview(b""), 1, self._clock() + 60.0)
         except _ChildGone as gone:
             self._end()
             raise DecoderUnavailable(
@@ -149,37 +184,44 @@ class ImageChecker:
             ) from None
         return child
 
-    def _ask(self, image: bytes, media_type: str) -> dict[str, Any]:
+    def _ask(self, images: Sequence[tuple[bytes, str]], found: list[ImageSize | BadImage]) -> None:
+        """Let the child check images, and add a verdict on each to what was found.
+
+        Raises:
+            _ChildGone: it did not answer for the one that comes next; what it had answered is in `found`.
+        """
         child = self._running()
         try:
-            return self._converse(child, image, media_type)
+            self._converse(child, images, found)
         except _ChildGone:
             self._end()
             raise
 
-    def _converse(self, child: subprocess.Popen[bytes], image: bytes, media_type: str) -> dict[str, Any]:
-        deadline = self._clock() + self._seconds
-        kind = media_type.encode()
-        request = struct.pack(">II", len(kind), len(image)) + kind + image
-        (length,) = struct.unpack(">I", self._exchange(child, request, 4, deadline))
-        if length > _LONGEST_ANSWER:
-            raise _ChildGone(f"the decoder answered {length} bytes")
-        try:
-            answer = json.loads(self._exchange(child, b"", length, deadline))
-            if "error" not in answer:
-                answer["width"], answer["height"] = int(answer["width"]), int(answer["height"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise _ChildGone(f"the decoder answered nonsense ({error})") from None
-        return dict(answer)
+    def _converse(
+        self, child: subprocess.Popen[bytes], images: Sequence[tuple[bytes, str]], found: list[ImageSize | BadImage]
+    ) -> None:
+        unsent = memoryview(b"".join(map(_request, images)))
+        for image, _ in images:
+            deadline = self._clock() + self._seconds
+            answer, unsent = self._exchange(child, unsent, 4, deadline)
+            (length,) = struct.unpack(">I", answer)
+            if length > _LONGEST_ANSWER:
+                raise _ChildGone(f"the decoder answered {length} bytes")
+            answer, unsent = self._exchange(child, unsent, length, deadline)
+            found.append(_verdict(image, answer))
+        if unsent:
+            raise _ChildGone("the decoder answered before it had read all")
 
-    def _exchange(self, child: subprocess.Popen[bytes], request: bytes, wanted: int, deadline: float) -> bytes:
-        """Write the request while reading up to `wanted` bytes; neither side can block the other for good."""
-        unsent, received = memoryview(request), bytearray()
+    def _exchange(
+        self, child: subprocess.Popen[bytes], unsent: memoryview, wanted: int, deadline: float
+    ) -> tuple[bytes, memoryview]:
+        """Write while reading `wanted` bytes, so that neither side blocks the other. What was read, what is unsent."""
+        received = bytearray()
         with selectors.DefaultSelector() as selector:
             selector.register(_stdout(child), selectors.EVENT_READ)
             if unsent:
                 selector.register(_stdin(child), selectors.EVENT_WRITE)
-            while unsent or len(received) < wanted:
+            while len(received) < wanted:
                 left = deadline - self._clock()
                 if left <= 0:
                     raise _ChildGone(f"decoding took longer than {self._seconds:g} s")
@@ -198,7 +240,7 @@ class ImageChecker:
                         raise _ChildGone(_how_it_ended(child)) from None
                     if not unsent:
                         selector.unregister(key.fd)
-        return bytes(received)
+        return bytes(received), unsent
 
     def _end(self) -> None:
         child, self._child = self._child, None
@@ -216,6 +258,40 @@ class ImageChecker:
 
 class _ChildGone(Exception):
     """The child died, hung or answered nonsense; the text says which."""
+
+
+def _batches(images: Iterable[tuple[bytes, str]]) -> Iterator[list[tuple[bytes, str]]]:
+    """Cut a stream into what is sent at once; an image above the bound goes alone."""
+    batch: list[tuple[bytes, str]] = []
+    size = 0
+    for image, media_type in images:
+        if batch and (len(batch) >= _BATCH_IMAGES or size + len(image) > _BATCH_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append((image, media_type))
+        size += len(image)
+    if batch:
+        yield batch
+
+
+def _request(item: tuple[bytes, str]) -> bytes:
+    image, kind = item[0], item[1].encode()
+    return struct.pack(">II", len(kind), len(image)) + kind + image
+
+
+def _verdict(image: bytes, answer: bytes) -> ImageSize | BadImage:
+    """What the child said of an image.
+
+    Raises:
+        _ChildGone: nonsense.
+    """
+    try:
+        said = json.loads(answer)
+        if "error" in said:
+            return BadImage(f"image of {len(image)} bytes: {said['error']}; it is not used")
+        return ImageSize(width=int(said["width"]), height=int(said["height"]), mode=str(said["mode"]))
+    except (ValueError, KeyError, TypeError) as error:
+        raise _ChildGone(f"the decoder answered nonsense ({error})") from None
 
 
 def _stdin(child: subprocess.Popen[bytes]) -> int:

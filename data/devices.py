@@ -221,6 +221,13 @@ def get_device(catalog: Catalog, name: str) -> Device:
         return _device(session, row)
 
 
+def devices_named(session: Session, names: Sequence[str]) -> dict[str, Device]:
+    """Those of these devices that are known, revoked ones included."""
+    return {
+        row.name: _device(session, row) for row in session.scalars(select(DeviceRow).where(DeviceRow.name.in_(names)))
+    }
+
+
 def list_devices(catalog: Catalog, inspection: str | None = None) -> list[Device]:
     """Devices by name, of one inspection or all, revoked ones included."""
     with catalog.reading() as session:

@@ -19,11 +19,10 @@ The pure statistics are in :mod:`data.intervals` and :mod:`data.difference`.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -43,8 +42,8 @@ from data.intervals import (
     rate_interval,
     recall_interval,
 )
-from data.known_frames import Cell, KnownFrames, likeliest_defect
-from data.labels import CurrentLabel, LabelKind, derive, standing_events
+from data.known_frames import Cell, KnownFrames, likeliest_defect, summed
+from data.labels import CurrentLabel, LabelEvent, LabelKind, derive, standing_events
 from data.outcomes import NO_OUTCOMES, Outcomes, outcomes_in
 from data.policy import OutcomePolicy
 from data.priority_sampling import rethreshold
@@ -67,6 +66,29 @@ __all__ = [
 ]
 
 WindowKey = tuple[str, int, int]  # device, epoch, window
+
+
+@dataclass(frozen=True, slots=True)
+class SeenSample:
+    """What an estimate reads of a captured sample."""
+
+    sample_id: str
+    device: str
+    epoch: int
+    window: int
+    p1: float | None
+    run_length: int | None
+    verdict: str | None
+    captured_at: datetime
+    classes: Sequence[str]
+    probabilities: Sequence[float]
+
+    @property
+    def inside(self) -> WindowKey:
+        """Its window."""
+        return self.device, self.epoch, self.window
+
+
 @dataclass(frozen=True, slots=True)
 class SeenWindow:
     """What an estimate reads of a window."""
@@ -77,13 +99,12 @@ class SeenWindow:
     station: str
     frames: int
     excluded: int
-    verdict_counts: Mapping[str, int]
-    histograms: Mapping[str, Any]
     manifest_inverse_p: float
     missing: int
     draw_id: str | None
     engine_ids: Sequence[str]
     opened_at: datetime
+    known: KnownFrames
 
 
 Groups = Mapping[str, Callable[[SeenWindow], str]]  # kind of group -> which of them a window belongs to
@@ -252,14 +273,20 @@ def miss_rate(sample: FieldSample, level: float = 0.95) -> Estimate:
 
 
 def _windows(session: Session, inspection: str, since: datetime | None, until: datetime | None) -> list[SeenWindow]:
-    read = (getattr(WindowRow, name) for name in SeenWindow.__slots__)
-    query = select(*read).where(WindowRow.inspection == inspection)
+    query = select(*_WINDOW, WindowRow.verdict_counts, WindowRow.histograms).where(WindowRow.inspection == inspection)
     if since is not None:
         query = query.where(WindowRow.opened_at >= since)
     if until is not None:
         query = query.where(WindowRow.opened_at < until)
     query = query.order_by(WindowRow.device, WindowRow.epoch, WindowRow.window)
-    return [SeenWindow(*row) for row in session.execute(query)]
+    found: list[SeenWindow] = []
+    for *row, verdict_counts, histograms in session.execute(query.execution_options(yield_per=_WINDOWS)):
+        seen = dict(zip(_WINDOW_NAMES, row, strict=True))
+        known = KnownFrames(
+            frames=seen["frames"], excluded=seen["excluded"], verdict_counts=verdict_counts, histograms=histograms
+        )
+        found.append(SeenWindow(**seen, known=known))
+    return found
 
 
 def _outcomes(session: Session, info: Inspection, policy: OutcomePolicy | None) -> Outcomes:
@@ -268,11 +295,21 @@ def _outcomes(session: Session, info: Inspection, policy: OutcomePolicy | None) 
     return outcomes_in(session, info, policy)
 
 
+@dataclass(frozen=True, slots=True)
+class _Drawn:
+    """A drawn sample, as its draw's log has it."""
+
+    score: float
+    u: float
+    cluster: str | None
+    sample: SeenSample
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Answer:
     """One sample that is answered; without a label its outcome speaks. p is not yet scaled for non-response."""
 
-    sample: SampleRow
+    sample: SeenSample
     label: CurrentLabel | None
     p: float
     p2: float
@@ -304,7 +341,7 @@ class _Draw:
 
     empty: bool
     places: Mapping[WindowKey, Sequence[int]]
-    drawn: list[SampleRow]
+    drawn: list[SeenSample]
     groups: list[str]
     labels: Mapping[str, CurrentLabel]
     answered: NDArray[np.bool_]
@@ -319,7 +356,6 @@ class _Reader:
         self._session, self._info, self._outcomes = session, info, outcomes
         self._draws: dict[str, _Draw] = {}
         self._arrivals: dict[str, Mapping[WindowKey, float]] = {}
-        self._known: dict[WindowKey, KnownFrames] = {}
         self._censuses: dict[WindowKey, _Answers] = self._all_censuses() if outcomes.stages else {}
 
     def sample_of(self, windows: Sequence[SeenWindow]) -> FieldSample:
@@ -332,9 +368,10 @@ class _Reader:
                 answers.append(([row], census))
             elif row.draw_id is not None:
                 by_draw[row.draw_id].append(row)
+        self._read([draw_id for draw_id in by_draw if draw_id not in self._draws])
         answers += [(rows, self._answers(draw_id, rows)) for draw_id, rows in by_draw.items()]
         samples: list[LabelledSample] = []
-        known: Counter[Cell] = Counter()
+        known: list[KnownFrames] = []
         population = excluded = used_windows = known_frames = 0
         silent = 0.0
         for rows, answer in answers:
@@ -348,10 +385,10 @@ class _Reader:
             cells = self._cells(rows, answer)
             for row in rows:
                 if _key(row) in cells:
-                    known.update(self._known[_key(row)].counts)
+                    known.append(row.known)
                     known_frames += row.frames
             samples += [
-                self._labelled(one, min(1.0, one.p * answer.response), cells.get(_window_of(one.sample), {}))
+                self._labelled(one, min(1.0, one.p * answer.response), cells.get(one.sample.inside, {}))
                 for one in answer.samples
             ]
         return FieldSample(
@@ -362,7 +399,7 @@ class _Reader:
             waiting=sum(answer.waiting for _, answer in answers),
             nonresponse=silent / population if population else 0.0,
             windows=used_windows,
-            known=dict(known),
+            known=dict(summed(known)),
             known_frames=known_frames,
         )
 
@@ -389,22 +426,14 @@ class _Reader:
     def _cells(self, windows: Sequence[SeenWindow], answer: _Answers) -> dict[WindowKey, dict[str, Cell]]:
         """The cells of the samples of each window that tells them; with a sample outside of its cells it tells none."""
         found: dict[WindowKey, dict[str, Cell]] = {}
+        known = {_key(row): row.known for row in windows}
         for row in windows:
-            if _key(row) not in self._known:
-                self._known[_key(row)] = KnownFrames(
-                    frames=row.frames,
-                    excluded=row.excluded,
-                    verdict_counts=row.verdict_counts,
-                    histograms=row.histograms,
-                )
-            if self._known[_key(row)].counts:
+            if row.known.tells:
                 found[_key(row)] = {}
         for sample in (one.sample for one in answer.samples):
-            key = _window_of(sample)
+            key = sample.inside
             if key in found:
-                cell = self._known[key].cell_of(
-                    sample.verdict, sample.classes, sample.probabilities, self._info.defect_names
-                )
+                cell = known[key].cell_of(sample.verdict, sample.classes, sample.probabilities, self._info.defect_names)
                 if cell is None:
                     del found[key]
                 else:
@@ -413,15 +442,23 @@ class _Reader:
 
     def _all_censuses(self) -> dict[WindowKey, _Answers]:
         """Windows whose captured samples are known by outcomes (rule 6)."""
-        counted = self._session.scalars(
-            select(SampleRow)
+        counted = self._session.execute(
+            select(*_SAMPLE)
             .where(SampleRow.inspection == self._info.name, SampleRow.origin == "field", SampleRow.counted)
             .order_by(SampleRow.sample_id)
         )
-        by_window: dict[WindowKey, list[SampleRow]] = defaultdict(list)
-        for sample in counted:
-            by_window[_window_of(sample)].append(sample)
-        promised = {_key(row): row.manifest_inverse_p for row in _windows(self._session, self._info.name, None, None)}
+        by_window: dict[WindowKey, list[SeenSample]] = defaultdict(list)
+        for row in counted:
+            sample = SeenSample(*row)
+            by_window[sample.inside].append(sample)
+        promised = {
+            (device, epoch, window): inverse_p
+            for device, epoch, window, inverse_p in self._session.execute(
+                select(WindowRow.device, WindowRow.epoch, WindowRow.window, WindowRow.manifest_inverse_p).where(
+                    WindowRow.inspection == self._info.name
+                )
+            )
+        }
         labels = derive(standing_events(self._session, inspection=self._info.name))
         found: dict[WindowKey, _Answers] = {}
         for key, samples in by_window.items():
@@ -437,49 +474,70 @@ class _Reader:
             found[key] = _Answers(samples=known, response=response, waiting=0, informative=True)
         return found
 
-    def _draw(self, draw_id: str) -> _Draw:
-        if draw_id not in self._draws:
-            pairs = self._session.execute(
-                select(DrawItemRow, SampleRow)
+    def _read(self, draw_ids: Sequence[str]) -> None:
+        """Read draws, some at a time: a question for each would be most of the work."""
+        for start in range(0, len(draw_ids), _DRAWS):
+            some = draw_ids[start : start + _DRAWS]
+            items = self._session.execute(
+                select(DrawItemRow.draw_id, DrawItemRow.score, DrawItemRow.u, DrawItemRow.cluster, *_SAMPLE)
                 .join(SampleRow, SampleRow.sample_id == DrawItemRow.sample_id)
-                .where(DrawItemRow.draw_id == draw_id, DrawItemRow.drawn)
-                .order_by(DrawItemRow.rank)
+                .where(DrawItemRow.draw_id.in_(some), DrawItemRow.drawn)
+                .order_by(DrawItemRow.draw_id, DrawItemRow.rank)
             )
-            drawn = [(item, sample) for item, sample in pairs]
-            row = self._session.get_one(DrawRow, draw_id)
-            events = standing_events(self._session, [sample.sample_id for _, sample in drawn])
-            settled = {event.sample_id for event in events if event.kind in _ANSWERS}
-            skipped = settled - {event.sample_id for event in events if event.kind is not LabelKind.SKIP}
-            answered = np.array(
-                [
-                    sample.sample_id in settled
-                    or item.cluster in skipped  # who speaks for its near-duplicates: then nobody is shown these
-                    or _window_of(sample) in self._censuses  # nobody needs to say what outcomes say
-                    for item, sample in drawn
-                ],
-                dtype=np.bool_,
+            drawn: dict[str, list[_Drawn]] = defaultdict(list)
+            for draw_id, score, u, cluster, *sample in items:
+                drawn[draw_id].append(_Drawn(score, u, cluster, SeenSample(*sample)))
+            events: dict[str, list[LabelEvent]] = defaultdict(list)
+            for event in standing_events(
+                self._session, [one.sample.sample_id for each in drawn.values() for one in each]
+            ):
+                events[event.sample_id].append(event)
+            rows = self._session.execute(
+                select(DrawRow.id, DrawRow.offered, DrawRow.threshold).where(DrawRow.id.in_(some))
             )
-            scores = np.array([item.score for item, _ in drawn], dtype=np.float64)
-            u = np.array([item.u for item, _ in drawn], dtype=np.float64)
-            used, p2 = rethreshold(scores, u, row.threshold, answered)
-            places: dict[WindowKey, list[int]] = defaultdict(list)
-            for i, (_, sample) in enumerate(drawn):
-                places[_window_of(sample)].append(i)
-            self._draws[draw_id] = _Draw(
-                empty=row.offered == 0,
-                places=places,
-                drawn=[sample for _, sample in drawn],
-                groups=[f"{draw_id}/{item.cluster or sample.sample_id}" for item, sample in drawn],
-                labels=derive(events),
-                answered=answered,
-                used=used,
-                p2=p2,
-            )
-        return self._draws[draw_id]
+            for draw_id, offered, threshold in rows:
+                self._draws[draw_id] = self._as_it_stands(draw_id, offered, threshold, drawn[draw_id], events)
+
+    def _as_it_stands(
+        self,
+        draw_id: str,
+        offered: int,
+        threshold: float,
+        drawn: Sequence[_Drawn],
+        events: Mapping[str, Sequence[LabelEvent]],
+    ) -> _Draw:
+        said = [event for one in drawn for event in events.get(one.sample.sample_id, ())]
+        settled = {event.sample_id for event in said if event.kind in _ANSWERS}
+        skipped = settled - {event.sample_id for event in said if event.kind is not LabelKind.SKIP}
+        answered = np.array(
+            [
+                one.sample.sample_id in settled
+                or one.cluster in skipped  # who speaks for its near-duplicates: then nobody is shown these
+                or one.sample.inside in self._censuses  # nobody needs to say what outcomes say
+                for one in drawn
+            ],
+            dtype=np.bool_,
+        )
+        scores = np.array([one.score for one in drawn], dtype=np.float64)
+        u = np.array([one.u for one in drawn], dtype=np.float64)
+        used, p2 = rethreshold(scores, u, threshold, answered)
+        places: dict[WindowKey, list[int]] = defaultdict(list)
+        for i, one in enumerate(drawn):
+            places[one.sample.inside].append(i)
+        return _Draw(
+            empty=offered == 0,
+            places=places,
+            drawn=[one.sample for one in drawn],
+            groups=[f"{draw_id}/{one.cluster or one.sample.sample_id}" for one in drawn],
+            labels=derive(said),
+            answered=answered,
+            used=used,
+            p2=p2,
+        )
 
     def _answers(self, draw_id: str, windows: Sequence[SeenWindow]) -> _Answers:
         """One draw, restricted to some of its windows."""
-        draw = self._draw(draw_id)
+        draw = self._draws[draw_id]
         inside = sorted(i for row in windows for i in draw.places.get(_key(row), ()))
         asked = labelled = 0.0
         taken: list[_Answer] = []
@@ -523,12 +581,13 @@ class _Reader:
         return self._arrivals[draw_id].get(_key(window), 0.0)
 
 
+_WINDOWS = 1000  # read at once: what is parsed of a record is let go before the next
+_WINDOW_NAMES = tuple(name for name in SeenWindow.__slots__ if name != "known")
+_WINDOW = tuple(getattr(WindowRow, name) for name in _WINDOW_NAMES)
+_DRAWS = 100  # read at once: some thousand samples
+_SAMPLE = tuple(getattr(SampleRow, name) for name in SeenSample.__slots__)
 _ANSWERS = (LabelKind.LABEL, LabelKind.CANNOT_TELL, LabelKind.SKIP)
 
 
 def _key(row: SeenWindow) -> WindowKey:
     return row.device, row.epoch, row.window
-
-
-def _window_of(sample: SampleRow) -> WindowKey:
-    return sample.device or "", sample.epoch or 0, sample.window or 0

@@ -11,10 +11,13 @@
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -22,6 +25,9 @@ import numpy as np
 from edge_client.contract.record import read_score_histogram
 
 VERDICTS = ("ok", "unsure", "defect")
+_NO_BINS: array[int] = array("q")
+_NOTHING: Mapping[Any, int] = {}
+_score_histogram = lru_cache(maxsize=4096)(read_score_histogram)
 _BY_VERDICT = {"ok": 0.0, "unsure": 0.5, "defect": 1.0}  # rule 3
 
 
@@ -40,38 +46,71 @@ class Cell:
     score: float
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Shape:
+    """Which bins a window's record has; windows of the same devices and engines share one.
+
+    Attributes:
+        columns: (verdict, likeliest defect class) → where its bins begin, and their edges.
+        cells: Of all bins, one after another.
+    """
+
+    columns: Mapping[tuple[str, str], tuple[int, Sequence[float]]]
+    cells: Sequence[Cell]
+
+
 class KnownFrames:
-    """One window's cells.
+    """One window's cells. A million samples have ten thousands of windows, so one is an array of numbers.
 
     Args:
         frames: How many frames it saw.
         excluded: Of them, those that could not be candidates.
         verdict_counts: Verdict → frames, of its record.
         histograms: Of its record.
+
+    Attributes:
+        shape: Its bins; None where it does not tell them.
+        bins: Frames in each of them.
+        verdicts: Cell → frames, where only the verdicts are known.
     """
+
+    __slots__ = ("bins", "shape", "verdicts")
 
     def __init__(
         self, *, frames: int, excluded: int, verdict_counts: Mapping[str, int], histograms: Mapping[str, Any]
     ) -> None:
-        self._edges: dict[tuple[str, str], Sequence[float]] = {}
-        self.counts: Counter[Cell] = Counter()
+        self.shape: _Shape | None = None
+        self.bins = _NO_BINS
+        self.verdicts: Mapping[Cell, int] = _NOTHING
         if excluded:
             return
+        named: list[tuple[tuple[str, str], tuple[float, ...]]] = []
+        counts: list[int] = []
+        right = True
         for name, histogram in histograms.items():
-            key = read_score_histogram(name)
+            key = _score_histogram(name)
             if key is not None:
-                self._edges[key] = histogram["edges"]
-                for i, count in enumerate(histogram["counts"]):
-                    if count:
-                        self.counts[_cell(key, histogram["edges"], i)] += int(count)
-        if self.counts.total() != frames:
-            self._edges.clear()
-            self.counts = Counter(
-                {_of_verdict(verdict): int(count) for verdict, count in verdict_counts.items() if count}
-            )
-        right = all(cell.verdict in VERDICTS and count > 0 for cell, count in self.counts.items())
-        if self.counts.total() != frames or not right:
-            self.counts = Counter()
+                mine = [int(count) for count in histogram["counts"]]
+                named.append((key, tuple(histogram["edges"])))
+                counts += mine
+                right = right and _right(key[0], mine)
+        if sum(counts) == frames:
+            if right and any(counts):
+                self.shape, self.bins = _shape(tuple(named)), array("q", counts)
+            return
+        told = {verdict: int(count) for verdict, count in verdict_counts.items() if count}
+        if sum(told.values()) == frames and all(_right(verdict, [count]) for verdict, count in told.items()):
+            self.verdicts = {_of_verdict(verdict): count for verdict, count in told.items()}
+
+    @property
+    def tells(self) -> bool:
+        """Whether it tells its cells."""
+        return self.shape is not None or bool(self.verdicts)
+
+    @property
+    def counts(self) -> Counter[Cell]:
+        """Cell → frames; empty if it tells none."""
+        return summed([self])
 
     def cell_of(
         self, verdict: str | None, classes: Sequence[str], probabilities: Sequence[float], defects: frozenset[str]
@@ -84,10 +123,10 @@ class KnownFrames:
             probabilities: Their probabilities, [K].
             defects: Names of the classes of kind defect.
         """
-        if verdict is None or not self.counts:
+        if verdict is None:
             return None
-        if not self._edges:
-            return cell if (cell := _of_verdict(verdict)) in self.counts else None
+        if self.shape is None:
+            return cell if (cell := _of_verdict(verdict)) in self.verdicts else None
         among = _defects_among(classes, probabilities, defects)
         total = 0.0
         for i in among:  # added up and rounded as `Judge.one` does
@@ -95,11 +134,30 @@ class KnownFrames:
         total = float(np.float32(total))
         likeliest = likeliest_defect(classes, probabilities, defects)
         for name in (likeliest, ""):  # a device with very many classes does not tell them apart
-            edges = self._edges.get((verdict, name))
-            if edges is not None:
-                cell = _cell((verdict, name), edges, min(max(bisect_right(edges, total) - 1, 0), len(edges) - 2))
-                return cell if cell in self.counts else None
+            column = self.shape.columns.get((verdict, name))
+            if column is not None:
+                start, edges = column
+                i = start + min(max(bisect_right(edges, total) - 1, 0), len(edges) - 2)
+                cell = self.shape.cells[i]
+                return cell if self.bins[i] or cell in self.counts else None
         return None
+
+
+def summed(windows: Iterable[KnownFrames]) -> Counter[Cell]:
+    """Cell → frames of windows together."""
+    found: Counter[Cell] = Counter()
+    by_shape: dict[_Shape, list[array[int]]] = {}
+    for window in windows:
+        if window.shape is None:
+            found.update(window.verdicts)
+        else:
+            by_shape.setdefault(window.shape, []).append(window.bins)
+    for shape, rows in by_shape.items():
+        whole = np.frombuffer(b"".join(rows), dtype=np.int64).reshape(len(rows), -1).sum(axis=0)
+        for cell, count in zip(shape.cells, whole.tolist(), strict=True):
+            if count:
+                found[cell] += count
+    return found
 
 
 def likeliest_defect(classes: Sequence[str], probabilities: Sequence[float], defects: frozenset[str]) -> str:
@@ -116,8 +174,22 @@ def _defects_among(classes: Sequence[str], probabilities: Sequence[float], defec
     return [i for i, name in enumerate(classes) if name in defects and i < len(probabilities)]
 
 
-def _cell(key: tuple[str, str], edges: Sequence[float], i: int) -> Cell:
-    return Cell(verdict=key[0], likeliest=key[1], score=min(1.0, max(0.0, (edges[i] + edges[i + 1]) / 2)))
+@lru_cache(maxsize=4096)  # a fleet has few classes and edges
+def _shape(named: tuple[tuple[tuple[str, str], tuple[float, ...]], ...]) -> _Shape:
+    columns: dict[tuple[str, str], tuple[int, Sequence[float]]] = {}
+    cells: list[Cell] = []
+    for key, edges in named:
+        columns[key] = len(cells), edges
+        cells += [
+            Cell(verdict=key[0], likeliest=key[1], score=min(1.0, max(0.0, (low + high) / 2)))
+            for low, high in pairwise(edges)
+        ]
+    return _Shape(columns, tuple(cells))
+
+
+def _right(verdict: str, counts: Sequence[int]) -> bool:
+    """Whether counts are of a verdict that there is, and none is below zero."""
+    return min(counts, default=0) >= 0 and (verdict in VERDICTS or not any(counts))
 
 
 def _of_verdict(verdict: str) -> Cell:

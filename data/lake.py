@@ -29,6 +29,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from data.arrow_columns import blobs, half_lists, texts, whole_numbers
 from data.disk_cache import DiskCache
 from data.parquet_object import LakeError, ParquetObject
 from edge_client.contract.bucket import Bucket
@@ -316,19 +317,16 @@ def _to_parquet(rows: Sequence[LakeRow]) -> bytes:
 def _to_table(rows: Sequence[LakeRow]) -> pa.Table:
     maps = [row.anomaly_map if row.anomaly_map is not None and row.anomaly_map.size else None for row in rows]
     embeddings = [row.embedding if row.embedding is not None and row.embedding.size else None for row in rows]
-    half = pa.list_(pa.float16())
-    return pa.table(
-        [
-            pa.array([row.sample_id for row in rows], pa.string()),
-            pa.array([row.image for row in rows], pa.binary()),
-            pa.array([row.media_type for row in rows], pa.string()),
-            pa.array([None if e is None else e.astype(np.float16).ravel() for e in embeddings], half),
-            pa.array([None if m is None else m.astype(np.float16).ravel() for m in maps], half),
-            pa.array([None if m is None else m.shape[0] for m in maps], pa.int32()),
-            pa.array([None if m is None else m.shape[1] for m in maps], pa.int32()),
-        ],
-        schema=_SCHEMA,
-    )
+    columns = [
+        texts([row.sample_id for row in rows]),
+        blobs([row.image for row in rows]),
+        texts([row.media_type for row in rows]),
+        half_lists(embeddings),
+        half_lists(maps),
+        whole_numbers([None if m is None else m.shape[0] for m in maps]),
+        whole_numbers([None if m is None else m.shape[1] for m in maps]),
+    ]
+    return pa.Table.from_arrays(columns, schema=_SCHEMA)
 
 
 def _vector(value: Any) -> NDArray[np.float16] | None:

@@ -13,7 +13,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
@@ -134,6 +134,14 @@ def quarantined_window(catalog: Catalog, record_key: str) -> bool:
             QuarantineRow.key == record_key, QuarantineRow.member == "", QuarantineRow.kind == Kind.WINDOW.value
         )
         return session.scalars(query).first() is not None
+
+
+def quarantined_windows(session: Session, record_keys: Sequence[str]) -> set[str]:
+    """Those of some windows that are in quarantine as a whole."""
+    query = select(QuarantineRow.key).where(
+        QuarantineRow.key.in_(record_keys), QuarantineRow.member == "", QuarantineRow.kind == Kind.WINDOW.value
+    )
+    return set(session.scalars(query))
 
 
 def list_quarantine(catalog: Catalog, *, device: str | None = None, most: int = 1000) -> list[Quarantined]:

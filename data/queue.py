@@ -29,6 +29,7 @@ from data.inspections import inspection_in
 from data.label_reviews import reviews_in
 from data.labels import LabelKind
 from data.leases import lease, one_at_a_time
+from data.open_items import maybe_open, note_settled
 from data.policy import LabellingPolicy
 from data.sample_conditions import SETTLED, drawn, flagged, of_inspection, said, settled, spoken_for
 from data.split import Split
@@ -168,6 +169,7 @@ def next_to_label(
     with catalog.session() as session:
         inspection_in(session, inspection)
         one_at_a_time(session, inspection)
+        note_settled(session, inspection)
         again = _reviews(session, inspection, who, round(limit * review_share), at)
         picked = pick(session, inspection, who, limit - len(again), at)
         if second_labeller and len(picked) + len(again) < limit:
@@ -213,11 +215,14 @@ def pick(session: Session, inspection: str, who: str, limit: int, at: datetime) 
     picked = [(row, "flag") for row in pulled]
     if len(picked) == limit:
         return picked
+    items = maybe_open(inspection)
     rest = session.execute(
         select(SampleRow, DrawItemRow.extra)
-        .join(DrawItemRow, DrawItemRow.sample_id == SampleRow.sample_id)
+        .select_from(items)
+        .join(DrawItemRow, and_(DrawItemRow.draw_id == items.c.draw_id, DrawItemRow.sample_id == items.c.sample_id))
         .join(DrawRow, DrawRow.id == DrawItemRow.draw_id)
-        .where(DrawRow.inspection == inspection, free, DrawItemRow.drawn, ~flagged(), ~spoken_for())
+        .join(SampleRow, SampleRow.sample_id == DrawItemRow.sample_id)
+        .where(free, ~flagged(), ~spoken_for())
         .order_by(DrawRow.at, DrawRow.id, DrawItemRow.rank)
         .limit(limit - len(picked))
     )
@@ -235,13 +240,8 @@ def _pulls(inspection: str) -> tuple[Select[Any], Select[Any]]:
 
 
 def _asked(inspection: str) -> Any:
-    """Ids of all that was ever flagged or drawn."""
-    taken = (
-        select(DrawItemRow.sample_id)
-        .join(DrawRow, DrawRow.id == DrawItemRow.draw_id)
-        .where(DrawRow.inspection == inspection, DrawItemRow.drawn)
-    )
-    return union(*_pulls(inspection), taken)
+    """Ids of all that was ever flagged, and of what was drawn and may be open."""
+    return union(*_pulls(inspection), select(maybe_open(inspection).c.sample_id))
 
 
 def _reviews(session: Session, inspection: str, who: str, limit: int, at: datetime) -> list[tuple[SampleRow, str]]:

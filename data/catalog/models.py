@@ -159,6 +159,7 @@ class WindowRow(Base):
 
 
 _FLAGGED = text("extra = 'flag'")
+_UNDO = text("kind = 'undo'")
 
 
 class SampleRow(Base):
@@ -264,6 +265,7 @@ class LabelEventRow(Base):
         CheckConstraint("kind IN ('label', 'undo', 'skip', 'cannot_tell')", name="kind"),
         Index("ix_label_events_who_at", "who", "at"),
         Index("ix_label_events_because", "because"),
+        Index("ix_label_events_undos", "inspection", sqlite_where=_UNDO, postgresql_where=_UNDO),
     )
 
     serial: Mapped[int] = mapped_column(_BigId, primary_key=True, autoincrement=True)
@@ -361,6 +363,12 @@ class DrawItemRow(Base):
         Index("ix_draw_items_sample_id", "sample_id"),
         # Few of what is offered is drawn, and that is what is asked for.
         Index("ix_draw_items_drawn", "draw_id", "rank", sqlite_where=text("drawn = 1"), postgresql_where=text("drawn")),
+        Index(
+            "ix_draw_items_open",
+            "draw_id",
+            sqlite_where=text("drawn = 1 AND settled_by IS NULL"),
+            postgresql_where=text("drawn AND settled_by IS NULL"),
+        ),
     )
 
     draw_id: Mapped[str] = mapped_column(ForeignKey("draws.id"), primary_key=True)
@@ -373,6 +381,7 @@ class DrawItemRow(Base):
     rank: Mapped[int]  # order in which people see the drawn ones
     cluster: Mapped[str | None] = mapped_column(String(64))  # sample that speaks for its near-duplicates; NULL: alone
     why: Mapped[dict[str, Any] | None]  # what made the score (data.label_scores)
+    settled_by: Mapped[int | None] = mapped_column(BigInteger)  # an event that settled it, as noted (data.open_items)
 
 
 class LeaseRow(Base):

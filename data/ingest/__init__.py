@@ -12,8 +12,8 @@
    the wrong one: the whole window goes into quarantine, from where it can be restored.
 4. What the manifest promises and does not arrive is non-response: counted in the window's row, never forgotten.
 5. Order: images into the lake (content-addressed: the same again is the same object) and bad things into the
-   quarantine; then ONE catalog transaction with the window, its samples, events and quarantine rows; then the
-   shards are deleted from the inbox, the record last.
+   quarantine; then ONE catalog transaction with the window, its samples, events and quarantine rows; then its
+   shards are deleted from the inbox, its record last.
 6. So a kill at any point loses nothing and doubles nothing: before the commit the next run begins anew, after it the
    next run finds the window known and deletes what is left. The same holds for two runs at once.
 7. A window is known by (device, epoch, window). The same record again is a duplicate; another record in its place is
@@ -22,10 +22,14 @@
    inbox. After three such deferrals in a row the run stops, since the cause is not the windows.
 9. A shard that cannot be found is waited for (`missing_grace_seconds` after its record): stores may show objects late.
 10. Of each device so much a day is taken over as its quota allows (`data.quotas`); the rest waits in the inbox.
-11. Memory: one shard and one lake batch at a time, of each worker. A run's memory does not grow with its samples.
+11. Memory, of each worker: one shard and 16 MiB of those that come after it, and at most three lake batches. A run's
+    memory does not grow with its samples.
 12. `workers` take windows side by side, each with a decoder of its own. The windows of one device are taken by one
     worker, in their order: so a quota is one worker's to count, and a device can block no more than one of them. They
     are threads: the decoder is a process, and opening, hashing, compressing and waiting let other threads go on.
+13. What waits for others is not waited for: records and shards are fetched ahead, images are decoded while the next are
+    opened, lake files are put and taken windows deleted meanwhile. Up to 16 windows share one transaction: all of them
+    are in the lake before it, and none is deleted before it. If it fails because of one of them, each has its own.
 """
 
 from data.heartbeats import HeartbeatReport, ingest_heartbeats

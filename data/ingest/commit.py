@@ -1,4 +1,4 @@
-"""The one catalog transaction of a window (rules 4–7 of the package)."""
+"""The catalog transaction of some windows (rules 4–7 and 13 of the package)."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
 from data.catalog import Catalog
@@ -61,41 +62,41 @@ class Committed:
     quarantined: tuple[Quarantined, ...] = ()
 
 
-def known_window(catalog: Catalog, name: tuple[str, int, int]) -> str | None:
-    """SHA-256 of the record by which a window is in the catalog, or None."""
-    with catalog.reading() as session:
-        row = session.get(WindowRow, name)
-        return row.record_sha256 if row is not None else None
-
-
-def commit_window(catalog: Catalog, content: WindowContent, *, split: SplitPolicy, at: datetime) -> Committed:
-    """Add a window with everything in it, or nothing.
+def commit_windows(
+    catalog: Catalog, contents: Sequence[WindowContent], *, split: SplitPolicy, at: datetime
+) -> list[Committed]:
+    """Add windows with everything in them, or nothing of any.
 
     Raises:
-        Rejected: another record is in this window's place.
+        Rejected: another record is in a window's place.
         sqlalchemy.exc.IntegrityError: another run added the same rows at this moment; try again.
     """
-    record = content.record
     with catalog.session() as session:
-        existing = session.get(WindowRow, (record.device, record.epoch, record.window))
-        if existing is not None:
-            if existing.record_sha256 != content.record_sha256:
-                raise conflict(existing.record_sha256, content.record_sha256)
-            return Committed(new=False)
-        known = _known_samples(session, [stored.good.entry.sample_id for stored in content.samples])
-        fresh = [stored for stored in content.samples if stored.good.entry.sample_id not in known]
-        bad = [*content.quarantined, *(_double(content, s) for s in content.samples if s.good.entry.sample_id in known)]
-        promised = manifest_figures(record)
-        missing = promised.entries - len(fresh)
-        session.add(_window_row(content, missing=missing, at=at))
-        session.flush()
+        return [_add_window(session, content, split, at) for content in contents]
+
+
+def _add_window(session: Session, content: WindowContent, split: SplitPolicy, at: datetime) -> Committed:
+    record = content.record
+    existing = session.get(WindowRow, (record.device, record.epoch, record.window))
+    if existing is not None:
+        if existing.record_sha256 != content.record_sha256:
+            raise conflict(existing.record_sha256, content.record_sha256)
+        return Committed(new=False)
+    known = _known_samples(session, [stored.good.entry.sample_id for stored in content.samples])
+    fresh = [stored for stored in content.samples if stored.good.entry.sample_id not in known]
+    bad = [*content.quarantined, *(_double(content, s) for s in content.samples if s.good.entry.sample_id in known)]
+    promised = manifest_figures(record)
+    missing = promised.entries - len(fresh)
+    session.add(_window_row(content, missing=missing, at=at))
+    session.flush()
+    if fresh:  # by the table, not by objects: a tenth of the time
         lengths = dict(record.runs)
-        session.add_all(_sample_row(record, stored, lengths, split, at) for stored in fresh)
-        session.flush()
-        added, orphans = _add_events(session, content, at)
-        bad += orphans
-        for item in bad:
-            record_quarantined(session, item, at=at)
+        rows = [_sample_row(record, stored, lengths, split, at) for stored in fresh]
+        session.execute(insert(SampleRow.__table__), rows)  # type: ignore[arg-type]  # a Table, for the type checker a FromClause
+    added, orphans = _add_events(session, content, at) if content.events else (0, [])
+    bad += orphans
+    for item in bad:
+        record_quarantined(session, item, at=at)
     return Committed(new=True, samples=len(fresh), events=added, missing=missing, quarantined=tuple(bad))
 
 
@@ -146,48 +147,48 @@ def _window_row(content: WindowContent, *, missing: int, at: datetime) -> Window
 
 def _sample_row(
     record: WindowRecord, stored: StoredSample, lengths: dict[int, int], split: SplitPolicy, at: datetime
-) -> SampleRow:
+) -> dict[str, Any]:
     entry, blob = stored.good.entry, stored.good.blob
     part_id = clean_text(blob.part_id) if blob.part_id else None
     context = {clean_text(name): _storable(value) for name, value in blob.context.items()}
     group = group_of(part_id=part_id, device=record.device, captured_at=blob.captured_at, context=context)
     chance = first_stage(entry, record.threshold)
-    return SampleRow(
-        sample_id=entry.sample_id,
-        inspection=record.inspection,
-        origin="field",
-        device=record.device,
-        station=record.station,
-        epoch=record.epoch,
-        window=record.window,
-        sequence=entry.sequence,
-        image_sha256=stored.image_sha256,
-        lake_path=stored.location.path,
-        lake_row=stored.location.row,
-        media_type=blob.media_type,
-        image_bytes=stored.image_bytes,
-        width=stored.good.size.width,
-        height=stored.good.size.height,
-        weight=entry.weight,
-        u=entry.u,
-        p1=chance,
-        counted=chance is not None,
-        extra=entry.extra,
-        reasons={clean_text(name): value for name, value in entry.reasons.items()},
-        run=entry.run if entry.run >= 0 else None,
-        run_length=lengths.get(entry.run) if entry.run >= 0 else None,
-        part_id=part_id,
-        group=group,
-        split=side_of(group, inspection=record.inspection, origin="field", policy=split),
-        captured_at=blob.captured_at,
-        ingested_at=at,
-        engine_id=blob.engine_id,
-        classes=list(blob.classes),
-        probabilities=[float(p) for p in blob.probabilities],
-        anomaly=blob.anomaly,
-        verdict=blob.verdict.value,
-        context=context,
-    )
+    return {
+        "sample_id": entry.sample_id,
+        "inspection": record.inspection,
+        "origin": "field",
+        "device": record.device,
+        "station": record.station,
+        "epoch": record.epoch,
+        "window": record.window,
+        "sequence": entry.sequence,
+        "image_sha256": stored.image_sha256,
+        "lake_path": stored.location.path,
+        "lake_row": stored.location.row,
+        "media_type": blob.media_type,
+        "image_bytes": stored.image_bytes,
+        "width": stored.good.size.width,
+        "height": stored.good.size.height,
+        "weight": entry.weight,
+        "u": entry.u,
+        "p1": chance,
+        "counted": chance is not None,
+        "extra": entry.extra,
+        "reasons": {clean_text(name): value for name, value in entry.reasons.items()},
+        "run": entry.run if entry.run >= 0 else None,
+        "run_length": lengths.get(entry.run) if entry.run >= 0 else None,
+        "part_id": part_id,
+        "group": group,
+        "split": side_of(group, inspection=record.inspection, origin="field", policy=split),
+        "captured_at": blob.captured_at,
+        "ingested_at": at,
+        "engine_id": blob.engine_id,
+        "classes": list(blob.classes),
+        "probabilities": [float(p) for p in blob.probabilities],
+        "anomaly": blob.anomaly,
+        "verdict": blob.verdict.value,
+        "context": context,
+    }
 
 
 def _add_events(session: Session, content: WindowContent, at: datetime) -> tuple[int, list[Quarantined]]:

@@ -1,11 +1,14 @@
 """Filling lake files of one window within bounded memory.
 
-The cut depends on the samples and their order alone, so that a repeated run writes the same files.
+The cut depends on the samples and their order alone, so that a repeated run writes the same files. Files are made and
+put by another thread; at most one waits there, so that two of them are in memory.
 """
 
 from __future__ import annotations
 
 import hashlib
+from concurrent import futures
+from concurrent.futures import Executor, Future
 from dataclasses import replace
 
 import numpy as np
@@ -18,13 +21,22 @@ _NOTHING = np.zeros(0, dtype=np.float16)
 
 
 class LakeBatch:
-    """Collects samples and appends them to the lake; their locations go into the window's content."""
+    """Collects samples and appends them to the lake; `finish` puts them with their locations into the content.
 
-    def __init__(self, lake: Lake, content: WindowContent) -> None:
+    Args:
+        lake: The lake.
+        content: Of the window.
+        storing: Makes and puts the files.
+    """
+
+    def __init__(self, lake: Lake, content: WindowContent, storing: Executor) -> None:
         self._lake = lake
         self._content = content
+        self._storing = storing
         self._waiting: list[GoodSample] = []
         self._bytes = 0
+        self._under_way: Future[list[StoredSample]] | None = None
+        self.taken = 0
 
     def add(self, good: GoodSample) -> None:
         """Take a sample; writes a file when one is full."""
@@ -33,9 +45,35 @@ class LakeBatch:
             self.flush()
         self._waiting.append(good)
         self._bytes += size
+        self.taken += 1
 
     def flush(self) -> None:
-        """Write what waits."""
+        """Have what waits written."""
+        self._collect()
+        if self._waiting:
+            self._under_way = self._storing.submit(self._store, self._waiting)
+        self._waiting, self._bytes = [], 0
+
+    def finish(self) -> None:
+        """Wait until all is in the lake.
+
+        Raises:
+            BucketError: the bucket is away.
+        """
+        self.flush()
+        self._collect()
+
+    def wait(self) -> None:
+        """Wait until what was flushed is no longer in memory, however that ended; `finish` tells."""
+        if self._under_way is not None:
+            futures.wait([self._under_way])
+
+    def _collect(self) -> None:
+        if self._under_way is not None:
+            done, self._under_way = self._under_way, None
+            self._content.samples += done.result()
+
+    def _store(self, samples: list[GoodSample]) -> list[StoredSample]:
         record = self._content.record
         rows = [
             LakeRow(
@@ -45,19 +83,18 @@ class LakeBatch:
                 embedding=good.blob.embedding,
                 anomaly_map=good.blob.anomaly_map,
             )
-            for good in self._waiting
+            for good in samples
         ]
         locations = self._lake.append(record.inspection, record.closed_at.date(), rows)
-        self._content.samples += [
+        return [
             StoredSample(
                 good=_without_arrays(good),
                 location=location,
                 image_sha256=hashlib.sha256(good.blob.image).hexdigest(),
                 image_bytes=len(good.blob.image),
             )
-            for good, location in zip(self._waiting, locations, strict=True)
+            for good, location in zip(samples, locations, strict=True)
         ]
-        self._waiting, self._bytes = [], 0
 
 
 def _without_arrays(good: GoodSample) -> GoodSample:

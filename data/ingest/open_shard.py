@@ -1,11 +1,13 @@
 """From a shard's bytes to checked samples. Nothing here touches bucket or catalog.
 
-Each member is opened by itself: a bad one is yielded as `BadMember`, in its place, and the next is tried.
+Each member is opened by itself: a bad one is yielded as `BadMember`, in its place, and the next is tried. Members are
+opened ahead of the verdicts on their images, which are another process's.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -49,6 +51,15 @@ class BadMember:
     opened: bool = True
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Unchecked:
+    """A sample that passed every check but that of its image."""
+
+    entry: ManifestEntry
+    blob: SampleBlob
+    sealed: bytes
+
+
 def open_shard(
     data: bytes, shard: ShardEntry, record: WindowRecord, identity: str, checker: ImageChecker
 ) -> Iterator[GoodSample | GoodEvents | BadMember]:
@@ -64,30 +75,50 @@ def open_shard(
             f"{shard.sha256[:16]}… ({shard.bytes} bytes): it was tampered with or damaged"
         )
     members = read_shard(data)
-    listed = [entry for entry in record.manifest if entry.shard == shard.n]
-    for entry in listed:
-        sealed = members.pop(entry.name, None)
-        if sealed is None:
-            yield BadMember(entry=entry, reason=f"the record lists it, shard {shard.n} does not have it", sealed=None)
-            continue
-        try:
-            yield _open_member(sealed, entry, record, identity, checker)
-        except _Unopened as error:
-            yield BadMember(entry=entry, reason=str(error), sealed=sealed, opened=False)
-        except (BadSample, BadImage) as error:
-            yield BadMember(entry=entry, reason=str(error), sealed=sealed)
-        except (ValueError, TypeError, LookupError, ArithmeticError, RecursionError) as error:
-            # Whatever foreign bytes make a parser say is a verdict on this sample, not on its window.
-            yield BadMember(entry=entry, reason=f"cannot be read: {type(error).__name__}: {error}", sealed=sealed)
+    line: deque[GoodEvents | BadMember | _Unchecked] = deque()
+
+    def images() -> Iterator[tuple[bytes, str]]:
+        for entry in record.manifest:
+            if entry.shard != shard.n:
+                continue
+            item = _opened(members.pop(entry.name, None), entry, record, identity)
+            line.append(item)
+            if isinstance(item, _Unchecked):
+                yield item.blob.image, item.blob.media_type
+
+    for verdict in checker.check_many(images()):
+        while not isinstance(item := line.popleft(), _Unchecked):
+            yield item
+        if isinstance(verdict, BadImage):
+            yield BadMember(entry=item.entry, reason=str(verdict), sealed=item.sealed)
+        else:
+            yield GoodSample(entry=item.entry, blob=item.blob, size=verdict)
+    for item in line:  # behind the last image
+        assert not isinstance(item, _Unchecked)
+        yield item
+
+
+def _opened(
+    sealed: bytes | None, entry: ManifestEntry, record: WindowRecord, identity: str
+) -> GoodEvents | BadMember | _Unchecked:
+    if sealed is None:
+        return BadMember(entry=entry, reason=f"the record lists it, shard {entry.shard} does not have it", sealed=None)
+    try:
+        return _open_member(sealed, entry, record, identity)
+    except _Unopened as error:
+        return BadMember(entry=entry, reason=str(error), sealed=sealed, opened=False)
+    except BadSample as error:
+        return BadMember(entry=entry, reason=str(error), sealed=sealed)
+    except (ValueError, TypeError, LookupError, ArithmeticError, RecursionError) as error:
+        # Whatever foreign bytes make a parser say is a verdict on this sample, not on its window.
+        return BadMember(entry=entry, reason=f"cannot be read: {type(error).__name__}: {error}", sealed=sealed)
 
 
 class _Unopened(BadSample):
     """Sealed to another key, or damaged."""
 
 
-def _open_member(
-    sealed: bytes, entry: ManifestEntry, record: WindowRecord, identity: str, checker: ImageChecker
-) -> GoodSample | GoodEvents:
+def _open_member(sealed: bytes, entry: ManifestEntry, record: WindowRecord, identity: str) -> GoodEvents | _Unchecked:
     if hashlib.sha256(sealed).hexdigest() != entry.sha256:
         raise BadSample(f"sample {entry.sample_id}: its sealed bytes are not the ones the record names")
     try:
@@ -108,4 +139,4 @@ def _open_member(
     ):
         if found != expected:
             raise BadSample(f"sample {entry.sample_id}: its {what} is {found!r}, the record says {expected!r}")
-    return GoodSample(entry=entry, blob=blob, size=checker.check(blob.image, blob.media_type))
+    return _Unchecked(entry=entry, blob=blob, sealed=sealed)

@@ -31,12 +31,12 @@ class WaitingWindow:
     Attributes:
         name: (device, epoch, window) as the key says, None if the key is not one that a device may write.
         record: the record object.
-        others: the other keys below the same prefix, as listed; a shard may be missing here and still exist.
+        others: the other objects below the same prefix, as listed; a shard may be missing here and still exist.
     """
 
     name: tuple[str, int, int] | None
     record: ObjectInfo
-    others: tuple[str, ...]
+    others: tuple[ObjectInfo, ...]
 
     @property
     def device(self) -> str | None:
@@ -55,14 +55,14 @@ class InboxListing:
 def list_inbox(bucket: Bucket) -> InboxListing:
     """List the inbox once, by prefix."""
     records: dict[str, ObjectInfo] = {}
-    others: dict[str, list[str]] = {}
+    others: dict[str, list[ObjectInfo]] = {}
     for info in bucket.list(INBOX):
         prefix, _, name = info.key.rpartition("/")
         if name == "window.json":
             records[prefix] = info
             others.setdefault(prefix, [])
         else:
-            others.setdefault(prefix, []).append(info.key)
+            others.setdefault(prefix, []).append(info)
     windows = tuple(
         WaitingWindow(name=parse_record_key(info.key), record=info, others=tuple(others[prefix]))
         for prefix, info in sorted(records.items())

@@ -7,26 +7,33 @@ from sqlalchemy.orm import Session
 
 from data.catalog import Catalog
 from data.catalog.models import DrawItemRow, DrawRow, SampleRow
-from data.sample_conditions import flagged, settled, spoken_for
+from data.open_items import maybe_open
+from data.sample_conditions import flagged, of_inspection, settled, spoken_for
 
 
 def waiting_samples(catalog: Catalog, inspection: str, most: int) -> list[SampleRow]:
     """Samples that nobody has settled: flagged ones first, then draws, oldest first and by rank."""
-    free = and_(SampleRow.inspection == inspection, ~settled())
     with catalog.reading() as session:
-        pulled = select(SampleRow).where(free, flagged()).order_by(SampleRow.captured_at, SampleRow.sample_id)
+        pulled = (
+            select(SampleRow)
+            .where(SampleRow.inspection == inspection, ~settled(), flagged())
+            .order_by(SampleRow.captured_at, SampleRow.sample_id)
+        )
         found = list(session.scalars(pulled.limit(most)))
-        return found + _drawn(session, free, most - len(found))
+        return found + _drawn(session, inspection, most - len(found))
 
 
-def _drawn(session: Session, free: object, most: int) -> list[SampleRow]:
+def _drawn(session: Session, inspection: str, most: int) -> list[SampleRow]:
     if most < 1:
         return []
+    items = maybe_open(inspection)
     query = (
         select(SampleRow)
-        .join(DrawItemRow, DrawItemRow.sample_id == SampleRow.sample_id)
+        .select_from(items)
+        .join(DrawItemRow, and_(DrawItemRow.draw_id == items.c.draw_id, DrawItemRow.sample_id == items.c.sample_id))
         .join(DrawRow, DrawRow.id == DrawItemRow.draw_id)
-        .where(free, DrawItemRow.drawn, ~flagged(), ~spoken_for())  # type: ignore[arg-type]  # a condition
+        .join(SampleRow, SampleRow.sample_id == DrawItemRow.sample_id)
+        .where(of_inspection(inspection), ~settled(), ~flagged(), ~spoken_for())
         .order_by(DrawRow.at, DrawRow.id, DrawItemRow.rank)
     )
     first: dict[str, SampleRow] = {}
