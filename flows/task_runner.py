@@ -150,9 +150,13 @@ class _Tasks:
 
 
 class _RayTasks(_Tasks):
-    """Prefect tasks on a Ray cluster."""
+    """Prefect tasks on a Ray cluster, whose largest machine has so many cores."""
 
     sends = True
+
+    def __init__(self, runner: Any, *, pieces: int, chunk: int, most_cores: int) -> None:
+        super().__init__(runner, pieces=pieces, chunk=chunk)
+        self._most_cores = most_cores
 
     def share(self, value: T) -> Shared[T]:
         """Put it into the object store."""
@@ -168,7 +172,7 @@ class _RayTasks(_Tasks):
     def _options(self, cores: int) -> Iterator[None]:
         from prefect_ray.context import remote_options
 
-        with remote_options(num_cpus=min(cores, most_cores()), max_retries=_RETRIES):
+        with remote_options(num_cpus=min(cores, self._most_cores), max_retries=_RETRIES):
             yield
 
 
@@ -239,18 +243,14 @@ def _cluster(address: str) -> Iterator[Runner]:
             "services.toml, or take the section out to work on threads"
         ) from error
     try:
-        cores = max(1, int(ray.cluster_resources().get("CPU", 1)))
-        _log.info("on the Ray cluster at %s, %d cores", address, cores)
-        yield _RayTasks(runner, pieces=2 * cores, chunk=_CLUSTER_CHUNK)
+        each = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
+        if not any(each):
+            raise TaskRunnerError(f"the Ray cluster at {address} has no processor: add a machine (`ray start`)")
+        _log.info("on the Ray cluster at %s, %d cores", address, sum(each))
+        # A piece that asked for more cores than any machine has would wait for ever.
+        yield _RayTasks(runner, pieces=2 * sum(each), chunk=_CLUSTER_CHUNK, most_cores=max(each))
     finally:
         runner.__exit__(None, None, None)
-
-
-def most_cores() -> int:
-    """Return the cores of the largest machine of the cluster: a piece that asks for more would wait for ever."""
-    import ray
-
-    return max(1, *(int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]))
 
 
 def _in_a_flow() -> bool:

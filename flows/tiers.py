@@ -175,7 +175,9 @@ def fine_tuned(
         if order.runner.sends
         else partial(tune_trunk, folder=folder, threads=threads, show_progress=sys.stderr.isatty())
     )
-    tuned = order.runner.start(f"fine-tune the trunk of {snapshot.inspection}", work, request, cores=threads).result()
+    tuned = order.runner.start(
+        f"fine-tune the trunk of {snapshot.inspection}", work, order.runner.share(request), cores=threads
+    ).result()
     shipped = shipped_of(workspace, snapshot, tuned.trunk)
     keep_tuned(
         workspace.bucket(), snapshot.inspection, shipped, tuned.trunk, Origin(weights=tuned.weights, seen=tuned.seen)
@@ -219,4 +221,4 @@ def _frame_of(ready: TrainingSet, runner: Runner) -> Callable[[int], bytes]:
 
 def _fit(workspace: Workspace, ready: TrainingSet, order: Order) -> Promise[Challenger]:
     request = fit_request(workspace, ready, order.run_id, seed=order.seed, sabotage=order.sabotage, now=order.now)
-    return order.runner.start(f"fit a head for {ready.snapshot.inspection}", fit, request)
+    return order.runner.start(f"fit a head for {ready.snapshot.inspection}", fit, order.runner.share(request))

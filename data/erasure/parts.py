@@ -14,6 +14,7 @@ from data.catalog.models import (
     DrawItemRow,
     EventRow,
     GateDecisionRow,
+    InspectionRow,
     LabelEventRow,
     OutcomeRow,
     SampleRow,
@@ -73,10 +74,9 @@ def belongings_of(catalog: Catalog, lake: Lake, *, part_id: str = "", sample_ids
     """Look up what belongs to a part, or to single samples."""
     with catalog.reading() as session:
         query = select(SampleRow).where(SampleRow.erased_at.is_(None)).order_by(SampleRow.sample_id)
-        inspections = select(SampleRow.inspection).distinct() if part_id else None
         rows: list[SampleRow] = []
-        if inspections is not None:  # by its index
-            for name in session.scalars(inspections).all():
+        if part_id:
+            for name in session.scalars(select(InspectionRow.name)).all():  # the index begins with it
                 rows += session.scalars(query.where(SampleRow.inspection == name, SampleRow.part_id == part_id))
         else:
             for start in range(0, len(sample_ids), _BATCH):

@@ -153,5 +153,5 @@ def test_a_machine_that_is_lost_while_it_trains_costs_nothing(
 
 def test_a_cluster_that_is_not_there_is_named(workspace: Workspace) -> None:
     gone = replace(workspace, ray_address="ray://127.0.0.1:1")
-    with pytest.raises(TaskRunnerError, match="the Ray cluster at ray://127.*cannot be reached"), runner_of(gone):
+    with pytest.raises(TaskRunnerError, match=r"the Ray cluster at ray://127.*cannot be reached"), runner_of(gone):
         pass
