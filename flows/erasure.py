@@ -234,7 +234,7 @@ def _person(workspace: Workspace, erasure: Erasure) -> None:
         names = [inspection.name for inspection in list_inspections(catalog)]
         tags = rename_in_tags(registry_of(workspace).api, names, name, erasure.pseudonym)
         with catalog.session() as session:
-            note(session, erasure, tags=tags)
+            note(session, erasure, {"tags": tags})
 
 
 def _samples(
@@ -268,7 +268,7 @@ def _in_mlflow(workspace: Workspace, erasure: Erasure, inspections: Sequence[str
     if runs:
         reports = clean_reports(registry_of(workspace).api, runs, ids)
         with workspace.catalog().session() as session:
-            note(session, erasure, gate_reports=reports)
+            note(session, erasure, {"gate_reports": reports})
 
 
 def _self_tests_with(workspace: Workspace, found: Belongings) -> dict[str, tuple[str, ...]]:

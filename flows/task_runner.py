@@ -139,8 +139,8 @@ class _Tasks:
         from prefect.cache_policies import NO_CACHE
 
         with self._options(cores):
-            made = task(_run, name=name, task_run_name=name, cache_policy=NO_CACHE, persist_result=False)
-            future: Promise[T] = self._runner.submit(made, {"work": _Work(work, arguments)})
+            made = task(name=name, task_run_name=name, cache_policy=NO_CACHE, persist_result=False)
+            future: Promise[T] = self._runner.submit(made(_run), {"work": _Work(work, arguments)})
         return future
 
     @contextmanager
@@ -214,7 +214,8 @@ def runner_of(workspace: Workspace) -> Iterator[Runner]:
     elif _in_a_flow():
         from prefect.task_runners import ThreadPoolTaskRunner
 
-        with ThreadPoolTaskRunner(max_workers=1) as threads:  # each piece takes every core by itself
+        one: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=1)  # each piece takes every core by itself
+        with one as threads:
             yield _Tasks(threads, pieces=1, chunk=CHUNK)
     else:
         yield Here()

@@ -79,7 +79,7 @@ def erase_frames(stores: Stores, erasure: Erasure, sample_ids: Sequence[str], *,
                 if erasure.kind is not ErasureKind.EXPIRED:
                     take_identity(sample, erasure.pseudonym)
             size = sum(sample.image_bytes for sample in rows)
-            note(session, erasure, delete_next=keys, samples=len(rows), image_bytes=size)
+            note(session, erasure, {"samples": len(rows), "image_bytes": size}, delete_next=keys)
         sweep(stores.catalog, stores.bucket, erasure)
 
 

@@ -53,6 +53,6 @@ def take_rows(
             stored = session.get_one(SnapshotRow, snapshot_id)
             if stored.left_id != (left_id := content_id(info, left.to_pylist())):
                 stored.left_id, stored.erased = left_id, stored.rows - left.num_rows
-                note(session, erasure, snapshots=1, snapshot_rows=held)
+                note(session, erasure, {"snapshots": 1, "snapshot_rows": held})
         lake.put_table(row.path, left)
     return changed

@@ -11,6 +11,7 @@ from enum import Enum
 from typing import Any
 
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from data.catalog import Catalog
 from data.catalog.models import ErasureRow
@@ -85,11 +86,11 @@ def list_erasures(catalog: Catalog, limit: int = 100) -> list[Erasure]:
         return [_erasure(row) for row in session.scalars(query)]
 
 
-def note(session: Any, erasure: Erasure, *, delete_next: Sequence[str] = (), **counts: int) -> None:
+def note(session: Session, erasure: Erasure, counts: Mapping[str, int], *, delete_next: Sequence[str] = ()) -> None:
     """Add objects to be deleted and counts, in the transaction that makes both true."""
     row = session.get_one(ErasureRow, erasure.id)
     row.delete_next = [*row.delete_next, *(key for key in delete_next if key not in row.delete_next)]
-    row.counts = dict(Counter(row.counts) + Counter(counts))
+    row.counts = dict(Counter(row.counts) + Counter(dict(counts)))
 
 
 def sweep(catalog: Catalog, bucket: Bucket, erasure: Erasure) -> None:

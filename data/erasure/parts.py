@@ -147,4 +147,4 @@ def rename_part(catalog: Catalog, erasure: Erasure, part_id: str) -> None:
                 update(table).where(table.part_id == part_id).values(part_id=erasure.pseudonym, **more)
             )
             changed[name] = int(done.rowcount)  # type: ignore[attr-defined]
-        note(session, erasure, **changed)
+        note(session, erasure, changed)

@@ -131,7 +131,7 @@ def rename_person(catalog: Catalog, erasure: Erasure, name: str) -> None:
         accounts = session.execute(delete(UserRow).where(UserRow.name == name))
         if accounts.rowcount:  # type: ignore[attr-defined]
             changed["users"] = 1
-        note(session, erasure, **changed)
+        note(session, erasure, changed)
 
 
 def without(value: Any, name: str, pseudonym: str) -> Any:
