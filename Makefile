@@ -7,13 +7,14 @@ export PYTHONDONTWRITEBYTECODE ?=
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := 1
 
-.PHONY: help setup demo test test-swift test-production test-label-studio check lint unit bench wheel sbom clean lane-flows lane-edge lane-parts
+.PHONY: help setup demo test test-swift test-production test-label-studio test-ray check lint unit bench wheel sbom clean lane-flows lane-edge lane-parts
 help:
 	@echo "make demo    the whole loop on real images: a model breaks, and heals (some minutes after set-up)"
 	@echo "make test    every check and test (at most 15 minutes on 2 cores)"
 	@echo "make test-swift  the bucket's tests on OpenStack Swift over TLS (needs Debian's packages of it)"
 	@echo "make test-production  the whole loop on PostgreSQL and OpenStack Swift, both over TLS"
 	@echo "make test-label-studio  the connector on a real Label Studio (1 GB, an environment of its own)"
+	@echo "make test-ray  retrains on a real Ray cluster of two workers, some of them killed (adds Ray to .venv, 300 MB)"
 	@echo "make check   lint, types, import directions, unit tests (under 90 seconds)"
 	@echo "make bench   every figure the project claims, beside its peers; writes docs/benchmarks-*.md"
 	@echo "make wheel   the edge wheel, into dist/"
@@ -74,6 +75,12 @@ test-label-studio: setup
 	@test -x .venv-label-studio/bin/label-studio || \
 		{ $(PYTHON) -m venv .venv-label-studio && .venv-label-studio/bin/pip install --quiet label-studio==1.23.2; }
 	$(BIN)/python -m pytest tests/label_studio -q -s
+
+# Ray's packages leave the pinned ones as they are; so they go beside them.
+test-ray: setup
+	@$(BIN)/python -c 'import ray, prefect_ray' 2>/dev/null || \
+		$(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt ray prefect-ray
+	$(BIN)/python -m pytest tests/ray -q -s
 
 bench: setup
 	for group in device learning fleet; do $(BIN)/python -m benchmarks --group $$group --page docs/benchmarks-$$group.md || exit 1; done

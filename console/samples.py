@@ -44,4 +44,6 @@ class Pictures:
             row = session.get(SampleRow, sample_id)
             if row is None:
                 raise NotFound(f"there is no sample {sample_id!r}")
+            if row.erased_at is not None:
+                raise NotFound(f"the image of sample {sample_id!r} was erased")
             return row.lake_path, row.lake_row

@@ -49,6 +49,7 @@ from data.labels import current_labels
 from data.near_duplicates import group_near_duplicates
 from data.opinions import anomalies_of, block_of, probabilities_of
 from data.policy import DrawPolicy
+from data.sample_conditions import kept
 from data.split import Split
 from edge_client.contract.errors import AndonError
 
@@ -271,7 +272,7 @@ class Planner:
         with self._catalog.reading() as session:
             for start in range(0, len(wanted), _BATCH):
                 ids = wanted[start : start + _BATCH]
-                query = select(SampleRow).where(SampleRow.sample_id.in_(ids), SampleRow.origin == "field")
+                query = select(SampleRow).where(SampleRow.sample_id.in_(ids), SampleRow.origin == "field", kept())
                 newest += session.scalars(query)
                 if len(newest) >= MOST_LABELLED:
                     break

@@ -30,7 +30,7 @@ from data.catalog import Catalog
 from data.catalog.models import DrawItemRow, DrawRow, InspectionRow, SampleRow, WindowRow
 from data.inspections import inspection_in
 from data.priority_sampling import priority_sample
-from data.sample_conditions import settled
+from data.sample_conditions import kept, settled
 from edge_client.contract.errors import AndonError
 
 _LEAST_SCORE = 1e-12  # a weight of 0 must stay drawable
@@ -200,7 +200,7 @@ def draw_extra(
         seen = exists().where(DrawItemRow.sample_id == SampleRow.sample_id)
         query = (
             select(SampleRow)
-            .where(SampleRow.inspection == inspection, SampleRow.origin == "field", ~drawn, ~settled())
+            .where(SampleRow.inspection == inspection, SampleRow.origin == "field", ~drawn, ~settled(), kept())
             .where(or_(SampleRow.counted.is_(False), seen))
             .order_by(SampleRow.sample_id)
         )
@@ -237,7 +237,7 @@ def draw_chosen(catalog: Catalog, inspection: str, choices: Sequence[Choice], *,
                 session.scalars(
                     select(SampleRow.sample_id)
                     .where(SampleRow.sample_id.in_(wanted[start : start + _BATCH]), SampleRow.origin == "field")
-                    .where(SampleRow.inspection == inspection, ~taken, ~settled())
+                    .where(SampleRow.inspection == inspection, ~taken, ~settled(), kept())
                     .where(or_(SampleRow.counted.is_(False), seen))
                 )
             )
@@ -414,7 +414,7 @@ def not_offered(inspection: str) -> Select[tuple[SampleRow]]:
         select(SampleRow)
         .join(WindowRow, mine)  # a draw takes windows whole: those it took need not be searched
         .where(WindowRow.inspection == inspection, WindowRow.draw_id.is_(None))
-        .where(SampleRow.counted, ~offered)  # a window's samples are of its inspection, and from the line
+        .where(SampleRow.counted, ~offered, kept())  # a window's samples are of its inspection, and from the line
     )
 
 

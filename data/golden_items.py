@@ -23,7 +23,7 @@ from data.catalog.models import GoldenAskRow, LabelEventRow, SampleRow
 from data.current_labels import derive, standing_events
 from data.draws import Uniform
 from data.labels import LabelError
-from data.sample_conditions import SETTLED, of_inspection, said
+from data.sample_conditions import SETTLED, kept, of_inspection, said
 
 _LOOKED_AT = 200  # samples that may be golden, from a random place on: enough to find one
 
@@ -150,7 +150,7 @@ def _known(session: Session, inspection: str, who: str, random: Uniform) -> tupl
     )  # few samples are labelled: found by their labels, not by looking at all of them
     answered = select(SampleRow).where(
         SampleRow.sample_id.in_(told), of_inspection(inspection), said(None, *SETTLED), ~said(who, *SETTLED),
-        ~asked,
+        ~asked, kept(),
     )  # fmt: skip
     for origin in ("field", "factory"):
         may = answered.where(SampleRow.origin == origin).order_by(SampleRow.sample_id)

@@ -182,7 +182,7 @@ class Lake:
 
     def put_mark(self, inspection: str, image_sha256: str, mark: bytes) -> None:
         """Store which pixels of an image are the defect: PNG, bright where they are; a later one takes its place."""
-        self._bucket.put(f"{_marks(inspection)}{image_sha256}.png", mark, content_type="image/png")
+        self._bucket.put(self.mark_key(inspection, image_sha256), mark, content_type="image/png")
 
     def marked(self, inspection: str) -> set[str]:
         """SHA-256 of the images that have a mark."""
@@ -195,7 +195,7 @@ class Lake:
         Raises:
             NotFound: it has none.
         """
-        return self._bucket.get(f"{_marks(inspection)}{image_sha256}.png", max_bytes=_MOST_MARK_BYTES)
+        return self._bucket.get(self.mark_key(inspection, image_sha256), max_bytes=_MOST_MARK_BYTES)
 
     def put_table(self, path: str, table: pa.Table) -> None:
         """Store a whole table (a snapshot) at a path below `lake/`. The path must stand for its content."""
@@ -220,6 +220,29 @@ class Lake:
             raise LakeError(
                 f"{path}: not a readable Parquet file ({error}); restore it from the bucket's backup"
             ) from error
+
+    def read_table(self, path: str, columns: Sequence[str] | None = None) -> pa.Table:
+        """Read a table as the bucket has it now, whatever the cache says; see `get_table`."""
+        data = self._bucket.get(_below_lake(path), max_bytes=_MOST_TABLE_BYTES)
+        return pq.read_table(pa.BufferReader(data), columns=None if columns is None else list(columns))
+
+    def read_file(self, path: str) -> list[StoredImage]:
+        """Read every row of a file of images, past the cache."""
+        table = self.read_table(path)
+        return [
+            StoredImage(
+                sample_id=table["sample_id"][row].as_py(),
+                image=table["image"][row].as_py(),
+                media_type=table["media_type"][row].as_py(),
+                embedding=_vector(table["embedding"][row]),
+                anomaly_map=_map(table, row),
+            )
+            for row in range(table.num_rows)
+        ]
+
+    def mark_key(self, inspection: str, image_sha256: str) -> str:
+        """Where `put_mark` stores a mark."""
+        return f"{_marks(inspection)}{image_sha256}.png"
 
     def has(self, path: str) -> bool:
         """Whether a file is there."""

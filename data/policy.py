@@ -121,7 +121,11 @@ class RolloutPolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetentionPolicy:
-    """How much history is kept."""
+    """How much history is kept. See docs/retention.md."""
+
+    frames_days: float = _value(
+        0.0, "captured frames that nothing needs are erased after so many days; 0: never", least=0.0
+    )
 
     heartbeats_per_device: int = _value(250, "heartbeats kept, newest first", least=1)
     heartbeat_minutes: float = _value(
@@ -231,6 +235,9 @@ class FineTunePolicy:
         0.01, "gain, by the inspection's measure, that a new trunk must surely exceed", least=0.0
     )
     memory_mb: int = _value(3072, "what the frames may take in memory", least=16)
+    threads: int = _value(
+        0, "threads that train; 0: one for each core of the machine that retrains. As many, the same weights", least=0
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

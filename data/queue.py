@@ -31,7 +31,7 @@ from data.labels import LabelKind
 from data.leases import lease, one_at_a_time
 from data.open_items import maybe_open, note_settled
 from data.policy import LabellingPolicy
-from data.sample_conditions import SETTLED, drawn, flagged, of_inspection, said, settled, spoken_for
+from data.sample_conditions import SETTLED, drawn, flagged, kept, of_inspection, said, settled, spoken_for
 from data.split import Split
 
 __all__ = [
@@ -208,7 +208,7 @@ def pick(session: Session, inspection: str, who: str, limit: int, at: datetime) 
     free = and_(of_inspection(inspection), ~settled(), ~_skipped_by(who), ~_leased_to_others(who, at))
     pulled = session.scalars(
         select(SampleRow)
-        .where(free, SampleRow.sample_id.in_(union(*_pulls(inspection))))
+        .where(free, kept(), SampleRow.sample_id.in_(union(*_pulls(inspection))))
         .order_by(SampleRow.captured_at, SampleRow.sample_id)
         .limit(limit)
     )
@@ -284,7 +284,7 @@ def _second(session: Session, inspection: str, who: str, limit: int, at: datetim
     query = (
         select(SampleRow)
         .where(SampleRow.sample_id.in_(told), of_inspection(inspection))
-        .where(SampleRow.split == Split.HOLDOUT.value, people == 1)
+        .where(SampleRow.split == Split.HOLDOUT.value, people == 1, kept())
         .where(~said(who, *SETTLED), ~_skipped_by(who), ~_leased_to_others(who, at))
         .order_by(SampleRow.sample_id)
         .limit(limit)

@@ -21,6 +21,11 @@ def of_inspection(inspection: str) -> Any:
     return SampleRow.inspection.concat("") == inspection
 
 
+def kept() -> Any:
+    """Its image is there: it was not erased (`data.erasure`)."""
+    return SampleRow.erased_at.is_(None)
+
+
 def said(who: str | None, *kinds: str) -> Any:
     """Whether the sample has an event of these kinds (of that person) that was not undone."""
     event, undo = aliased(LabelEventRow), aliased(LabelEventRow)

@@ -26,6 +26,9 @@ They are stated in ``services.toml``; without one everything runs on this machin
     [console]
     url = "https://andon.plant"            (where people reach it)
 
+    [ray]                                  a Ray cluster on which frames are embedded and models are trained
+    address = "ray://ray-head:10001"       (or "HOST:6379" on a machine of the cluster; without: threads)
+
 1. The file is ``$ANDON_SERVICES``, else ``services.toml`` in the home directory, else there is none.
 2. A secret is in a file that is named, or in this file itself; never in a command line. Files are read anew by each
    process that starts, so that a changed secret needs no more than a restart.
@@ -58,6 +61,7 @@ _KEYS: Mapping[str, frozenset[str]] = {
     "mlflow": frozenset({"url"}),
     "prefect": frozenset({"url"}),
     "console": frozenset({"url"}),
+    "ray": frozenset({"address"}),
 }  # fmt: skip
 
 
@@ -93,6 +97,7 @@ class Services:
 
     Attributes:
         device_account: The bucket's account that all devices share; None where each has its own.
+        ray_address: Of a Ray cluster; "" where threads do the work.
     """
 
     path: Path | None = None
@@ -102,6 +107,7 @@ class Services:
     mlflow_url: str | None = None
     prefect_url: str | None = None
     console_url: str | None = None
+    ray_address: str = ""
 
     @property
     def all_elsewhere(self) -> bool:
@@ -151,6 +157,7 @@ def parse_services(document: Mapping[str, Any], path: Path) -> Services:
         mlflow_url=_url(document, "mlflow", path),
         prefect_url=_url(document, "prefect", path),
         console_url=_url(document, "console", path),
+        ray_address=_ray(document.get("ray"), path),
     )
 
 
@@ -245,6 +252,16 @@ def _secret(name: str, path: Path) -> str:
     if not value:
         raise ConfigError(f"{file}, a secret that {path} names, is empty")
     return value
+
+
+def _ray(section: Mapping[str, str] | None, path: Path) -> str:
+    if section is None:
+        return ""
+    address = section.get("address", "")
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or "/" in host or not port.isdigit():
+        raise ConfigError(f"{path}: [ray] address is {address!r}, expected ray://HOST:10001 or HOST:6379")
+    return address
 
 
 def _url(document: Mapping[str, Any], section: str, path: Path) -> str | None:

@@ -24,6 +24,7 @@ from data.catalog import Catalog
 from data.catalog.models import LabelEventRow, SampleRow
 from data.current_labels import current_labels_in
 from data.draw_plan import EmbeddingStore
+from data.sample_conditions import kept
 from edge_client.contract.errors import NotFound
 
 MOST = 5_000  # 25 MB of float32 at 1,280 dimensions
@@ -147,7 +148,7 @@ class SimilarLabelled:
         """
         with self._catalog.reading() as session:
             row = session.get(SampleRow, sample_id)
-        if row is None:
+        if row is None or row.erased_at is not None:
             raise NotFound(f"there is no sample {sample_id!r}")
         with self._lock:
             index = self._indexes.setdefault(row.inspection, _Index())
@@ -218,7 +219,7 @@ def _places(session: Session, sample_ids: Sequence[str]) -> dict[str, tuple[str,
     found: dict[str, tuple[str, Place]] = {}
     for start in range(0, len(sample_ids), _BATCH):
         query = select(SampleRow.sample_id, SampleRow.engine_id, SampleRow.lake_path, SampleRow.lake_row).where(
-            SampleRow.sample_id.in_(sample_ids[start : start + _BATCH]), SampleRow.origin == "field"
+            SampleRow.sample_id.in_(sample_ids[start : start + _BATCH]), SampleRow.origin == "field", kept()
         )
         for sample_id, engine_id, path, row in session.execute(query):
             found[sample_id] = (engine_id or "", (path, row))

@@ -1,6 +1,7 @@
 """Snapshots: what a model was trained on, for ever.
 
-1. A snapshot is immutable and named by its content: the same labels give the same id, on any machine.
+1. A snapshot is immutable and named by its content: the same labels give the same id, on any machine. Only an
+   erasure takes rows out of one (``data.erasure.frozen``); it keeps its id.
 2. Rows are the labelled samples whose label is one class of the inspection, sorted by sample id. What is
    left out is counted by reason (``several_classes``, ``unknown_class``, ``over_cap``, ``erased``).
 3. ``split`` is the group's side. While fewer field samples are labelled than policy's ``cross_fit_below``,
@@ -60,7 +61,7 @@ SCHEMA = pa.schema(
 
 _KEPT = (
     *("sample_id", "image_sha256", "origin", "split", "group", "device", "station", "part_id", "captured_at"),
-    *("p1", "counted", "run_length", "engine_id", "verdict", "lake_path", "lake_row"),
+    *("p1", "counted", "run_length", "engine_id", "verdict", "lake_path", "lake_row", "erased_at"),
 )
 _BATCH = 500  # SQLite's limit on parameters of one statement is 999 in old builds
 
@@ -169,8 +170,8 @@ def load_snapshot(catalog: Catalog, lake: TableStore, snapshot_id: str) -> Snaps
     if row is None:
         raise SnapshotError(f"snapshot {snapshot_id!r} is unknown to this catalog")
     table = lake.get_table(row.path)
-    info = Inspection(name=row.inspection, classes=_classes(row.classes))
-    if not table.schema.equals(SCHEMA) or content_id(info, table.to_pylist()) != snapshot_id:
+    info = Inspection(name=row.inspection, classes=classes_of(row.classes))
+    if not table.schema.equals(SCHEMA) or content_id(info, table.to_pylist()) not in (snapshot_id, row.left_id):
         raise SnapshotError(
             f"snapshot {snapshot_id!r}: {row.path} does not have that content; restore it from a backup"
         )
@@ -208,7 +209,9 @@ def _rows(session: Session, info: Inspection, policy: Policy) -> tuple[list[dict
     kept: list[tuple[Row[Any], CurrentLabel]] = []
     for sample in _labelled(session, info.name, sorted(labels)):
         label = labels[sample.sample_id]
-        if len(label.classes) != 1:
+        if sample.erased_at is not None:
+            left_out["erased"] += 1
+        elif len(label.classes) != 1:
             left_out["several_classes"] += 1
         elif label.classes[0] not in info.class_names:
             left_out["unknown_class"] += 1
@@ -280,7 +283,8 @@ def _classes_json(info: Inspection) -> list[dict[str, str]]:
     return [{"name": item.name, "kind": item.kind.value} for item in info.classes]
 
 
-def _classes(value: Sequence[Mapping[str, str]]) -> tuple[ClassInfo, ...]:
+def classes_of(value: Sequence[Mapping[str, str]]) -> tuple[ClassInfo, ...]:
+    """Read classes as a snapshot's row has them."""
     return tuple(ClassInfo(name=item["name"], kind=Kind(item["kind"])) for item in value)
 
 
@@ -288,7 +292,7 @@ def _snapshot(row: SnapshotRow, table: pa.Table) -> Snapshot:
     return Snapshot(
         id=row.id,
         inspection=row.inspection,
-        classes=_classes(row.classes),
+        classes=classes_of(row.classes),
         rows=table,
         counts=dict(row.counts),
         created_at=row.created_at,

@@ -53,6 +53,7 @@ class Workspace:
     prefect_url: str | None = None
     console_url: str | None = None
     device_account: AccessKey | None = None
+    ray_address: str = ""
 
     @staticmethod
     def open(home: Path | None = None, *, environ: Mapping[str, str] = os.environ) -> Workspace:
@@ -73,6 +74,7 @@ class Workspace:
             prefect_url=services.prefect_url or urls.get("prefect"),
             console_url=services.console_url or urls.get("console"),
             device_account=services.device_account,
+            ray_address=services.ray_address,
         )
 
     def catalog(self) -> Catalog:

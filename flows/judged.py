@@ -24,7 +24,7 @@ from flows.trunks import float_of
 from flows.twins import twins
 from training.comparison import comparison_of
 from training.finetune.tier import Tier, TierDecision
-from training.fit import Challenger, FitRequest, fit
+from training.fit import Challenger, FitRequest
 from training.gate import Decision, Evidence, GatePolicy, judge
 from training.gate_report import render
 
@@ -46,30 +46,28 @@ class Judged:
     figures: Mapping[str, float] = field(default_factory=dict)
 
 
-def fit_challenger(
+def fit_request(
     workspace: Workspace, ready: TrainingSet, run_id: str, *, seed: int, sabotage: bool, now: datetime
-) -> Challenger:
-    """Fit on the training side; with `sabotage` on shuffled labels."""
+) -> FitRequest:
+    """Say what is fitted, on the training side; with `sabotage` on shuffled labels."""
     examples = ready.examples
     if sabotage:
         labels = np.random.default_rng(seed).permutation(examples.labels)
         examples = replace(examples, labels=labels)
-    return fit(
-        FitRequest(
-            inspection=ready.snapshot.inspection,
-            classes=ready.classes,
-            trunk=ready.trunk,
-            examples=examples,
-            patches=ready.patches,
-            selftest_images=ready.selftest_images(),
-            unlabelled=ready.unlabelled,
-            run_id=run_id,
-            snapshot_id=ready.snapshot.id,
-            created_at=now.isoformat(timespec="seconds"),
-            seed=seed,
-            goal=goal_of(get_inspection(workspace.catalog(), ready.snapshot.inspection), workspace.policy()),
-            field_frames=ready.field_frames,
-        )
+    return FitRequest(
+        inspection=ready.snapshot.inspection,
+        classes=ready.classes,
+        trunk=ready.trunk,
+        examples=examples,
+        patches=ready.patches,
+        selftest_images=ready.selftest_images(),
+        unlabelled=ready.unlabelled,
+        run_id=run_id,
+        snapshot_id=ready.snapshot.id,
+        created_at=now.isoformat(timespec="seconds"),
+        seed=seed,
+        goal=goal_of(get_inspection(workspace.catalog(), ready.snapshot.inspection), workspace.policy()),
+        field_frames=ready.field_frames,
     )
 
 

@@ -172,14 +172,16 @@ def train(
     from flows.champion import challengers_before, load_champion  # these import onnx, scikit-learn and perhaps torch
     from flows.doubts import suggest_reviews
     from flows.judged import judge_challenger, record_of
+    from flows.task_runner import runner_of
     from flows.tiers import Order, fit_by_tier
 
     name = f"{snapshot.id[:8]} seed {seed}{'' if tier == HEAD else ' ' + tier}{' ' + SABOTAGED if sabotage else ''}"
     run_id = registry.begin(snapshot.inspection, key, name=name, tags={Tag.SNAPSHOT: snapshot.id})
     try:
         champion = load_champion(registry, snapshot.inspection)
-        order = Order(tier=tier, run_id=run_id, seed=seed, sabotage=sabotage, now=clock())
-        fitted = fit_by_tier(workspace, snapshot, champion, order)
+        with runner_of(workspace) as runner:
+            order = Order(tier=tier, run_id=run_id, seed=seed, sabotage=sabotage, now=clock(), runner=runner)
+            fitted = fit_by_tier(workspace, snapshot, champion, order)
         judged = judge_challenger(
             workspace,
             fitted.ready,

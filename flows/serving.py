@@ -30,19 +30,23 @@ if TYPE_CHECKING:
 _log = logging.getLogger("andon.serving")
 FLOWS = ("ingest", "watch", "release", "retrain")
 LABEL_STUDIO = "label-studio"  # only where policy names a server
+RETENTION = "retention"  # only where policy lets frames expire
 EVERY_SECONDS = 60
 WATCH_ROUNDS = 2  # watch runs every second time: a run costs seconds of a small machine's processor
 RELEASE_SECONDS = 300
+RETENTION_CRON = "30 2 * * *"
 RETRAIN_CRON = "15 3 * * *"  # at night: the machine may be the plant's own
 FIRST_WAIT_SECONDS = 0.3
 MOST_WAIT_SECONDS = 60.0
 SLOT_GRACE_SECONDS = 60  # the least that Prefect takes; a killed run's slot is free again after it
 
 
-def deployments(*, seconds: int = EVERY_SECONDS, label_studio_minutes: float = 0.0) -> "list[RunnerDeployment]":
+def deployments(
+    *, seconds: int = EVERY_SECONDS, label_studio_minutes: float = 0.0, frames_expire: bool = False
+) -> "list[RunnerDeployment]":
     """Return the deployments, as they are written to Prefect; ingest runs every `seconds`, watch half as often.
 
-    With minutes for it, the connector to Label Studio is one of them.
+    With minutes for it, the connector to Label Studio is one of them; so is the erasure of frames where they expire.
     """
     from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
     from prefect.types.entrypoint import EntrypointType
@@ -85,6 +89,10 @@ def deployments(*, seconds: int = EVERY_SECONDS, label_studio_minutes: float = 0
 
         every = [f"every {label_studio_minutes:g} min"]
         all_of_them.append(served(label_studio, every, interval=60 * label_studio_minutes))
+    if frames_expire:
+        from flows.retention import retention
+
+        all_of_them.append(served(retention, ["every night"], cron=RETENTION_CRON))
     return all_of_them
 
 
@@ -108,7 +116,8 @@ def serve_for_ever(
     wait, first = 1.0, True
     connected = workspace.policy().label_studio
     minutes = connected.minutes if connected.url else 0.0
-    flows = (*FLOWS, LABEL_STUDIO) if minutes else FLOWS
+    expire = workspace.policy().retention.frames_days > 0
+    flows = (*FLOWS, *([LABEL_STUDIO] if minutes else []), *([RETENTION] if expire else []))
     while True:
         began = time.monotonic()
         try:
@@ -118,12 +127,12 @@ def serve_for_ever(
                 watcher.start()
                 first = False
             if pool is not None:
-                deploy(pool, deployments(seconds=seconds, label_studio_minutes=minutes))
+                deploy(pool, deployments(seconds=seconds, label_studio_minutes=minutes, frames_expire=expire))
                 _log.info("the flows are deployed to the work pool %s", pool.name)
                 watcher.join()
                 return
             serve(
-                *deployments(seconds=seconds, label_studio_minutes=minutes),
+                *deployments(seconds=seconds, label_studio_minutes=minutes, frames_expire=expire),
                 pause_on_shutdown=False,
                 print_starting_message=False,
                 limit=len(flows),

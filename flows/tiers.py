@@ -12,9 +12,12 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 
 import numpy as np
 
@@ -25,15 +28,16 @@ from data.workspace import Workspace
 from edge_client.contract.engine_metadata import Kind
 from edge_client.contract.errors import ConfigError
 from flows.champion import Champion, metadata_of
-from flows.judged import fit_challenger
+from flows.judged import fit_request
 from flows.retrain_settings import goal_of
+from flows.task_runner import Here, Promise, Runner
 from flows.tier_names import FINE_TUNE, HEAD
 from flows.training_set import TrainingSet, make_ready
 from flows.trunks import float_of, shipped_of, trunk_of
 from flows.tuned_trunks import Origin, keep_tuned, origin_of
 from training.finetune.plan import FineTunePlan, fastest_precision
 from training.finetune.tier import LEAST_HELD, Tier, TierDecision, choose_tier
-from training.fit import Challenger
+from training.fit import Challenger, fit
 from training.plan_measures import Answers
 from training.prior import population_weight
 
@@ -57,13 +61,14 @@ class Fitted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """What a retrain was asked for."""
+    """What a retrain was asked for, and what computes it."""
 
     tier: str
     run_id: str
     seed: int
     sabotage: bool
     now: datetime
+    runner: Runner = field(default_factory=Here)
 
 
 def fit_by_tier(workspace: Workspace, snapshot: Snapshot, champion: Champion | None, order: Order) -> Fitted:
@@ -80,25 +85,29 @@ def fit_by_tier(workspace: Workspace, snapshot: Snapshot, champion: Champion | N
     others = (
         origin_of(workspace.bucket(), snapshot.inspection, space).seen if space not in ("", base.id) else frozenset()
     )
-    ready = make_ready(workspace, snapshot, base, seen=origin.seen, seen_by_champion=others)
+    ready = make_ready(workspace, snapshot, base, seen=origin.seen, seen_by_champion=others, runner=order.runner)
     if order.tier == FINE_TUNE:
         tuned, figures = fine_tuned(workspace, ready, origin, order)
         decision = TierDecision(tier=Tier.FINE_TUNE, reason=_ASKED)
-        return Fitted(ready=tuned, challenger=_fit(workspace, tuned, order), tier=decision, figures=figures)
-    challenger = _fit(workspace, ready, order)
-    stays = Fitted(ready=ready, challenger=challenger, tier=TierDecision(tier=Tier.HEAD, reason=_ASKED), figures={})
+        challenger = _fit(workspace, tuned, order).result()
+        return Fitted(ready=tuned, challenger=challenger, tier=decision, figures=figures)
+    head = _fit(workspace, ready, order)
     if order.tier == HEAD:
-        return stays
+        return _stays(ready, head.result(), TierDecision(tier=Tier.HEAD, reason=_ASKED))
     try:
-        tuned, figures = fine_tuned(workspace, ready, origin, order)
+        tuned, figures = fine_tuned(workspace, ready, origin, order)  # on a cluster both are trained at once
     except TooFewToTune as error:
-        return replace(stays, tier=TierDecision(tier=Tier.HEAD, reason=str(error)))
-    other = _fit(workspace, tuned, order)
-    decision = compare(workspace, tuned, challenger, other, seed=order.seed)
+        return _stays(ready, head.result(), TierDecision(tier=Tier.HEAD, reason=str(error)))
+    other = _fit(workspace, tuned, order).result()
+    decision = compare(workspace, tuned, head.result(), other, seed=order.seed)
     _log.info("%s: %s", snapshot.inspection, decision.reason)
     if decision.tier is Tier.HEAD:
-        return replace(stays, tier=decision, figures=figures)
+        return replace(_stays(ready, head.result(), decision), figures=figures)
     return Fitted(ready=tuned, challenger=other, tier=decision, figures=figures)
+
+
+def _stays(ready: TrainingSet, challenger: Challenger, decision: TierDecision) -> Fitted:
+    return Fitted(ready=ready, challenger=challenger, tier=decision, figures={})
 
 
 def compare(
@@ -140,7 +149,7 @@ def fine_tuned(
     workspace: Workspace, ready: TrainingSet, origin: Origin, order: Order
 ) -> tuple[TrainingSet, dict[str, float]]:
     """Train the trunk, keep it in the bucket, and make the training set ready by it."""
-    from training.finetune.tuned import TuneRequest, tune_trunk
+    from training.finetune.tuned import TuneRequest, tune_on_a_worker, tune_trunk
 
     snapshot, policy = ready.snapshot, workspace.policy().finetune
     plain = float_of(workspace, snapshot.inspection, ready.trunk)
@@ -150,20 +159,25 @@ def fine_tuned(
             "more; delete the trunk in the bucket to choose anew, or retrain with --tier head"
         )
     labels = np.random.default_rng(order.seed).permutation(ready.train.label) if order.sabotage else ready.train.label
-    tuned = tune_trunk(
-        TuneRequest(
-            trunk=plain,
-            weights=origin.weights,
-            seen=origin.seen,
-            examples=replace(ready.own, labels=labels),
-            classes=ready.classes,
-            frame_of=lambda i: ready.lake.image(*ready.train.location[i])[0],
-            plan=plan_of(policy, order.seed),
-            most_bytes=policy.memory_mb * 1024 * 1024,
-        ),
-        folder=workspace.cache / "finetune",
-        show_progress=sys.stderr.isatty(),
+    request = TuneRequest(
+        trunk=plain,
+        weights=origin.weights,
+        seen=origin.seen,
+        examples=replace(ready.own, labels=labels),
+        classes=ready.classes,
+        frame_of=_frame_of(ready, order.runner),
+        plan=plan_of(policy, order.seed),
+        most_bytes=policy.memory_mb * 1024 * 1024,
     )
+    folder, threads = workspace.cache / "finetune", policy.threads or len(os.sched_getaffinity(0))
+    work = (
+        partial(tune_on_a_worker, folder=folder, threads=threads)
+        if order.runner.sends
+        else partial(tune_trunk, folder=folder, threads=threads, show_progress=sys.stderr.isatty())
+    )
+    tuned = order.runner.start(
+        f"fine-tune the trunk of {snapshot.inspection}", work, order.runner.share(request), cores=threads
+    ).result()
     shipped = shipped_of(workspace, snapshot, tuned.trunk)
     keep_tuned(
         workspace.bucket(), snapshot.inspection, shipped, tuned.trunk, Origin(weights=tuned.weights, seen=tuned.seen)
@@ -175,7 +189,12 @@ def fine_tuned(
         "seconds_finetune": tuned.seconds,
     }
     made = make_ready(
-        workspace, snapshot, shipped, seen=tuned.seen, seen_by_champion=ready.seen_by_champion | origin.seen
+        workspace,
+        snapshot,
+        shipped,
+        seen=tuned.seen,
+        seen_by_champion=ready.seen_by_champion | origin.seen,
+        runner=order.runner,
     )
     return made, figures
 
@@ -194,5 +213,12 @@ def plan_of(policy: FineTunePolicy, seed: int) -> FineTunePlan:
     )
 
 
-def _fit(workspace: Workspace, ready: TrainingSet, order: Order) -> Challenger:
-    return fit_challenger(workspace, ready, order.run_id, seed=order.seed, sabotage=order.sabotage, now=order.now)
+def _frame_of(ready: TrainingSet, runner: Runner) -> Callable[[int], bytes]:
+    if runner.sends:
+        return ready.images(ready.train).__getitem__  # a worker reads no lake
+    return lambda i: ready.lake.image(*ready.train.location[i])[0]
+
+
+def _fit(workspace: Workspace, ready: TrainingSet, order: Order) -> Promise[Challenger]:
+    request = fit_request(workspace, ready, order.run_id, seed=order.seed, sabotage=order.sabotage, now=order.now)
+    return order.runner.start(f"fit a head for {ready.snapshot.inspection}", fit, order.runner.share(request))

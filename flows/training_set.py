@@ -11,11 +11,13 @@ from sqlalchemy import select
 from data.catalog.models import SampleRow
 from data.inspections import get_inspection
 from data.lake import Lake
+from data.sample_conditions import kept
 from data.snapshots import Snapshot
 from data.workspace import Workspace
 from edge_client.contract.engine_metadata import ClassInfo
 from flows.pasted_frames import Sources, paste_frames, with_pasted
 from flows.retrain_settings import pasted_defects_of
+from flows.task_runner import Here, Runner, embedder_of
 from flows.trunks import trunk_of
 from training.embeddings import EmbeddingCache
 from training.examples import Examples
@@ -140,6 +142,7 @@ def make_ready(
     *,
     seen: frozenset[str] = frozenset(),
     seen_by_champion: frozenset[str] = frozenset(),
+    runner: Runner | None = None,
 ) -> TrainingSet:
     """Embed what is trained on; only frames that no earlier retrain embedded cost time.
 
@@ -149,9 +152,10 @@ def make_ready(
         trunk: What embeds; default the inspection's first one.
         seen: Digests of groups that it was trained on.
         seen_by_champion: Those of the champion's trunk, if it is another one.
+        runner: What embeds new frames; default this process.
     """
-    lake, trunk = workspace.lake(), trunk or trunk_of(workspace, snapshot)
-    cache = EmbeddingCache(workspace.cache / "embeddings")
+    lake, trunk, runner = workspace.lake(), trunk or trunk_of(workspace, snapshot), runner or Here()
+    cache = EmbeddingCache(workspace.cache / "embeddings", embedder_of(runner), runner.chunk)
     rows = rows_of(snapshot)
     training = rows.split == "train"
     train, held_out = rows.select(training), rows.select(~training)
@@ -204,7 +208,7 @@ def field_frames(workspace: Workspace, snapshot: Snapshot, trunk: Trunk, cache: 
     known = dict(zip(rows.ids[rows.split == "train"].tolist(), rows.label[rows.split == "train"].tolist(), strict=True))
     query = select(
         SampleRow.sample_id, SampleRow.image_sha256, SampleRow.lake_path, SampleRow.lake_row, SampleRow.p1
-    ).where(SampleRow.inspection == snapshot.inspection, SampleRow.origin == "field", SampleRow.p1.is_not(None))
+    ).where(SampleRow.inspection == snapshot.inspection, SampleRow.origin == "field", SampleRow.p1.is_not(None), kept())
     with workspace.catalog().reading() as session:
         found = session.execute(query).all()
     found = sorted(found, key=lambda row: hashlib.sha256(row[0].encode()).digest())[:MOST_FIELD_FRAMES]
@@ -262,7 +266,7 @@ def unlabelled_frames(workspace: Workspace, snapshot: Snapshot) -> Sequence[tupl
     """
     known = set(snapshot.rows["sample_id"].to_pylist())
     query = select(SampleRow.sample_id, SampleRow.image_sha256, SampleRow.lake_path, SampleRow.lake_row).where(
-        SampleRow.inspection == snapshot.inspection, SampleRow.origin == "field"
+        SampleRow.inspection == snapshot.inspection, SampleRow.origin == "field", kept()
     )
     with workspace.catalog().reading() as session:
         found = [(sha, (path, row)) for sample, sha, path, row in session.execute(query) if sample not in known]

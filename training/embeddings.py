@@ -13,7 +13,8 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,26 @@ from numpy.typing import NDArray
 from training.trunk import Embedded, Trunk
 
 #: Frames embedded before they are written: bounds both memory and what a kill can cost.
-_CHUNK = 512
+CHUNK = 512
+#: A trunk, chunks of encoded frames and the number of threads to the chunks' embeddings, in order.
+Embedder = Callable[[Trunk, Iterable[Sequence[bytes]], int | None], Iterator[Embedded]]
+
+
+def embed_here(trunk: Trunk, parts: Iterable[Sequence[bytes]], threads: int | None) -> Iterator[Embedded]:
+    """Embed chunk after chunk in this process."""
+    for images in parts:
+        yield trunk.run(images, threads=threads)
+
+
+def embed_frames(trunk: Trunk, images: Sequence[bytes], threads: int | None) -> Embedded:
+    """Embed one chunk; a worker that gets the same trunk again has it ready."""
+    return _ready(trunk).run(images, threads=threads)
+
+
+@lru_cache(maxsize=2)
+def _ready(trunk: Trunk) -> Trunk:
+    """Return the first trunk that was equal to this one: its session is made."""
+    return trunk
 
 
 class EmbeddingCache:
@@ -30,10 +50,12 @@ class EmbeddingCache:
 
     Args:
         folder: Where to keep them; one subfolder a trunk.
+        embedder: What computes new ones.
+        chunk: Frames that it gets at a time.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, embedder: Embedder = embed_here, chunk: int = CHUNK) -> None:
+        self._folder, self._embedder, self._chunk = folder, embedder, chunk
         self.computed = 0  # frames embedded by this object, for reports and tests
 
     def embed(
@@ -85,6 +107,19 @@ class EmbeddingCache:
         self._bring_in(trunk, image_sha256, image_of, threads)
         return self.computed - before
 
+    def forget(self, image_sha256: Collection[str]) -> int:
+        """Delete the chunks that hold some of these images; what else was in them is computed again when asked for."""
+        wanted, gone = set(image_sha256), 0
+        for chunk in sorted(self._folder.glob("*/chunk-*")):
+            try:
+                holds = not wanted.isdisjoint(json.loads((chunk / "images.json").read_text()))
+            except (OSError, ValueError):
+                holds = True  # nobody can read it
+            if holds:
+                shutil.rmtree(chunk)
+                gone += 1
+        return gone
+
     def _bring_in(
         self, trunk: Trunk, image_sha256: Sequence[str], image_of: Callable[[int], bytes], threads: int | None
     ) -> dict[str, tuple[Embedded, int]]:
@@ -92,10 +127,9 @@ class EmbeddingCache:
         known = self._read(trunk)
         new = {sha: index for index, sha in reversed(list(enumerate(image_sha256))) if sha not in known}
         todo = sorted(new.items(), key=lambda item: item[1])
-        for start in range(0, len(todo), _CHUNK):
-            part = todo[start : start + _CHUNK]
-            images = [_checked(image_of(index), sha) for sha, index in part]
-            embedded = trunk.run(images, threads=threads)
+        parts = [todo[start : start + self._chunk] for start in range(0, len(todo), self._chunk)]
+        images = ([_checked(image_of(index), sha) for sha, index in part] for part in parts)
+        for part, embedded in zip(parts, self._embedder(trunk, images, threads), strict=True):
             self._write(trunk, [sha for sha, _ in part], embedded)
             self.computed += len(part)
             for row, (sha, _) in enumerate(part):

@@ -207,14 +207,14 @@ def make_selftest(engine: bytes, images: Sequence[Frame], *, tolerance: float) -
         tolerance: Largest accepted difference of a probability.
     """
     side = min(_SELFTEST_SIDE, *(min(decode(image).shape[:2]) for image in images[:SELFTEST_FRAMES]))
-    frames = np.stack(
-        [
-            np.asarray(Image.fromarray(decode(image)).resize((side, side), Image.Resampling.BILINEAR))
-            for image in images[:SELFTEST_FRAMES]
-        ]
-    )
+    frames = np.stack([selftest_frame(image, side) for image in images[:SELFTEST_FRAMES]])
     answers = run_engine(engine, list(frames))
     return SelfTest(frames=frames, probabilities=answers.probabilities, anomaly=answers.anomaly, tolerance=tolerance)
+
+
+def selftest_frame(image: Frame, side: int) -> NDArray[np.uint8]:
+    """Bring a frame to the size of a self-test; uint8 [side, side, 3]."""
+    return np.asarray(Image.fromarray(decode(image)).resize((side, side), Image.Resampling.BILINEAR))
 
 
 def _check(request: FitRequest) -> None:

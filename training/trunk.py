@@ -17,7 +17,7 @@ import re
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -88,6 +88,9 @@ class Trunk:
     region: tuple[float, float, float, float] = WHOLE
     tiles: tuple[int, int] = ONE_TILE
     overlap: float = 0.0
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {each.name: getattr(self, each.name) for each in fields(self)}  # a session cannot be sent
 
     @cached_property
     def id(self) -> str:

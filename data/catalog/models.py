@@ -218,6 +218,8 @@ class SampleRow(Base):
     anomaly: Mapped[float | None]
     verdict: Mapped[str | None] = mapped_column(String(8))
     context: Mapped[dict[str, Any]]
+    # Its image and whatever says what it is of are gone since then; what estimates rest on stays (data/erasure).
+    erased_at: Mapped[datetime | None]
 
 
 class EventRow(Base):
@@ -426,6 +428,8 @@ class SnapshotRow(Base):
     rows: Mapped[int]
     label_serial: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))  # label events it has seen
     counts: Mapped[dict[str, Any]]  # origin/split/label -> rows, and what was left out and why
+    erased: Mapped[int] = mapped_column(server_default=text("0"))  # rows that were taken out of it later
+    left_id: Mapped[str | None] = mapped_column(String(64))  # hash of what is left; NULL: all of it
 
 
 class GateDecisionRow(Base):
@@ -685,3 +689,19 @@ class NoticeRow(Base):
     next_at: Mapped[datetime | None] = mapped_column(index=True)  # NULL: sent, or given up
     sent_at: Mapped[datetime | None]
     error: Mapped[str] = mapped_column(Text)  # of the newest attempt; "" is none
+
+
+class ErasureRow(Base):
+    """What was asked to be erased; while it is under way, what it is about, and afterwards only how much it was."""
+
+    __tablename__ = "erasures"
+
+    id: Mapped[int] = mapped_column(_BigId, primary_key=True, autoincrement=True)
+    kind: Mapped[str] = mapped_column(String(16))  # "part", "sample", "person", "expired"
+    who: Mapped[str] = mapped_column(String(128))  # asked for it
+    at: Mapped[datetime]
+    pseudonym: Mapped[str] = mapped_column(String(64))  # what stands where the name or the part's id stood; "": nothing
+    subject: Mapped[dict[str, Any]]  # emptied when it is done
+    delete_next: Mapped[list[str]]  # objects of the bucket that nothing refers to any more
+    counts: Mapped[dict[str, Any]]
+    done_at: Mapped[datetime | None]

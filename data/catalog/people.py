@@ -1,7 +1,8 @@
 """The tables of people: who may sign in, who is signed in, and what was done in whose name.
 
 1. No secret is stored: of a password its argon2id hash, of a session and of a one-time link the SHA-256.
-2. ``audit_log`` is append-only: a trigger refuses each change and each deletion (migration 0010).
+2. ``audit_log`` is append-only: a trigger refuses each change and each deletion (migration 0010). Only a person's name
+   can be replaced in it, and only while the erasure of a person is under way (migration 0016).
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from data.catalog.models import SampleRow, WindowRow
 from data.drift.pictures import Pictures, least_chance
 from data.drift.quality import GRID, MEASURES, Quality, measure_file
 from data.lake import Lake
+from data.sample_conditions import kept
 
 _log = logging.getLogger("andon.drift")
 _BATCH = 400  # windows in one query: SQLite's limit on parameters
@@ -38,7 +39,7 @@ def counted_samples(session: Session, windows: Sequence[WindowRow]) -> dict[tupl
             query = (
                 select(SampleRow)
                 .where(SampleRow.device == rows[0].device, SampleRow.epoch == epoch, SampleRow.window.in_(numbers))
-                .where(SampleRow.counted)
+                .where(SampleRow.counted, kept())
                 .order_by(SampleRow.captured_at, SampleRow.sequence)
             )
             for sample in session.scalars(query):

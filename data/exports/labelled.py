@@ -16,6 +16,7 @@ from data.catalog import Catalog
 from data.catalog.models import SampleRow
 from data.exports.values import Labelled
 from data.labels import CurrentLabel, current_labels_in
+from data.sample_conditions import kept
 from data.snapshots import Snapshot
 
 _BATCH = 500
@@ -50,7 +51,8 @@ def labelled_of_snapshot(
 
 def _rows(session: Session, ids: list[str]) -> Iterator[SampleRow]:
     for start in range(0, len(ids), _BATCH):
-        yield from session.scalars(select(SampleRow).where(SampleRow.sample_id.in_(ids[start : start + _BATCH])))
+        some = SampleRow.sample_id.in_(ids[start : start + _BATCH])
+        yield from session.scalars(select(SampleRow).where(some, kept()))
 
 
 def _now(row: SampleRow, label: CurrentLabel) -> Labelled:

@@ -211,7 +211,7 @@ def _renew(
         if sample not in there:
             with workspace.catalog().reading() as session:
                 row = session.get(SampleRow, sample)
-            if row is None:  # erased
+            if row is None or row.erased_at is not None:
                 continue
             links.put(sample, *lake.image(row.lake_path, row.lake_row))
         try:

@@ -20,6 +20,7 @@ from data.catalog import Catalog
 from data.catalog.models import SampleRow
 from data.current_labels import current_labels
 from data.inspections import Inspection, get_inspection
+from data.sample_conditions import kept
 from data.signed_documents import versions_of
 from edge_client.contract.campaigns import MOST_CAMPAIGNS, TARGET, Campaign, Campaigns
 from edge_client.contract.names import check_name
@@ -120,7 +121,7 @@ def examples_of(catalog: Catalog, lake: Lake, inspection: str, sample_ids: Seque
     """
     described = get_inspection(catalog, inspection)
     with catalog.reading() as session:
-        query = select(SampleRow).where(SampleRow.sample_id.in_(sample_ids), SampleRow.inspection == inspection)
+        query = select(SampleRow).where(SampleRow.sample_id.in_(sample_ids), SampleRow.inspection == inspection, kept())
         rows = {row.sample_id: row for row in session.scalars(query)}
     wanted: list[Vectors] = []
     spaces: set[str] = set()
@@ -162,6 +163,7 @@ def _ordinary(catalog: Catalog, lake: Lake, inspection: Inspection, space: str, 
         query = (
             select(SampleRow)
             .where(SampleRow.inspection == inspection.name, SampleRow.origin == "field", SampleRow.verdict == "ok")
+            .where(kept())
             .order_by(SampleRow.captured_at.desc())
             .limit(_CANDIDATES)
         )

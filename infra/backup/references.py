@@ -18,7 +18,8 @@ def named_objects(catalog: Path) -> Iterator[str]:
         for table, column in _NAMED:
             if table in tables:
                 for (key,) in connection.execute(f"SELECT DISTINCT {column} FROM {table}"):  # noqa: S608 - ours
-                    yield str(key)
+                    if key:  # an erased sample has no file
+                        yield str(key)
 
 
 def dangling(catalog: Path, taken: Container[str]) -> list[str]:

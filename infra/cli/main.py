@@ -58,6 +58,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "causes": ("infra.cli.causes", "which variables of the process go with which defects"),
     "audit": ("infra.cli.audit", "compare what devices acknowledged with what the catalog has"),
     "user": ("infra.cli.user", "who may sign in to the console, and what they may do"),
+    "erase": ("infra.cli.erase", "forget a part, single frames, a person, or frames that are past their time"),
     "audit-log": ("infra.cli.audit_log", "who did what in the console, when, from where"),
     "backup": ("infra.cli.backup", "copy everything that a restore needs to a folder or another bucket"),
     "restore": ("infra.cli.restore", "make an installation of a backup, in an empty home directory"),

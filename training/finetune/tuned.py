@@ -9,12 +9,15 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 from torch import nn
 
 from edge_client.contract.engine_metadata import ClassInfo
@@ -144,6 +147,24 @@ def tune_trunk(
     )
 
 
+def tune_on_a_worker(request: TuneRequest, *, folder: Path, threads: int) -> TunedTrunk:
+    """Fine-tune on a machine of a cluster; a piece that was killed is gone on with where its folder can be reached.
+
+    Args:
+        request: What to learn from; its frames are values.
+        folder: As for `tune_trunk`. A machine that cannot write there uses its own temporary folder.
+        threads: As for `tune_trunk`.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        writable = os.access(folder, os.W_OK)
+    except OSError:
+        writable = False
+    return tune_trunk(
+        request, folder=folder if writable else Path(tempfile.gettempdir()) / "andon-finetune", threads=threads
+    )
+
+
 def check_enough(labels: np.ndarray, classes: tuple[ClassInfo, ...]) -> None:
     """Refuse what cannot be learnt from.
 
@@ -172,5 +193,6 @@ def head_start(examples: Examples, plan: FineTunePlan, classes: int) -> HeadStar
         classes=classes,
         seed=plan.seed,
     )
-    head = fit_head(data, regularisation=DEFAULT.regularisation, classes=classes)
+    with threadpool_limits(1):  # sums in one order, whatever machine does them
+        head = fit_head(data, regularisation=DEFAULT.regularisation, classes=classes)
     return HeadStart(mean=mean.astype(np.float32), scale=scale.astype(np.float32), head=head, offset=data.offset)

@@ -13,13 +13,16 @@ import numpy as np
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import func, select
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from data.catalog import Base, Catalog
 from data.catalog.catalog import CatalogError
 from data.catalog.models import DrawItemRow, InspectionRow, LabelEventRow, SampleRow, WindowRow
+from data.catalog.people import AuditRow
 from data.draws import draw
+from data.erasure.jobs import ErasureKind, begin, finish
+from data.erasure.people import rename_person
 from data.estimates import defect_rate
 from data.labels import current_labels, label_history, record_label, record_skip, undo_label
 from data.lake import Lake
@@ -27,6 +30,7 @@ from data.loop_status import loop_status
 from data.queue import next_to_label
 from data.server_lock import LockUnavailable, publisher_lock
 from data.snapshots import take_snapshot
+from data.users.audit_log import list_audit_log, record
 from edge_client.contract.bucket import DirectoryBucket
 from flows.exclusive import Busy, only_one
 from tests.integration.data.postgres import Postgres
@@ -225,3 +229,22 @@ def test_publishers_on_two_machines_wait_for_one_another(url: str) -> None:
             at_work.remove(i)
 
     assert at_once(4, publish) == [None] * 4
+
+
+def test_the_audit_log_gives_away_a_name_alone_and_only_while_somebody_is_erased(catalog: Catalog) -> None:
+    record(catalog, "rollout.hold", who="ann", at=T0, about="solder 3", facts={"by": "ann"})
+    rename = update(AuditRow).values(who="somebody")
+    with pytest.raises(DBAPIError, match="append-only"), catalog.session() as session:
+        session.execute(rename)
+    erasure = begin(
+        catalog, ErasureKind.PERSON, who="boss", at=T0, pseudonym="person-1", subject={"about": "ann"}
+    )  # fmt: skip
+    for change in (delete(AuditRow), update(AuditRow).values(what="nothing")):
+        with pytest.raises(DBAPIError, match="append-only"), catalog.session() as session:
+            session.execute(change)
+    rename_person(catalog, erasure, "ann")
+    finish(catalog, erasure, at=T0)
+    erased, held = list_audit_log(catalog)
+    assert (held.who, held.facts, erased.what) == ("person-1", {"by": "person-1"}, "erase.person")
+    with pytest.raises(DBAPIError, match="append-only"), catalog.session() as session:
+        session.execute(rename)

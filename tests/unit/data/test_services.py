@@ -120,3 +120,14 @@ def test_devices_have_accounts_of_their_own_unless_one_for_all_is_named(tmp_path
     assert shared.remove("line-1") is False
     with pytest.raises(Refused, match="share one account"):
         shared.add_key("line-1", known=())
+
+
+def test_a_ray_cluster_is_named_or_there_is_none(tmp_path: Path):
+    assert load_services(tmp_path, {}).ray_address == ""
+    for address in ("ray://ray-head:10001", "10.0.0.4:6379"):
+        stated(tmp_path, f'[ray]\naddress = "{address}"\n')
+        assert load_services(tmp_path, {}).ray_address == address
+    for wrong in ("auto", "http://ray-head:8265", "ray://ray-head", ""):
+        stated(tmp_path, f'[ray]\naddress = "{wrong}"\n')
+        with pytest.raises(ConfigError, match="expected"):
+            load_services(tmp_path, {})
