@@ -31,6 +31,7 @@ from edge_client.contract.sealing import load_identity
 
 if TYPE_CHECKING:
     from data.catalog import Catalog
+    from data.identity_provider import IdentityProvider
     from data.lake import Lake
 
 HOME_VARIABLE = "ANDON_HOME"
@@ -53,6 +54,7 @@ class Workspace:
     prefect_url: str | None = None
     console_url: str | None = None
     device_account: AccessKey | None = None
+    identity_provider: IdentityProvider | None = None
 
     @staticmethod
     def open(home: Path | None = None, *, environ: Mapping[str, str] = os.environ) -> Workspace:
@@ -73,6 +75,7 @@ class Workspace:
             prefect_url=services.prefect_url or urls.get("prefect"),
             console_url=services.console_url or urls.get("console"),
             device_account=services.device_account,
+            identity_provider=services.identity_provider,
         )
 
     def catalog(self) -> Catalog:

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -100,8 +101,8 @@ def workspace(tmp_path: Path, prepared: Workspace) -> Iterator[Workspace]:
     opened.catalog().close()
 
 
-@pytest.fixture
-def console(workspace: Workspace) -> Iterator[Console]:
+@contextmanager
+def served(workspace: Workspace) -> Iterator[Console]:
     """Served by a thread of this process: uvicorn as in production, without the seconds that imports take."""
     app = create_app(workspace)
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=5))
@@ -111,10 +112,18 @@ def console(workspace: Workspace) -> Iterator[Console]:
     listening.listen(128)  # what comes before the server runs waits
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
-    yield Console(workspace, listening.getsockname()[1])
-    server.should_exit = True
-    thread.join(timeout=30)
-    listening.close()
+    try:
+        yield Console(workspace, listening.getsockname()[1])
+    finally:
+        server.should_exit = True
+        thread.join(timeout=30)
+        listening.close()
+
+
+@pytest.fixture
+def console(workspace: Workspace) -> Iterator[Console]:
+    with served(workspace) as one:
+        yield one
 
 
 @pytest.fixture
