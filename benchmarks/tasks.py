@@ -190,13 +190,15 @@ def _decided(hand: Hand, plant: Plant, what: str, version: str) -> None:
     hand.check("the audit log", told, (_PERSON, f"{INSPECTION} version {version}", "done"))
 
 
-def tour(page: Page, plant: Plant) -> list[Done]:
+def tour(page: Page, plant: Plant, pictures: Path | None = None) -> list[Done]:
     """Every task once, in an order in which each is possible."""
     done = []
     for name, does in TASKS.items():
         hand = Hand(page, plant.console.url)
         hand.begin(name)
         does(hand, plant)
+        if pictures is not None:
+            page.screenshot(path=pictures / f"{name.replace(' ', '-')}.png")
         if plant.failed:
             raise plant.failed[0]
         done.append(hand.end())
@@ -257,6 +259,8 @@ def main() -> int:
     parser.add_argument("--chromium", default="/usr/bin/chromium", help="the browser (default: /usr/bin/chromium)")
     parser.add_argument("--pictures", type=Path, help="folder for a picture of each page at the end of its task")
     given = parser.parse_args()
+    if given.pictures is not None:
+        given.pictures.mkdir(parents=True, exist_ok=True)
     if not 1 <= given.tours <= 50:
         parser.error(f"--tours {given.tours}: expected 1 to 50")
     say = lambda words: print(words, file=sys.stderr, flush=True)  # noqa: E731
@@ -268,7 +272,7 @@ def main() -> int:
         browser = playwright.chromium.launch(executable_path=given.chromium, args=_FLAGS)
         context = browser.new_context(viewport={"width": 1280, "height": 860})
         sign_in_browser(context, plant.console.url, plant.workspace, _PERSON, Role.APPROVER)
-        tours = [tour(context.new_page(), plant) for _ in range(given.tours)]
+        tours = [tour(context.new_page(), plant, given.pictures) for _ in range(given.tours)]
         browser.close()
     tell("tasks", rows_of(tours), figures_of(tours), as_json=given.json)
     return 0 if all(not done.wrong for one in tours for done in one) else 1

@@ -66,7 +66,7 @@ def add_parser(sub: Any) -> None:
         "join",
         "let an account that is there be somebody at the identity provider",
         "Joins an account with a person of the identity provider that services.toml states: they sign in there from "
-        "now on, and the account's password ends. The subject is the person's id there, not their name; after a sign-in "
+        "now on, and the password of the account ends. The subject is the id there, not the name; after a sign-in "
         "that was refused because the name is taken, the audit log tells it.",
     )
     _name(join)
