@@ -22,6 +22,7 @@ from data.users.identities import join
 from data.users.links import new_link
 from data.workspace import Workspace
 from tests.integration.console.conftest import Console, served
+from tests.integration.console.test_accessibility import violations
 from tests.integration.console.identity_provider import SECRET
 from tests.integration.flows.stack import free_port, wait_until
 from tests.unit.console.installation import make_workspace
@@ -136,6 +137,7 @@ def test_somebody_signs_in_and_out_in_a_browser(browser: Browser, plant: Plant) 
     context = browser.new_context()
     page = context.new_page()
     page.goto(f"{plant.console.url}/fleet?site=north")
+    assert violations(page) == []
     page.get_by_role("link", name="Sign in with Plant SSO").click()
     page.get_by_role("button", name="1001").click()
     expect(page.locator("h1")).to_have_text("Fleet", timeout=60_000)

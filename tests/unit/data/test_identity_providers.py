@@ -41,7 +41,9 @@ def test_the_file_states_roles_and_a_secret_that_is_not_shown(tmp_path: Path):
     assert (plant.local_login, plant.ends_there) == (True, True)
 
 
-@pytest.mark.parametrize("claims", [{}, {"groups": None}, {"groups": {"line": True}}, {"groups": [1, ["line"]]}, {"groups": "lin"}])
+@pytest.mark.parametrize(
+    "claims", [{}, {"groups": None}, {"groups": {"line": True}}, {"groups": [1, ["line"]]}, {"groups": "lin"}]
+)
 def test_odd_claims_give_no_role(claims: dict[str, Any]):
     plant = IdentityProvider(issuer=ISSUER, client_id="a", name="n", roles={"line": Role.ADMIN})
     assert plant.role_of(claims) is None
