@@ -10,7 +10,7 @@ const root = document.getElementById("models");
 const { inspection, may } = root.dataset;
 const base = `/api/${encodeURIComponent(inspection)}`;
 const at = (id) => document.getElementById(id);
-const AGAIN_MS = 4000, FIRST_FLIPS = 12;
+const AGAIN_MS = 4000, FIRST_FLIPS = 12, FIRST_VERSIONS = 8;
 const ANSWERS = { promote: "good", reject: "bad", not_enough: "warn" };
 const FINDINGS = { holds: "good", fails: "bad", "cannot tell": "warn" };
 const STATES = { running: "good", held: "warn", halted: "bad", reverted: "bad", done: "good", superseded: "soft" };
@@ -181,7 +181,7 @@ function rollout(r) {
 
 // What people come for: which version to look at, and the way back. The table far below says more of each.
 function chooser() {
-  const items = value.versions.map((v) => {
+  const items = value.versions.filter((v, i) => i < FIRST_VERSIONS || v.version === value.champion || v.version === value.version).map((v) => {
     const words = [t("models.version", { version: v.version }), v.version === value.champion ? t("models.champion_short") : v.answer ? t("models.answer_" + v.answer) : ""].filter(Boolean);
     const link = node("a", { href: `?version=${v.version}`, class: "chip plain", "aria-current": v.version === value.version ? "true" : "" }, words.join(": "));
     link.addEventListener("click", (event) => {
@@ -200,7 +200,7 @@ function chooser() {
 // Between the press and the rollout lies the release flow: whoever decided sees that it was heard.
 function wanted() {
   const champion = value.aliases.champion, stable = value.rollouts.find((r) => r.channel === "stable");
-  if (!champion || (stable ? stable.version === champion || stable.state === "reverted" || (!stable.open && stable.base_version === champion) : false)) return null;
+  if (!champion || stable?.version === champion || stable?.state === "reverted") return null;
   return node("p", { class: "warn", id: "wanted", role: "status" }, t("models.wanted", { version: champion }), " ", node("a", { href: "/rollouts" }, t("models.more_rollout")));
 }
 

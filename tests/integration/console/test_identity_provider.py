@@ -22,8 +22,8 @@ from data.users.identities import join
 from data.users.links import new_link
 from data.workspace import Workspace
 from tests.integration.console.conftest import Console, served
-from tests.integration.console.test_accessibility import violations
 from tests.integration.console.identity_provider import SECRET
+from tests.integration.console.test_accessibility import violations
 from tests.integration.flows.stack import free_port, wait_until
 from tests.unit.console.installation import make_workspace
 

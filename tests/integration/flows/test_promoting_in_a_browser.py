@@ -113,6 +113,7 @@ def test_a_version_is_promoted_and_taken_back_by_clicks(page: Page, console: Con
     back.click()
     dialog.get_by_role("button", name="Roll back: 2 devices").click()
     expect(title).to_have_text("Version 1: promote · is the champion")
+    expect(page.locator("#wanted")).to_contain_text("Version 1 is to go to the devices")
     assert plant.champion() == "1"
     assert plant.follow() == {f"{name}-e1"}
     expect(page.locator("#wanted")).to_have_count(0)
