@@ -12,7 +12,7 @@ Seconds are told apart:
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -55,7 +55,7 @@ class Hand:
 
     page: Page
     url: str
-    task: str = ""
+    task: str
     clicks: int = 0
     keys: int = 0
     pages: int = 0
@@ -67,9 +67,8 @@ class Hand:
     wrong: list[str] = field(default_factory=list)
     on_keys: bool = False
 
-    def begin(self, task: str) -> None:
+    def begin(self) -> None:
         """Open the start page, from which each task begins."""
-        self.__init__(self.page, self.url, task)  # type: ignore[misc]
         self.page.on("domcontentloaded", self._loaded)
         self.page.goto(self.url)
         expect(self.page.locator("h1")).to_be_visible(timeout=PATIENCE_MS)
@@ -132,7 +131,7 @@ class Hand:
         self.on_keys = keys
 
     @contextmanager
-    def _machine(self) -> Any:
+    def _machine(self) -> Iterator[None]:
         began = time.monotonic()
         yield
         self.machine += time.monotonic() - began

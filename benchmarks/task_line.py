@@ -88,7 +88,7 @@ class Plant:
 @contextmanager
 def running_plant(folder: Path, say: Callable[[str], None]) -> Iterator[Plant]:
     """Start everything, and end it by its process ids."""
-    stack = Stack(home=folder / "home")
+    stack = Stack(home=folder / "home", every=10)
     stack.prepare()
     before = dict(os.environ)
     say("bucket, MLflow and Prefect start")

@@ -28,7 +28,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Locator, Page, expect, sync_playwright
 from sqlalchemy import select
 
 from benchmarks.result import Row, tell
@@ -152,13 +152,12 @@ def worst_station(hand: Hand, plant: Plant) -> None:
 def print_value(hand: Hand, plant: Plant) -> None:
     """What the loop brought, on paper."""
     page = hand.page
-    page.evaluate("window.print = () => { window.printed = (window.printed ?? 0) + 1; }")
     total = page.locator(".sum .total")
     hand.click(_card(hand).get_by_role("link", name=re.compile("^Value")), seen(total, "EUR"))
     page.evaluate("window.print = () => { window.printed = (window.printed ?? 0) + 1; }")
     hand.read(page.locator(".sum"))
     asked = page.get_by_role("button", name="Print or save as PDF")
-    hand.click(asked, lambda: page.wait_for_function("window.printed === 1", timeout=PATIENCE_MS))
+    hand.click(asked, lambda: wait_until(lambda: page.evaluate("window.printed") == 1, "the browser's print dialog"))
     of = page.evaluate(f"fetch('/api/{INSPECTION}/value?days=0').then((answer) => answer.json())")
     shown = float(re.sub(r"[^\d.-]", "", total.inner_text()))
     true = of["money"]["total"]["value"]
@@ -172,7 +171,7 @@ TASKS: dict[str, Callable[[Hand, Plant], None]] = {
 }  # fmt: skip
 
 
-def _card(hand: Hand):  # type: ignore[no-untyped-def]
+def _card(hand: Hand) -> Locator:
     """The inspection's card on the start page."""
     return hand.page.get_by_role("listitem").filter(has=hand.page.get_by_role("heading", name=INSPECTION))
 
@@ -194,8 +193,8 @@ def tour(page: Page, plant: Plant, pictures: Path | None = None) -> list[Done]:
     """Every task once, in an order in which each is possible."""
     done = []
     for name, does in TASKS.items():
-        hand = Hand(page, plant.console.url)
-        hand.begin(name)
+        hand = Hand(page, plant.console.url, name)
+        hand.begin()
         does(hand, plant)
         if pictures is not None:
             page.screenshot(path=pictures / f"{name.replace(' ', '-')}.png")
