@@ -1,6 +1,7 @@
 """The console as a FastAPI application.
 
-/login                 signing in; /account: one's own password and language; /users and /audit-log: for admins
+/login                 signing in; /login/provider: through an identity provider
+/account               one's own password and language; /users and /audit-log: for admins
 /                      the inspections
 /label/<inspection>    labelling by keyboard
 /loop                  how the loop is doing, live
@@ -40,6 +41,8 @@ from console.model_registry import registry_view
 from console.models import make_models_api
 from console.pages import Pages, make_texts_script
 from console.people import check_declared, needs
+from console.provider import Provider
+from console.provider_sign_in import ends_at, make_provider_api
 from console.review import make_review_api
 from console.rollouts import make_rollouts_api
 from console.security import LOOPBACK, Guard
@@ -79,8 +82,16 @@ def create_app(
     app.state.live, app.state.catalog, app.state.clock = live, catalog, clock
     door = Door(catalog, workspace, clock)
     page = Pages(workspace).page
-    app.include_router(make_sign_in_pages(catalog, page))
-    app.include_router(make_sign_in_api(catalog, door, clock=clock))
+    stated = workspace.identity_provider
+    provider = None if stated is None else Provider(stated)
+    app.include_router(make_sign_in_pages(catalog, page, stated))
+    app.include_router(make_provider_api(workspace, provider, door, clock=clock))
+    app.include_router(
+        make_sign_in_api(
+            catalog, door, clock=clock, passwords=stated is None or stated.local_login,
+            ends_at=lambda request, issuer: ends_at(workspace, provider, request, issuer),
+        )
+    )  # fmt: skip
     app.include_router(make_users_api(catalog, page, clock=clock))
     app.include_router(make_api(workspace, live, random=random.SystemRandom(), clock=clock))
     app.include_router(make_causes_api(CausesView(workspace, clock=clock)))

@@ -28,7 +28,9 @@ from data.users.audit_log import DONE, REFUSED
 from edge_client.contract.errors import AndonError
 
 #: Paths that need no session: signing in, what its page is made of, and what machines ask for (console/metrics_guard).
-OPEN = frozenset({"/login", "/api/sign-in", "/healthz", "/metrics", "/static/texts.js"})
+OPEN = frozenset({
+    "/login", "/login/provider", "/login/provider/answer", "/api/sign-in", "/healthz", "/metrics", "/static/texts.js",
+})  # fmt: skip
 OPEN_BELOW = "/static/"
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 

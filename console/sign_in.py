@@ -5,7 +5,9 @@
 3. Each sign-in makes a new session and ends the one that the browser had. It is written to the audit log; so is each
    failure, by the name that was tried.
 4. A link's token stands behind ``#`` in its address: it reaches no log and no other server. A page's script sends it.
-5. Whoever came by a link may set a password without the old one; else the old one is asked for.
+5. Whoever came by a link may set a password without the old one; else the old one is asked for. Whoever comes from an
+   identity provider has none here.
+6. Passwords may be switched off where there is an identity provider; links from a terminal still work.
 """
 
 from __future__ import annotations
@@ -94,8 +96,23 @@ class Door:
         )  # fmt: skip
 
 
-def make_sign_in_api(catalog: Catalog, door: Door, *, clock: Callable[[], datetime]) -> APIRouter:
-    """Make the router."""
+def make_sign_in_api(
+    catalog: Catalog,
+    door: Door,
+    *,
+    clock: Callable[[], datetime],
+    passwords: bool = True,
+    ends_at: Callable[[Request, str | None], str | None] = lambda request, issuer: None,
+) -> APIRouter:
+    """Make the router.
+
+    Args:
+        catalog: Where users and sessions are.
+        door: Lets people in.
+        clock: Aware time.
+        passwords: Whether they work (rule 6).
+        ends_at: Where somebody of an issuer goes to sign out there, too.
+    """
     api = APIRouter(prefix="/api")
 
     @api.post("/sign-in")
@@ -103,6 +120,8 @@ def make_sign_in_api(catalog: Catalog, door: Door, *, clock: Callable[[], dateti
         t = translator(language_of(None, request.headers.get("accept-language", "")))
         address, at = address_of(request.scope), clock()
         tried = "" if said.link else said.name.strip()
+        if not said.link and not passwords:
+            return problem(403, t("login.no_passwords"))
         forget_old(catalog, at=at)
         left = try_now(catalog, tried, address, at=at)
         if left > timedelta(0):
@@ -121,7 +140,8 @@ def make_sign_in_api(catalog: Catalog, door: Door, *, clock: Callable[[], dateti
         if (signed_in := door.let_in(request, answer, name, how)) is None:
             return problem(401, t("login.wrong"))
         succeeded(catalog, tried, address)
-        answer.body = answer.render({"name": name, "set_password": how == "link" and not signed_in.user.has_password})
+        sets = how == "link" and passwords and not signed_in.user.has_password and signed_in.user.issuer is None
+        answer.body = answer.render({"name": name, "set_password": sets})
         answer.headers["Content-Length"] = str(len(answer.body))
         return answer
 
@@ -131,7 +151,8 @@ def make_sign_in_api(catalog: Catalog, door: Door, *, clock: Callable[[], dateti
         record(
             catalog, "sign-out", who=person.name, role=person.role.value, at=clock(), address=person.address
         )  # fmt: skip
-        answer = JSONResponse({"signed_out": person.name})
+        go = ends_at(request, get_user(catalog, person.name).issuer)
+        answer = JSONResponse({"signed_out": person.name, "go": go})
         Cookies.under(request.scope).take(answer)
         return answer
 
@@ -142,8 +163,10 @@ def make_sign_in_api(catalog: Catalog, door: Door, *, clock: Callable[[], dateti
     @api.post("/me/password")
     def password(request: Request, person: Viewer, said: NewPassword) -> Response:
         t = translator(language_of(person.language, request.headers.get("accept-language", "")))
-        at = clock()
-        if get_user(catalog, person.name).has_password:
+        at, user = clock(), get_user(catalog, person.name)
+        if user.issuer is not None:
+            return problem(422, t("account.elsewhere", issuer=user.issuer))
+        if user.has_password:
             left = try_now(catalog, person.name, person.address, at=at)
             if left > timedelta(0):
                 return problem(429, t("login.wait", n=max(1, round(left.total_seconds()))))

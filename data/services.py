@@ -25,6 +25,7 @@ They are stated in ``services.toml``; without one everything runs on this machin
     url = "http://prefect:4200"
     [console]
     url = "https://andon.plant"            (where people reach it)
+    [oidc]                                 an identity provider: see `data.identity_provider`
 
     [ray]                                  a Ray cluster on which frames are embedded and models are trained
     address = "ray://ray-head:10001"       (or "HOST:6379" on a machine of the cluster; without: threads)
@@ -42,13 +43,17 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit
 
 from data.device_rights import AccessKey
 from edge_client.contract.bucket import S3Settings
 from edge_client.contract.errors import ConfigError
 
+if TYPE_CHECKING:
+    from data.identity_provider import IdentityProvider
+
+OIDC = "oidc"
 SERVICES_VARIABLE = "ANDON_SERVICES"
 FILE_NAME = "services.toml"
 _KEYS: Mapping[str, frozenset[str]] = {
@@ -108,6 +113,7 @@ class Services:
     prefect_url: str | None = None
     console_url: str | None = None
     ray_address: str = ""
+    identity_provider: IdentityProvider | None = None
 
     @property
     def all_elsewhere(self) -> bool:
@@ -139,10 +145,12 @@ def parse_services(document: Mapping[str, Any], path: Path) -> Services:
         ConfigError: It is wrong; the message names the key.
     """
     for section, values in document.items():
-        if section not in _KEYS:
-            raise ConfigError(f"{path}: [{section}] is not known; known are {', '.join(_KEYS)}")
+        if section not in _KEYS and section != OIDC:
+            raise ConfigError(f"{path}: [{section}] is not known; known are {', '.join([*_KEYS, OIDC])}")
         if not isinstance(values, dict):
             raise ConfigError(f"{path}: {section} is {values!r}, expected a section [{section}]")
+        if section == OIDC:
+            continue  # its keys are not all texts
         for key, value in values.items():
             if key not in _KEYS[section]:
                 known = ", ".join(sorted(_KEYS[section]))
@@ -158,6 +166,7 @@ def parse_services(document: Mapping[str, Any], path: Path) -> Services:
         prefect_url=_url(document, "prefect", path),
         console_url=_url(document, "console", path),
         ray_address=_ray(document.get("ray"), path),
+        identity_provider=_identity_provider(document[OIDC], path) if OIDC in document else None,
     )
 
 
@@ -241,6 +250,12 @@ def _value(values: Mapping[str, str], key: str, path: Path) -> str:
     if key in values and f"{key}_file" in values:
         raise ConfigError(f"{path}: [bucket] has {key} and {key}_file; give one of them")
     return _secret(values[f"{key}_file"], path) if f"{key}_file" in values else values.get(key, "")
+
+
+def _identity_provider(values: Mapping[str, Any], path: Path) -> IdentityProvider:
+    from data.identity_provider import parse_identity_provider  # people's tables: not every process needs them
+
+    return parse_identity_provider(values, path, lambda name: _secret(name, path))
 
 
 def _secret(name: str, path: Path) -> str:

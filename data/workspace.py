@@ -31,6 +31,7 @@ from edge_client.contract.sealing import load_identity
 
 if TYPE_CHECKING:
     from data.catalog import Catalog
+    from data.identity_provider import IdentityProvider
     from data.lake import Lake
 
 HOME_VARIABLE = "ANDON_HOME"
@@ -54,6 +55,7 @@ class Workspace:
     console_url: str | None = None
     device_account: AccessKey | None = None
     ray_address: str = ""
+    identity_provider: IdentityProvider | None = None
 
     @staticmethod
     def open(home: Path | None = None, *, environ: Mapping[str, str] = os.environ) -> Workspace:
@@ -75,6 +77,7 @@ class Workspace:
             console_url=services.console_url or urls.get("console"),
             device_account=services.device_account,
             ray_address=services.ray_address,
+            identity_provider=services.identity_provider,
         )
 
     def catalog(self) -> Catalog:

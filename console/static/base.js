@@ -1,10 +1,10 @@
 // What every page has: signing out, and the language, which is remembered for the person.
 
-import { send } from "./call.js";
+import { answer, send } from "./call.js";
 
 document.getElementById("sign-out")?.addEventListener("click", async () => {
-  await send("/api/sign-out", {}).catch(() => {});
-  location.assign("/login");
+  const { go } = await send("/api/sign-out", {}).then(answer).catch(() => ({}));
+  location.assign(go ?? "/login"); // a provider's own session may have to end, too
 });
 
 if (document.body.dataset.person)

@@ -14,13 +14,14 @@ function next() {
 
 async function enter(said) {
   at("problem").textContent = "";
-  const button = at("login").querySelector("button");
-  button.disabled = true;
+  const button = at("login").querySelector("button"); // none where only a provider lets people in
+  if (button) button.disabled = true;
   try {
     const { set_password } = await answer(await send("/api/sign-in", said));
     location.replace(set_password ? "/account" : next());
   } catch (error) {
     at("problem").textContent = error instanceof TypeError ? t("base.no_answer") : error.message;
+    if (!button) return;
     button.disabled = false;
     at("password").value = "";
     at(at("name").value ? "password" : "name").focus();
@@ -29,11 +30,11 @@ async function enter(said) {
 
 at("login").addEventListener("submit", (event) => {
   event.preventDefault();
-  enter({ name: at("name").value, password: at("password").value });
+  if (at("password")) enter({ name: at("name").value, password: at("password").value });
 });
 
 const link = /^#link=([\w-]+)$/.exec(location.hash)?.[1];
 if (link) {
   history.replaceState(null, "", location.pathname + location.search); // the token stays in no history
   enter({ link });
-} else if (document.body.dataset.person || (await fetch("/api/me")).ok) location.replace(next()); // a link from a mail comes without the cookie
+} else if (document.body.dataset.person || (await fetch("/api/me")).ok) location.replace(next()); // a link from a mail, or the way back from a provider, comes without the cookie

@@ -10,7 +10,7 @@ const root = document.getElementById("models");
 const { inspection, may } = root.dataset;
 const base = `/api/${encodeURIComponent(inspection)}`;
 const at = (id) => document.getElementById(id);
-const AGAIN_MS = 4000, FIRST_FLIPS = 12;
+const AGAIN_MS = 4000, FIRST_FLIPS = 12, FIRST_VERSIONS = 8;
 const ANSWERS = { promote: "good", reject: "bad", not_enough: "warn" };
 const FINDINGS = { holds: "good", fails: "bad", "cannot tell": "warn" };
 const STATES = { running: "good", held: "warn", halted: "bad", reverted: "bad", done: "good", superseded: "soft" };
@@ -65,7 +65,11 @@ async function propose(what, version) {
     body,
     yes: t("models.yes_" + what, { version, n: promised.devices }),
     why: promised.needs_reason ? "wanted" : "",
-    does: (why) => send(`${base}/models/${version}/${what}`, { champion: value.aliases.champion ?? null, why }),
+    does: async (why) => {
+      const done = await send(`${base}/models/${version}/${what}`, { champion: value.aliases.champion ?? null, why });
+      if (done.ok) lookAt(version); // else the page would go on to the next challenger, away from what was decided
+      return done;
+    },
   });
 }
 
@@ -175,6 +179,31 @@ function rollout(r) {
   );
 }
 
+// What people come for: which version to look at, and the way back. The table far below says more of each.
+function chooser() {
+  const items = value.versions.filter((v, i) => i < FIRST_VERSIONS || v.version === value.champion || v.version === value.version).map((v) => {
+    const words = [t("models.version", { version: v.version }), v.version === value.champion ? t("models.champion_short") : v.answer ? t("models.answer_" + v.answer) : ""].filter(Boolean);
+    const link = node("a", { href: `?version=${v.version}`, class: "chip plain", "aria-current": v.version === value.version ? "true" : "" }, words.join(": "));
+    link.addEventListener("click", (event) => {
+      if (event.metaKey || event.ctrlKey) return;
+      event.preventDefault();
+      look(v.version);
+    });
+    return link;
+  });
+  const stable = value.rollouts.find((r) => r.channel === "stable");
+  const before = stable && stable.version === value.champion && value.versions.some((v) => v.version === stable.base_version) ? stable.base_version : null;
+  const back = may === "yes" && before && value.registry.read && !value.registry.problem ? button(t("models.rollback", { version: before }), () => propose("rollback", before), "grave") : null;
+  return node("div", { class: "chooser" }, node("nav", { class: "chips", "aria-label": t("models.versions") }, items), back);
+}
+
+// Between the press and the rollout lies the release flow: whoever decided sees that it was heard.
+function wanted() {
+  const champion = value.aliases.champion, stable = value.rollouts.find((r) => r.channel === "stable");
+  if (!champion || stable?.version === champion || stable?.state === "reverted") return null;
+  return node("p", { class: "warn", id: "wanted", role: "status" }, t("models.wanted", { version: champion }), " ", node("a", { href: "/rollouts" }, t("models.more_rollout")));
+}
+
 function versions() {
   const head = ["version", "decision", "judged", "aliases", "labels", "state"].map((k) => t("models.col_" + k));
   const rows = value.versions.map((v) => {
@@ -206,6 +235,8 @@ function draw() {
   at("registry").textContent = registry.problem ? (registry.read ? t("models.mlflow_old", { seconds: registry.age, problem: registry.problem }) : t("models.mlflow_away", { seconds: registry.age, problem: registry.problem })) : t("models.mlflow_read", { seconds: registry.age });
   at("registry").className = registry.problem ? "warn" : "soft";
   const parts = [
+    value.versions.length ? chooser() : null,
+    wanted(),
     value.rollouts.filter((r) => r.open || r.state === "reverted").map(rollout),
     value.versions.length ? decided(d) : node("p", {}, t("models.none_yet")),
     c ? sideBySide(c, d) : d?.champion ? node("p", { class: "soft" }, t("models.no_comparison")) : null,
@@ -220,9 +251,13 @@ function draw() {
   root.dataset.ready = "yes";
 }
 
-function look(version) {
+function lookAt(version) {
   looking = version;
   history.replaceState(null, "", `?version=${encodeURIComponent(version)}`);
+}
+
+function look(version) {
+  lookAt(version);
   load(true).then(() => window.scrollTo({ top: 0 }));
 }
 

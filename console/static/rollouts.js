@@ -139,7 +139,7 @@ function section(name) {
       const value = JSON.parse(text);
       if (!answer.ok) throw new Error(value.error);
       status.textContent = value.open ? `${plural(value.open, "rollout")} under way` : "none under way";
-      const busy = body.contains(document.activeElement) || [...body.querySelectorAll("input")].some((i) => i.value);
+      const busy = (body.contains(document.activeElement) && document.activeElement.tagName === "INPUT") || [...body.querySelectorAll("input")].some((i) => i.value);
       if (text === shown || (busy && !now)) return; // nobody loses what they are typing
       shown = text;
       const opened = new Set([...body.querySelectorAll("details[open]")].map((d) => d.closest("article").getAttribute("aria-label") + d.querySelector("summary").textContent.replace(/\d/g, "")));

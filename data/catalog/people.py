@@ -70,6 +70,20 @@ class SignInFailureRow(Base):
     last_at: Mapped[datetime]
 
 
+class SignInBegunRow(Base):
+    """Somebody was sent to an identity provider and is not back yet (data/users/begun.py)."""
+
+    __tablename__ = "sign_ins_begun"
+
+    state_sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    browser_sha256: Mapped[str] = mapped_column(String(64))  # the browser that was sent there
+    nonce: Mapped[str] = mapped_column(String(64))
+    verifier: Mapped[str] = mapped_column(String(128))  # of PKCE
+    onward: Mapped[str] = mapped_column(String(512))  # the page that was wanted
+    address: Mapped[str] = mapped_column(String(64), index=True)
+    until: Mapped[datetime]
+
+
 class AuditRow(Base):
     """Who did what, when, from where, and whether it was done."""
 

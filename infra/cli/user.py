@@ -61,6 +61,16 @@ def add_parser(sub: Any) -> None:
     )
     _name(disable)
     disable.add_argument("--again", action="store_true", help="let them in again")
+    join = command(
+        actions,
+        "join",
+        "let an account that is there be somebody at the identity provider",
+        "Joins an account with a person of the identity provider that services.toml states: they sign in there from "
+        "now on, and the password of the account ends. The subject is the id there, not the name; after a sign-in "
+        "that was refused because the name is taken, the audit log tells it.",
+    )
+    _name(join)
+    join.add_argument("subject", help="the person's id at the provider (the claim `sub`)")
     password = command(
         actions,
         "password",
@@ -83,7 +93,8 @@ def _password(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the action that was called."""
     actions: dict[str, Callable[[argparse.Namespace], int]] = {
-        "list": _list, "add": _add, "link": _link, "role": _role, "disable": _disable, "password": _set_password,
+        "list": _list, "add": _add, "link": _link, "role": _role, "disable": _disable, "join": _join,
+        "password": _set_password,
     }  # fmt: skip
     return actions[args.action](args)
 
@@ -156,6 +167,18 @@ def _disable(args: argparse.Namespace) -> int:
     user = set_disabled(catalog, args.name, not args.again, at=datetime.now(UTC))
     _record(catalog, "user.disable", user.name, disabled=not args.again)
     return _told(args, user, f"{user.name} {'may sign in again' if args.again else 'is kept out'}.")
+
+
+def _join(args: argparse.Namespace) -> int:
+    from data.users.identities import join
+
+    workspace = open_workspace(args)
+    provider = workspace.identity_provider
+    if provider is None:
+        raise ConfigError("services.toml states no identity provider ([oidc]); docs/access.md shows one")
+    user = join(workspace.catalog(), args.name, issuer=provider.issuer, subject=args.subject)
+    _record(workspace.catalog(), "user.join", user.name, issuer=provider.issuer, subject=args.subject)
+    return _told(args, user, f"{user.name} signs in with {provider.name} from now on; their password ended.")
 
 
 def _set_password(args: argparse.Namespace) -> int:

@@ -59,8 +59,8 @@ class Lids:
     said: dict[str, dict[str, list[float]]] = field(default_factory=dict)
     pictures: dict[str, list[tuple[str, int]]] = field(default_factory=dict)
 
-    def day(self, number: int) -> None:
-        """One window of each device on a day, captured, drawn and labelled."""
+    def day(self, number: int, *, labelled: bool = True) -> None:
+        """One window of each device on a day, captured, drawn and labelled; or captured alone."""
         version = max((v for v, first in SERVED.items() if first <= number), key=int)
         at = (self.now - timedelta(days=DAYS - number)).replace(hour=6, minute=0, second=0, microsecond=0)
         with self.workspace.catalog().session() as session:
@@ -69,6 +69,8 @@ class Lids:
                 noise = self.rng.normal(0, 1.0, (FRAMES, 3))
                 answers = {v: answer_of(v, kinds, noise, self.rng) for v in SKILL}
                 self._window(session, device, station, number, at, kinds, answers, version)
+        if not labelled:
+            return
         catalog = self.workspace.catalog()
         drawn = draw(catalog, INSPECTION, LABELS * len(DEVICES), random=Random(number), at=at + timedelta(hours=9))
         labels = [NewLabel(sample_id=i, classes=[self.truth[i]], event_id=f"lids:{i}") for i in drawn.sample_ids]
@@ -150,13 +152,22 @@ def answer_of(version: str, kinds: Any, noise: Any, rng: np.random.Generator) ->
     return odds / odds.sum(axis=1, keepdims=True)
 
 
-def build(workspace: Workspace, registry: Any = None, *, now: datetime | None = None) -> Lids:
-    """Put the line into a home; with a registry the versions are there, too, and version 3 is the champion."""
+def create_lids(catalog: Any, at: datetime) -> None:
+    """The inspection, before anything is known of it."""
+    create_inspection(catalog, INSPECTION, [(i.name, i.kind.value) for i in INFOS], at=at)
+
+
+def build(workspace: Workspace, registry: Any = None, *, now: datetime | None = None, told: bool = True) -> Lids:
+    """Put the line into a home; with a registry the versions are there, too, and version 3 is the champion.
+
+    With ``told=False`` its devices are there already and tell of themselves.
+    """
     now = now or datetime.now(UTC)
     catalog = workspace.catalog()
     begun = now - timedelta(days=DAYS + 1)
-    create_inspection(catalog, INSPECTION, [(i.name, i.kind.value) for i in INFOS], at=begun)
-    for name, (station, _) in DEVICES.items():
+    if told:
+        create_lids(catalog, begun)
+    for name, (station, _) in DEVICES.items() if told else ():
         register_device(catalog, name, "foundry", station, [INSPECTION], "ab" * 32, at=begun)
         record_heartbeat(catalog, beat(name, station, now), received_at=now)
     lids = Lids(workspace=workspace, rng=np.random.default_rng(5), now=now)

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 import uvicorn
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, Playwright, sync_playwright
 
 from console.app import create_app
 from data.users import Role
@@ -100,8 +101,8 @@ def workspace(tmp_path: Path, prepared: Workspace) -> Iterator[Workspace]:
     opened.catalog().close()
 
 
-@pytest.fixture
-def console(workspace: Workspace) -> Iterator[Console]:
+@contextmanager
+def served(workspace: Workspace) -> Iterator[Console]:
     """Served by a thread of this process: uvicorn as in production, without the seconds that imports take."""
     app = create_app(workspace)
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=5))
@@ -111,10 +112,18 @@ def console(workspace: Workspace) -> Iterator[Console]:
     listening.listen(128)  # what comes before the server runs waits
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
-    yield Console(workspace, listening.getsockname()[1])
-    server.should_exit = True
-    thread.join(timeout=30)
-    listening.close()
+    try:
+        yield Console(workspace, listening.getsockname()[1])
+    finally:
+        server.should_exit = True
+        thread.join(timeout=30)
+        listening.close()
+
+
+@pytest.fixture
+def console(workspace: Workspace) -> Iterator[Console]:
+    with served(workspace) as one:
+        yield one
 
 
 @pytest.fixture
@@ -128,10 +137,15 @@ def process(tmp_path: Path, workspace: Workspace) -> Iterator[ConsoleProcess]:
     running.kill()
 
 
+def launched(playwright: Playwright) -> Browser:
+    """Debian's Chromium."""
+    return playwright.chromium.launch(executable_path="/usr/bin/chromium", args=_FLAGS)
+
+
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=_FLAGS)
+        started = launched(playwright)
         yield started
         started.close()
 

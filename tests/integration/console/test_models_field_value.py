@@ -40,7 +40,7 @@ def test_a_decider_finds_why_what_flipped_the_worst_station_and_what_it_brought(
     expect(page.locator("#flips img").first).to_be_visible()
     shown = page.locator("#flips img").first
     assert shown.evaluate("async (image) => { await image.decode(); return image.naturalWidth }") == 640
-    page.get_by_role("link", name="Version 3").click()
+    page.get_by_role("navigation", name="All versions").get_by_role("link", name="Version 3: champion").click()
     expect(page.locator("#answer-title")).to_contain_text("is the champion", timeout=PATIENCE)
 
     page.goto(f"{console.url}/field?inspection={INSPECTION}")

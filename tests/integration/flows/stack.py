@@ -40,6 +40,7 @@ class Stack:
     home: Path
     ports: dict[str, int] = field(default_factory=lambda: {n: free_port() for n in ("bucket", "mlflow", "prefect")})
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    every: int = 20  # seconds between two runs of ingest
 
     @property
     def workspace(self) -> Workspace:
@@ -93,7 +94,7 @@ class Stack:
                 *f"--host 127.0.0.1 --port {port}".split(),
             ],
             "prefect": f"{sys.executable} -m prefect server start --host 127.0.0.1 --port {port}".split(),
-            "serving": f"{sys.executable} -m flows.serving --home {home} --every 20".split(),
+            "serving": f"{sys.executable} -m flows.serving --home {home} --every {self.every}".split(),
         }[name]
 
     def start(self, name: str, extra: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:

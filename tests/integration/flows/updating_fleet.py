@@ -34,6 +34,8 @@ class Line:
         name: Of the device.
         inspection: That it runs.
         site: Where it stands.
+        station: At which place there.
+        classes: Names of the classes that it counts: ok first.
     """
 
     def __init__(
@@ -46,11 +48,14 @@ class Line:
         inspection: str,
         *,
         site: str = "plant",
+        station: str = "end",
+        classes: Sequence[str] = ("ok", "defect"),
     ) -> None:
         self._bucket, self.name, self.inspection, self.site = bucket, name, inspection, site
+        self._station, self._classes = station, classes
         self._key = folder / f"{name}.key"
         public = generate_private_key(self._key)
-        register_device(workspace.catalog(), name, site, "end", [inspection], public, at=datetime.now(UTC))
+        register_device(workspace.catalog(), name, site, station, [inspection], public, at=datetime.now(UTC))
         factory = folder / f"{name}.onnx"
         factory.write_bytes(tiny_engine(inspection=inspection, engine_id="factory"))
         self._random = Random(name)
@@ -107,7 +112,7 @@ class Line:
         heartbeat = Heartbeat(
             device=self.name,
             site=self.site,
-            station="end",
+            station=self._station,
             sequence=self._sequence,
             sent_at=datetime.now(UTC),
             client_version="1",
@@ -120,7 +125,7 @@ class Line:
             frames=self._frames,
             latency_ms_p50=2.0,
             latency_ms_p99=4.0,
-            class_counts={"ok": self._frames - self._defects, "defect": self._defects},
+            class_counts={self._classes[0]: self._frames - self._defects, self._classes[1]: self._defects},
             anomaly_mean=0.3,
             rollout=status.rollout,
             quarantined=status.quarantined,

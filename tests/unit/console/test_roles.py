@@ -48,8 +48,8 @@ MEANT = {
 }  # fmt: skip
 #: Without a role, on purpose.
 MEANT_OPEN = {
-    "GET /login", "POST /api/sign-in", "GET /healthz", "GET /metrics",
-    "GET /static/texts.js",
+    "GET /login", "GET /login/provider", "GET /login/provider/answer", "POST /api/sign-in", "GET /healthz",
+    "GET /metrics", "GET /static/texts.js",
 }  # fmt: skip
 NOT_TRIED = ("GET /api/loop/live", "POST /api/sign-out")  # one never ends, the other ends the session
 FILLED = {
