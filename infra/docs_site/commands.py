@@ -54,10 +54,10 @@ def children(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentPars
 
 
 def plain(text: str) -> str:
-    """Return a parser's text as Markdown that says the same.
+    r"""Return a parser's text as Markdown that says the same.
 
-    >>> plain("KEY=VALUE, such as `a_b=1`; *all* of <them>")
-    'KEY=VALUE, such as `a_b=1`; \\\\*all\\\\* of \\\\<them\\\\>'
+    >>> print(plain("KEY=VALUE, such as `a_b=1`; *all* of <them>"))
+    KEY=VALUE, such as `a_b=1`; \*all\* of \<them\>
     """
     parts = text.split("`")
     if len(parts) % 2 == 0:  # an odd backtick begins nothing

@@ -1,7 +1,7 @@
 """What MkDocs calls while it builds the site: pages that are made, so that they can't go stale.
 
-1. ``reference/andon.md`` and ``reference/andon-edge.md`` come from the parsers of the commands, ``reference/policy-toml.md``
-   from the policy's own defaults.
+1. ``reference/andon.md`` and ``reference/andon-edge.md`` come from the parsers of the commands,
+   ``reference/policy-toml.md`` from the policy's own defaults.
 2. ``adr/index.md`` and its part of the navigation come from the files in ``docs/adr``.
 """
 
@@ -57,9 +57,9 @@ def policy() -> str:
     from data.policy import Policy
 
     return (
-        "# policy.toml\n\nThe file in a new home directory: every key with its default and what it means. What an inspection "
-        "states for itself (`andon settings`) goes before it; its keys are those of `[gate]`, `[learning]`, `[input]` and a "
-        "few more: `andon settings NAME` lists them with their meaning.\n\n"
+        "# policy.toml\n\nThe file in a new home directory: every key with its default and what it means. What an "
+        "inspection states for itself (`andon settings`) goes before it; its keys are those of `[gate]`, `[learning]`, "
+        "`[input]` and a few more: `andon settings NAME` lists them with their meaning.\n\n"
         f"```toml\n{Policy.default_toml()}```\n"
     )
 

@@ -53,9 +53,7 @@ def tokens_of(page: str) -> list[tuple[str, int, str, str]]:
         line = token.map[0] + 1 if token.map else 0
         if token.type in ("fence", "code_block"):
             found.append(("block", line, token.info.strip().split(" ")[0], token.content))
-        for child in token.children or ():
-            if child.type == "code_inline":
-                found.append(("inline", line, "", child.content))
+        found += [("inline", line, "", child.content) for child in token.children or () if child.type == "code_inline"]
     return found
 
 

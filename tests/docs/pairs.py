@@ -19,7 +19,9 @@ def pairs(page: str) -> list[tuple[Block, Step]]:
     steps = PLAN.get(page, ())
     for block, step in zip(found, steps, strict=False):
         first = block.lines[0]
-        assert first.startswith(step.begins), f"{block.where} begins {first!r}: tests/docs/plan.py expects {step.begins!r}"
+        assert first.startswith(step.begins), (
+            f"{block.where} begins {first!r}: tests/docs/plan.py expects {step.begins!r}"
+        )
     assert len(found) == len(steps), (
         f"{page} has {len(found)} blocks to execute, tests/docs/plan.py speaks of {len(steps)}: add the step that "
         f"executes it, or declare why none does (first lines: {[block.lines[0][:40] for block in found]})"

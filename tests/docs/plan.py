@@ -155,9 +155,7 @@ PLAN: dict[str, tuple[Step, ...]] = {
     ),
     "docs/connect.md": (
         Run(begins="andon labels export", replace={"solar-cells": "plates"}),
-        Elsewhere(
-            begins="andon label-studio sync", test="tests/label_studio/test_round_trip.py", words="sync"
-        ),
+        Elsewhere(begins="andon label-studio sync", test="tests/label_studio/test_round_trip.py", words="sync"),
         Python(
             begins="import hashlib",
             after="""
@@ -184,9 +182,7 @@ check_network(Small(64).eval(), InputChoice.from_dict({"backbone": "plant_nets:S
     ),
     "docs/finetune.md": (Run(begins="andon retrain solder-joints", replace={"solder-joints": "plates"}),),
     "docs/shadow.md": (Run(begins="andon shadow start", replace={"start solder-joints": "start plates", **_JOINTS}),),
-    "docs/rollout.md": (
-        Run(begins="andon rollout ", replace={"andon rollout": "andon rollout plates"}),
-    ),
+    "docs/rollout.md": (Run(begins="andon rollout ", replace={"andon rollout": "andon rollout plates"}),),
     "docs/fleet.md": (
         Run(begins="andon fleet "),
         Run(begins="andon simulate fleet", replace={"--devices 1000": "--devices 12", "--devices 200": "--devices 12"}),
@@ -215,7 +211,10 @@ check_network(Small(64).eval(), InputChoice.from_dict({"backbone": "plant_nets:S
     "docs/enrolment.md": (
         Run(
             begins="andon enroll aoi-3",
-            replace={"aoi-3 --inspection solar-cells --as qr": "aoi-4 --inspection cells --as qr", "solar-cells": "cells"},
+            replace={
+                "aoi-3 --inspection solar-cells --as qr": "aoi-4 --inspection cells --as qr",
+                "solar-cells": "cells",
+            },
         ),
         Run(
             begins="andon-edge enroll",
@@ -302,7 +301,9 @@ check_network(Small(64).eval(), InputChoice.from_dict({"backbone": "plant_nets:S
             begins="make wheel",
             before=_A_WHEEL,
             replace={"0.2.0": "0.1.0"},
-            left_out={"make wheel": "it builds in an environment of its own, from an index; the wheel here is built without"},
+            left_out={
+                "make wheel": "it builds in an environment of its own, from an index; the wheel here is built without"
+            },
         ),
     ),
     "docs/operating.md": (
@@ -342,7 +343,9 @@ check_network(Small(64).eval(), InputChoice.from_dict({"backbone": "plant_nets:S
         Run(
             begins="python -m tests.fuzz engine",
             replace={"--seconds 600": "--seconds 2"},
-            left_out={"python -m tests.fuzz all": "the first line's program over all targets: a minute of a core for each"},
+            left_out={
+                "python -m tests.fuzz all": "the first line's program over all targets: a minute of a core for each"
+            },
         ),
     ),
     "docs/backup.md": (

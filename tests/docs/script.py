@@ -65,9 +65,9 @@ def without_comment(line: str) -> str:
     return re.sub(r"\s+#[^'\"]*$", "", line)
 
 
-def executed(block: Block, step: Run) -> int:
-    """How many lines are executed."""
-    return sum(_of(step.left_out, line) is None for line in block.lines)
+def left_out(block: Block, step: Run) -> dict[str, str]:
+    """Lines that are not executed, with the reasons."""
+    return {line: why for line in block.lines if (why := _of(step.left_out, line)) is not None}
 
 
 def _of(table: Mapping[str, Any], line: str) -> Any:

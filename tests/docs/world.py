@@ -1,8 +1,8 @@
 """The folder in which the documentation is executed: what its pages take for granted lies there.
 
-    .andon/           the home directory of a real stack
-    .venv/            the environment that this runs in
-    user/images/      ~/images: made-up plates and tiles, in folders by class, and a stream of them
+.andon/           the home directory of a real stack
+.venv/            the environment that this runs in
+user/images/      ~/images: made-up plates and tiles, in folders by class, and a stream of them
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ class World:
     @property
     def environment(self) -> dict[str, str]:
         """What commands find."""
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(("ANDON_", "PREFECT_", "MLFLOW_"))}
+        kept = {
+            key: value for key, value in os.environ.items() if not key.startswith(("ANDON_", "PREFECT_", "MLFLOW_"))
+        }
         return {
             **kept,
             "HOME": str(self.path / "user"),

@@ -61,7 +61,9 @@ def test_what_a_step_says_of_a_line_is_of_a_line_that_is_there() -> None:
                     assert any(old in line for line in block.lines), (block.where, old)
 
 
-@pytest.mark.parametrize("block", [block for block in BLOCKS if block.language == "toml"], ids=lambda block: block.where)
+@pytest.mark.parametrize(
+    "block", [block for block in BLOCKS if block.language == "toml"], ids=lambda block: block.where
+)
 def test_the_product_reads_each_file_that_is_shown(block, tmp_path: Path) -> None:
     read_toml(block.text, tmp_path)
 
