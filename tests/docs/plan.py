@@ -79,7 +79,8 @@ for _ in range(600):
 """
 _A_WHEEL = """\
 mkdir -p tree dist && cp -r "$PYTHONPATH/edge_client" tree/
-(cd tree && python -m build --wheel --no-isolation --outdir ../dist edge_client) > wheel.log 2>&1 || { cat wheel.log; exit 1; }"""
+cd tree
+python -m build --wheel --no-isolation --outdir ../dist edge_client > wheel.log 2>&1 || { cat wheel.log; exit 1; }"""
 
 PLAN: dict[str, tuple[Step, ...]] = {
     "docs/start.md": (
@@ -233,7 +234,7 @@ check_network(Small(64).eval(), InputChoice.from_dict({"backbone": "plant_nets:S
         Run(
             begins="andon approve",
             left_out={
-                "andon approve solar-cells 4": "nothing waits in this stack, whose keys lie on the machine; executed by "
+                "andon approve solar-cells 4": "nothing waits here, where all keys lie on the machine; executed by "
                 "tests/integration/flows/test_approve.py"
             },
         ),
@@ -319,7 +320,7 @@ check_network(Small(64).eval(), InputChoice.from_dict({"backbone": "plant_nets:S
             begins="andon up --database",
             beside="python -m tests.docs.database database.url",
             replace={
-                "andon up --database postgresql://andon@db.plant/andon": "until [ -s database.url ]; do sleep 0.2; done; "
+                "andon up --database postgresql://andon@db.plant/andon": "until [ -s database.url ]; do sleep 1; done; "
                 'andon up --home plant --database "$(cat database.url)" && andon down --home plant'
             },
         ),

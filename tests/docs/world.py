@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +44,7 @@ class World:
             "OMP_NUM_THREADS": "1",
             "DO_NOT_TRACK": "1",
             "PORT": str(self.port),
-            "SOON": str(date.today() + timedelta(days=8)),
+            "SOON": str(datetime.now(UTC).date() + timedelta(days=8)),
         }
 
     def bash(self, script: str, folder: Path | None = None) -> str:
