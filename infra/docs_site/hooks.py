@@ -1,7 +1,7 @@
 """What MkDocs calls while it builds the site: pages that are made, so that they can't go stale.
 
 1. ``reference/andon.md`` and ``reference/andon-edge.md`` come from the parsers of the commands,
-   ``reference/policy-toml.md`` from the policy's own defaults.
+   ``reference/andon-toml.md`` and ``reference/policy-toml.md`` from what reads these files.
 2. ``adr/index.md`` and its part of the navigation come from the files in ``docs/adr``.
 """
 
@@ -26,6 +26,7 @@ def on_files(files: Any, config: Any) -> Any:
     made = {
         "reference/andon.md": andon(),
         "reference/andon-edge.md": andon_edge(),
+        "reference/andon-toml.md": device_file(),
         "reference/policy-toml.md": policy(),
         "adr/index.md": list_of_decisions(Path(config.docs_dir)),
     }
@@ -50,6 +51,14 @@ def andon_edge() -> str:
 
     parsers = list(children(build_parser()).values())
     return reference("andon-edge", "The device's command line, as `andon-edge COMMAND --help` tells it.", parsers)
+
+
+def device_file() -> str:
+    """The page about ``andon.toml``."""
+    from edge_client.config import _TABLES
+    from infra.docs_site.device_file import page
+
+    return page(_TABLES)
 
 
 def policy() -> str:
