@@ -17,6 +17,8 @@ from data.policy import Policy
 from data.services import parse_services
 from edge_client.config import _TABLES, Config
 
+#: Sections of services.toml; `[bucket]` beside one of them is the cloud's.
+_ELSEWHERE = {"database", "mlflow", "prefect", "console", "oidc", "ray"}
 _DEVICE = {
     "device": {"name": "line-1", "site": "plant", "station": "aoi-3", "key": "device.key"},
     "inspection": {"name": "cells", "factory_engine": "factory.onnx"},
@@ -79,7 +81,7 @@ def read_toml(text: str, folder: Path) -> str:
         AndonError: The product refuses it.
     """
     document = tomllib.loads(text)
-    if "database" in document:
+    if set(document) & _ELSEWHERE:
         parse_services(tomllib.loads(_with_files(text, folder)), folder / "services.toml")
         return "services.toml"
     if "project" in document:
@@ -121,8 +123,8 @@ def _read_device(document: Mapping[str, Any], folder: Path) -> None:
 
 
 def _with_files(text: str, folder: Path) -> str:
-    for name in set(re.findall(r'"?/etc/andon/([a-z.-]+)', text)):
+    for name in set(re.findall(r"/(?:etc/andon|run/secrets)/([a-z.-]+)", text)):
         path = folder / name
         path.write_text("a-secret\n")
         path.chmod(0o600)
-    return text.replace("/etc/andon", str(folder))
+    return re.sub("/etc/andon|/run/secrets", str(folder), text)
