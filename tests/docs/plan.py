@@ -37,7 +37,19 @@ _KEYS = tuple(
     )
 )
 
-_JOINTS = {"solder-joints": "plates"}
+_NEWEST = {"--share 0.1 --cpu-share 0.1": "--version $(cat version.txt) --share 0.1 --cpu-share 0.1"}
+_ANOTHER_VERSION = """\
+andon retrain plates --seed 7 || test $? = 1
+python - <<'END'
+from pathlib import Path
+from mlflow import MlflowClient
+from data.workspace import Workspace
+from flows import environment
+environment.point_at(Workspace.open(None))
+newest = max(int(each.version) for each in MlflowClient().search_model_versions("name = 'plates'"))
+MlflowClient().set_model_version_tag("plates", str(newest), "andon.override", "to try the rollout's commands")
+Path("version.txt").write_text(str(newest))
+END"""
 _THREE_ALARMS = """\
 python - <<'END'
 from datetime import UTC, datetime
@@ -182,8 +194,18 @@ check_network(Small(64).eval(), InputChoice.from_dict({"backbone": "plant_nets:S
         ),
     ),
     "docs/finetune.md": (Run(begins="andon retrain solder-joints", replace={"solder-joints": "plates"}),),
-    "docs/shadow.md": (Run(begins="andon shadow start", replace={"start solder-joints": "start plates", **_JOINTS}),),
-    "docs/rollout.md": (Run(begins="andon rollout ", replace={"andon rollout": "andon rollout plates"}),),
+    "docs/shadow.md": (
+        Run(begins="andon shadow start", before=_ANOTHER_VERSION, replace={"solder-joints": "plates", **_NEWEST}),
+    ),
+    "docs/rollout.md": (
+        Run(
+            begins="andon rollout ",
+            before="sed -i 's/^# staged_from = 5/staged_from = 0/' .andon/policy.toml\n"
+            "andon release plates --promote $(cat version.txt)",
+            replace={"andon rollout": "andon rollout plates"},
+            ends={"andon rollout halt": 1, "andon rollout revert": 1},  # it stands still, and says so to a script
+        ),
+    ),
     "docs/fleet.md": (
         Run(begins="andon fleet "),
         Run(begins="andon simulate fleet", replace={"--devices 1000": "--devices 12", "--devices 200": "--devices 12"}),
