@@ -273,7 +273,11 @@ class ShareConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModeConfig:
-    """`advisory`: everything runs, the application is told not to act."""
+    """How the application is to take the answers.
+
+    Attributes:
+        advisory: Everything runs, the application is told not to act.
+    """
 
     advisory: bool = False
 
@@ -293,15 +297,22 @@ class SettingsConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HelpConfig:
-    """Which signed requests for help this device answers; an empty list: none."""
+    """Which signed requests for help this device answers.
+
+    Attributes:
+        allow: Of `logs`, `doctor` and `restart`; an empty list: none.
+    """
 
     allow: tuple[str, ...] = VERBS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricsConfig:
-    """Prometheus text over HTTP at ``/metrics``. Off while `port` is 0; `host` is loopback unless it is set, since the
-    endpoint has no password.
+    """Prometheus text over HTTP at ``/metrics``.
+
+    Attributes:
+        port: Where; 0 is off.
+        host: Address that it listens on; the endpoint has no password.
     """
 
     port: int = 0
@@ -310,7 +321,11 @@ class MetricsConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TelemetryConfig:
-    """OpenTelemetry: spans and bridged metrics. Needs the extra ``telemetry``."""
+    """OpenTelemetry: spans and bridged metrics. Needs the extra ``telemetry``.
+
+    Attributes:
+        enabled: True sends them.
+    """
 
     enabled: bool = False
 
