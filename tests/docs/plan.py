@@ -60,20 +60,26 @@ with Workspace.open(None).catalog().session() as session:
     for number in (1, 2):
         session.add(DriftAlarmRow(
             inspection="cells", device="line-1", station="el-1", kind=("pictures", "rates")[number - 1], cause="light",
-            words="the frames are darker", figures={}, at=now, window_at=now,
+            words="darker", figures={"brightness_change": -0.12}, began_at=now, at=now, window_at=now,
         ))
 END"""
 _FIVE_SAMPLES = """\
+mkdir some-cells
+CELLS=$(python -c 'import elpv_dataset; print(elpv_dataset.__path__[0])')/data/images
+cp "$CELLS"/cell0[0-1]*.png some-cells/
+andon enroll line-9 --inspection cells --set capture.byte_budget=100000000
+andon-edge run --config .andon/devices/line-9/andon.toml --source some-cells
+andon ingest
 python - <<'END'
 from pathlib import Path
 from sqlalchemy import select
 from data.catalog.models import SampleRow
 from data.workspace import Workspace
 with Workspace.open(None).catalog().session() as session:
-    query = select(SampleRow.id).where(SampleRow.inspection == "cells", SampleRow.device.is_not(None)).limit(5)
+    query = select(SampleRow.sample_id).where(SampleRow.device == "line-9").limit(5)
     Path("samples.txt").write_text(" ".join(session.scalars(query)))
 END
-echo like-defective > campaign.txt"""
+echo like-examples > campaign.txt"""
 _A_SERVER = """\
 import os, subprocess, time, urllib.request
 import numpy as np
