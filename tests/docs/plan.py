@@ -169,7 +169,7 @@ PLAN: dict[str, tuple[Step, ...]] = {
             begins="andon drift solar-cells",
             before=_THREE_ALARMS,
             replace={"solar-cells": "cells", "--mended 3": "--mended 1", "--new-normal 3": "--new-normal 2"},
-            ends={"andon drift solar-cells      ": 1},
+            ends={"andon drift solar-cells      ": 1, "andon drift solar-cells --mended": 1},  # one is open
         ),
     ),
     "docs/connect.md": (

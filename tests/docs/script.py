@@ -11,9 +11,10 @@ from tests.docs.steps import Run
 
 _HEAD = """\
 set -uo pipefail
-failed() { echo "line $1 ended with $2: $3" >&2; end_all; exit 1; }
+failed() { echo "line $1 ended with $2: $3" >&2; exit 1; }
 at_work=()
 end_all() { for one in "${at_work[@]}"; do kill -TERM "$one" 2>/dev/null; done; wait; }
+trap end_all EXIT
 expect() { [ "$2" = "$3" ] || failed "$1" "$2" "$4"; }
 """
 _BACKGROUND = """\

@@ -8,6 +8,7 @@ user/images/      ~/images: made-up plates and tiles, in folders by class, and a
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -60,19 +61,23 @@ class World:
         return self._run([sys.executable, "-c", program], program, None)
 
     def _run(self, command: list[str], text: str, folder: Path | None) -> str:
-        done = subprocess.run(
+        process = subprocess.Popen(
             command,
             cwd=folder or self.path,
             env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=SECONDS,
-            check=False,
             stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
         )
-        told = f"{text}\n--- exit code {done.returncode}\n{done.stdout[-4000:]}\n{done.stderr[-6000:]}"
-        assert done.returncode == 0, told
-        return done.stdout
+        try:
+            out, err = process.communicate(timeout=SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            out, err = process.communicate()
+        assert process.returncode == 0, f"{text}\n--- exit code {process.returncode}\n{out[-4000:]}\n{err[-6000:]}"
+        return out
 
 
 def build(path: Path) -> World:
