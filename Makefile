@@ -7,7 +7,7 @@ export PYTHONDONTWRITEBYTECODE ?=
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := 1
 
-.PHONY: help setup demo test test-swift test-production test-label-studio test-ray check lint unit bench wheel sbom clean lane-flows lane-edge lane-parts
+.PHONY: help setup demo docs docs-test test test-swift test-production test-label-studio test-ray check lint unit bench wheel sbom clean lane-flows lane-edge lane-parts
 help:
 	@echo "make demo    the whole loop on real images: a model breaks, and heals (some minutes after set-up)"
 	@echo "make test    every check and test (at most 15 minutes on 2 cores)"
@@ -17,6 +17,8 @@ help:
 	@echo "make test-ray  retrains on a real Ray cluster of two workers, some of them killed (adds Ray to .venv, 300 MB)"
 	@echo "make check   lint, types, import directions, unit tests (under 90 seconds)"
 	@echo "make bench   every figure the project claims, beside its peers; writes docs/benchmarks-*.md"
+	@echo "make docs    the documentation as a site, into dist/site"
+	@echo "make docs-test   every command in the documentation, against a real stack (some minutes)"
 	@echo "make wheel   the edge wheel, into dist/"
 	@echo "make sbom    bills of material of the wheel and of the cloud's environment, into dist/"
 
@@ -84,6 +86,13 @@ test-ray: setup
 
 bench: setup
 	for group in device learning fleet; do $(BIN)/python -m benchmarks --group $$group --page docs/benchmarks-$$group.md || exit 1; done
+
+# The variable silences what the theme prints about its successor: no warning about these pages.
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --config-file infra/docs_site/mkdocs.yml
+
+docs-test: setup
+	$(BIN)/python -m pytest tests/docs -q -s
 
 wheel: setup
 	$(BIN)/python -m build --wheel --outdir dist edge_client

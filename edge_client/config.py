@@ -60,6 +60,12 @@ class DeviceConfig:
     """Who this device is. `key` signs records and heartbeats; `state` is the folder of all that it keeps.
 
     Attributes:
+        name: As it was enrolled.
+        site: The plant.
+        station: The place on the line.
+        key: File with its Ed25519 key.
+        state: Folder of spool, engine slots, metadata.
+        heartbeat_seconds: How often it tells of itself; what changes is told at once.
         hardware: What kind of machine it is, in the plant's own words; rollouts may go by it. Default: the architecture
             of its processor.
     """
@@ -82,6 +88,9 @@ class InspectionConfig:
     """What is inspected, the engine that came with the application, and how engines run.
 
     Attributes:
+        name: The inspection.
+        factory_engine: File of the engine that runs when nothing else may.
+        channel: What it follows.
         factory_selftest: Default: the engine's path with the suffix ``.selftest``; it need not exist.
         provider: `cpu`, `openvino`, `cuda`, `tensorrt`, or `auto`: as `andon-edge tune` measured, else `cpu`.
         threads: Threads of one run; 0 as measured, else 1.
@@ -107,6 +116,13 @@ class BucketConfig:
     """Where the bucket is: S3 (`name`, `endpoint_url`, `credentials`) or a folder (`directory`).
 
     Attributes:
+        name: Of the bucket.
+        endpoint_url: Its address; none is AWS.
+        region: As the service names it.
+        credentials: File with this device's account.
+        ca_bundle: Certificates of your own authority; none is the system's.
+        addressing: `path` or `virtual`: the bucket's name in the path or in the host's name.
+        directory: A folder instead of a service.
         connect_seconds: For a connection and its TLS handshake.
         read_seconds: A request without noticeable progress for so long is given up, and tried again later.
         least_bytes_per_second: What progress is.
@@ -128,7 +144,11 @@ class BucketConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CloudConfig:
-    """The cloud's age recipient, to which samples are sealed."""
+    """The cloud's age recipient, to which samples are sealed.
+
+    Attributes:
+        recipient: `age1…`, the public half of the key that ingest has.
+    """
 
     recipient: str
 
@@ -138,6 +158,7 @@ class ReleasesConfig:
     """The trusted first TUF root, and where releases come from before the bucket is asked.
 
     Attributes:
+        root: File with the first TUF root, which enrolment brought.
         mirrors: In order: addresses (``http://10.0.0.5:8080/``) and folders that have ``releases/`` in them. They need
             not be trusted.
         mirror_ca: Certificates for mirrors on HTTPS; default: the system's.
@@ -221,6 +242,9 @@ class UpdateConfig:
     """How often the device looks for releases, how it fetches a new engine, and how it tries it.
 
     Attributes:
+        poll_seconds: How often it looks.
+        probation_frames: Frames that a new engine must answer well before it is confirmed.
+        trial_seconds: Most time of the trial in a child process.
         bytes_per_second: Most bytes a second of a download; 0 is no limit.
         hours: Hours of downloading, local time, as for uploads; empty is always.
     """
@@ -237,6 +261,8 @@ class ShareConfig:
     """Serving the engines that this device holds to its neighbours. Off while `port` is 0.
 
     Attributes:
+        port: Where it serves.
+        host: Address that it listens on.
         bytes_per_second: Most bytes a second over all neighbours; 0 is no limit.
     """
 
@@ -247,7 +273,11 @@ class ShareConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModeConfig:
-    """`advisory`: everything runs, the application is told not to act."""
+    """How the application is to take the answers.
+
+    Attributes:
+        advisory: Everything runs, the application is told not to act.
+    """
 
     advisory: bool = False
 
@@ -267,15 +297,22 @@ class SettingsConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HelpConfig:
-    """Which signed requests for help this device answers; an empty list: none."""
+    """Which signed requests for help this device answers.
+
+    Attributes:
+        allow: Of `logs`, `doctor` and `restart`; an empty list: none.
+    """
 
     allow: tuple[str, ...] = VERBS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricsConfig:
-    """Prometheus text over HTTP at ``/metrics``. Off while `port` is 0; `host` is loopback unless it is set, since the
-    endpoint has no password.
+    """Prometheus text over HTTP at ``/metrics``.
+
+    Attributes:
+        port: Where; 0 is off.
+        host: Address that it listens on; the endpoint has no password.
     """
 
     port: int = 0
@@ -284,7 +321,11 @@ class MetricsConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TelemetryConfig:
-    """OpenTelemetry: spans and bridged metrics. Needs the extra ``telemetry``."""
+    """OpenTelemetry: spans and bridged metrics. Needs the extra ``telemetry``.
+
+    Attributes:
+        enabled: True sends them.
+    """
 
     enabled: bool = False
 

@@ -26,7 +26,7 @@ fi
 install() { .venv/bin/python -m pip --disable-pip-version-check install --quiet "$@" 2> >(grep -v "is ignored: it is neither" >&2); }
 echo "set-up: Python packages into .venv (2 GB, a few minutes)"
 install torch==2.13.0 # first: any looser requirement pulls gigabytes of CUDA
-install --constraint constraints.txt --editable '.[demo,dev]'
+install --constraint constraints.txt --editable '.[demo,dev,docs]'
 echo "set-up: the backbone is exported to ONNX, once"
 .venv/bin/python -W ignore -c 'from training.trunk import float_trunk, prepared_trunks as p; p().mkdir(parents=True, exist_ok=True); float_trunk(p())' >/dev/null
 echo "$(($(date +%s) - started))" >.venv/.setup-seconds
