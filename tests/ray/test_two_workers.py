@@ -111,10 +111,8 @@ def pieces_of(stack: Stack) -> list[str]:
     return sorted(task["name"] for task in found)
 
 
-@pytest.mark.parametrize("tier", ["head", "finetune"])
-def test_a_retrain_on_two_workers_makes_the_engine_that_threads_make(
-    stack: Stack, workspace: Workspace, registry: Registry, plates: str, tier: str
-) -> None:
+def makes_the_same_engine(stack: Stack, registry: Registry, plates: str, tier: str) -> None:
+    workspace = stack.workspace
     began = time.monotonic()
     finished(start_flow(stack, plates, tier))
     on_workers = time.monotonic() - began
@@ -130,6 +128,12 @@ def test_a_retrain_on_two_workers_makes_the_engine_that_threads_make(
     assert f"fit a head for {plates}" in names
     assert sum(name.startswith("embed ") for name in names) >= 4  # of 64 frames at most
     assert (f"fine-tune the trunk of {plates}" in names) == (tier == "finetune")
+
+
+def test_a_retrain_on_two_workers_makes_the_engine_that_threads_make(
+    stack: Stack, registry: Registry, plates: str
+) -> None:
+    makes_the_same_engine(stack, registry, plates, "head")
 
 
 def test_a_worker_that_is_killed_while_it_embeds_costs_nothing(
@@ -168,3 +172,9 @@ def test_a_cluster_that_is_not_there_is_named(workspace: Workspace) -> None:
     gone = replace(workspace, ray_address="ray://127.0.0.1:1")
     with pytest.raises(TaskRunnerError, match=r"the Ray cluster at ray://127.*cannot be reached"), runner_of(gone):
         pass
+
+
+def test_a_trunk_that_is_fine_tuned_there_is_the_one_that_threads_make(
+    stack: Stack, registry: Registry, plates: str
+) -> None:
+    makes_the_same_engine(stack, registry, plates, "finetune")
