@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime
 from itertools import count
@@ -102,6 +102,17 @@ def finished(process: subprocess.Popen[str]) -> None:
     assert process.returncode == 0, told[-5000:]
 
 
+def wait_in(process: subprocess.Popen[str], holds: Callable[[], object], what: str) -> None:
+    """Wait until something holds while a flow runs; one that has ended says why."""
+
+    def still() -> object:
+        if (found := holds()) or process.poll() is None:
+            return found
+        raise AssertionError(f"{what}: the flow ended before it:\n{process.communicate()[0][-5000:]}")
+
+    wait_until(still, what)
+
+
 def pieces_of(stack: Stack) -> list[str]:
     """Names of the tasks that completed in the newest run of a flow, as Prefect's pages show them."""
     url = f"http://127.0.0.1:{stack.ports['prefect']}/api"
@@ -141,7 +152,7 @@ def test_a_worker_that_is_killed_while_it_embeds_costs_nothing(
 ) -> None:
     process = start_flow(stack, plates)
     at_work: list[psutil.Process] = []
-    wait_until(lambda: at_work.extend(cluster.at_work("worker-0", "embed")) or at_work, "a worker that embeds")
+    wait_in(process, lambda: at_work.extend(cluster.at_work("worker-0", "embed")) or at_work, "a worker that embeds")
     kill(at_work[0])
     finished(process)
 
@@ -154,12 +165,13 @@ def test_a_machine_that_is_lost_while_it_trains_costs_nothing(
 ) -> None:
     process = start_flow(stack, plates, "finetune")
     trains: list[str] = []
-    wait_until(
+    wait_in(
+        process,
         lambda: trains.extend(n for n in ("worker-0", "worker-1") if cluster.at_work(n, "fine-tune")) or trains,
         "a worker that trains",
     )
     checkpoints = workspace.cache / "finetune"
-    wait_until(lambda: list(checkpoints.glob("*/last.ckpt")), "the first epoch")
+    wait_in(process, lambda: list(checkpoints.glob("*/last.ckpt")), "the first epoch")
     cluster.kill(trains[0])
     finished(process)
     cluster.add(trains[0])
