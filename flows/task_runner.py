@@ -182,13 +182,14 @@ class _Sent(Generic[T]):
 
     def result(self) -> T:
         from prefect.exceptions import CrashedRun
+        from ray.exceptions import RayError
 
         try:
             return self._future.result()
-        except CrashedRun as error:
+        except (CrashedRun, RayError) as error:  # what the work itself raised comes as it is
             raise TaskRunnerError(
-                f"the Ray cluster lost the piece of work {self._name!r} for good ({error}); see its workers' logs and "
-                "memory, then run it again: what was done is kept"
+                f"the Ray cluster could not finish the piece of work {self._name!r} ({error}); see its workers' logs "
+                "and memory, and whether they reach the Prefect server, then run it again: what was done is kept"
             ) from error
 
 
@@ -236,6 +237,7 @@ def _cluster(address: str) -> Iterator[Runner]:
     runner = RayTaskRunner(
         address=address, init_kwargs={"log_to_driver": False, "logging_level": logging.WARNING, "namespace": "andon"}
     )
+    ours = not ray.is_initialized()
     try:
         runner.__enter__()
     except Exception as error:
@@ -252,6 +254,8 @@ def _cluster(address: str) -> Iterator[Runner]:
         yield _RayTasks(runner, pieces=2 * sum(each), chunk=_CLUSTER_CHUNK, most_cores=max(each))
     finally:
         runner.__exit__(None, None, None)
+        if ours and ray.is_initialized():  # it leaves a connection to another machine's cluster open
+            ray.shutdown()
 
 
 def _in_a_flow() -> bool:

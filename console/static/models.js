@@ -192,7 +192,7 @@ function chooser() {
     return link;
   });
   const stable = value.rollouts.find((r) => r.channel === "stable");
-  const before = stable && stable.version === value.champion && value.versions.some((v) => v.version === stable.base_version) ? stable.base_version : null;
+  const before = stable && stable.version === value.champion && Number(stable.base_version) < Number(value.champion) && value.versions.some((v) => v.version === stable.base_version) ? stable.base_version : null;
   const back = may === "yes" && before && value.registry.read && !value.registry.problem ? button(t("models.rollback", { version: before }), () => propose("rollback", before), "grave") : null;
   return node("div", { class: "chooser" }, node("nav", { class: "chips", "aria-label": t("models.versions") }, items), back);
 }

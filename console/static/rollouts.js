@@ -127,6 +127,8 @@ function told(name, rollout, again) {
   );
 }
 
+const rank = (rollout) => (rollout.open ? 0 : rollout.staged ? 1 : 2);
+
 function section(name) {
   const status = node("p", { class: "soft status", role: "status" }, "loading…");
   const body = node("div", {});
@@ -138,12 +140,13 @@ function section(name) {
       const text = await answer.text();
       const value = JSON.parse(text);
       if (!answer.ok) throw new Error(value.error);
+      made.dataset.rank = value.open ? 0 : value.rollouts.length ? 1 : 2;
       status.textContent = value.open ? `${plural(value.open, "rollout")} under way` : "none under way";
       const busy = (body.contains(document.activeElement) && document.activeElement.tagName === "INPUT") || [...body.querySelectorAll("input")].some((i) => i.value);
       if (text === shown || (busy && !now)) return; // nobody loses what they are typing
       shown = text;
       const opened = new Set([...body.querySelectorAll("details[open]")].map((d) => d.closest("article").getAttribute("aria-label") + d.querySelector("summary").textContent.replace(/\d/g, "")));
-      const newest = value.rollouts.filter((r) => r.newest);
+      const newest = value.rollouts.filter((r) => r.newest).sort((a, b) => rank(a) - rank(b));
       const past = value.rollouts.filter((r) => !r.newest);
       const nothing = node("p", { class: "soft" }, "No version was rolled out yet: moving the alias champion in MLflow begins one.");
       body.replaceChildren(
@@ -164,5 +167,7 @@ function section(name) {
 const sections = names.map(section);
 root.replaceChildren(...sections.map(([made]) => made));
 if (!names.length) root.replaceChildren(node("p", {}, "No inspection yet. Make one from a folder of images: ", node("code", {}, "andon init NAME --from FOLDER")));
-for (const [, load] of sections) await load();
+await Promise.all(sections.map(([, load]) => load()));
+// What is under way comes first; the order stays as it is then, under the eyes of whoever reads.
+if (names.length) root.replaceChildren(...sections.map(([made]) => made).sort((a, b) => (a.dataset.rank ?? 3) - (b.dataset.rank ?? 3)));
 setInterval(() => document.hidden || sections.forEach(([, load]) => load()), AGAIN_MS);

@@ -11,18 +11,22 @@ from playwright.sync_api import Page, expect, sync_playwright
 
 from data.decisions import GateDecision, record_decision
 from data.ingest import ingest_heartbeats
+from data.inspections import create_inspection
 from data.users import Role
 from data.users.audit_log import list_audit_log
 from data.workspace import Workspace
 from flows.registry import Registry
 from flows.release import release_once
 from flows.releases.repository import ReleaseRepository
+from flows.stack import registry_of, repository_of
 from flows.tags import Tag
 from tests.console_person import sign_in_browser
 from tests.integration.console.conftest import Console, launched, served
 from tests.integration.flows.challengers import register
+from tests.integration.flows.stack import Stack
 from tests.integration.flows.updating_fleet import Line
 
+NAME = "promoted-here"
 PATIENCE = 120_000  # ms, on a busy machine
 ANSWERS = ("promote", "promote", "reject")
 
@@ -58,9 +62,12 @@ class Plant:
         return self.registry.api.aliases(self.name).get("champion")
 
 
-@pytest.fixture
-def plant(workspace: Workspace, registry: Registry, repository: ReleaseRepository, tmp_path: Path, name: str) -> Plant:
-    return Plant(workspace, registry, repository, tmp_path, name)
+@pytest.fixture(scope="module")
+def plant(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Plant:
+    workspace = stack.workspace
+    create_inspection(workspace.catalog(), NAME, [("ok", "ok"), ("defect", "defect")])
+    repository = repository_of(workspace, lambda: datetime.now(UTC))
+    return Plant(workspace, registry_of(workspace), repository, tmp_path_factory.mktemp("lines"), NAME)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime
 from itertools import count
@@ -102,6 +102,17 @@ def finished(process: subprocess.Popen[str]) -> None:
     assert process.returncode == 0, told[-5000:]
 
 
+def wait_in(process: subprocess.Popen[str], holds: Callable[[], object], what: str) -> None:
+    """Wait until something holds while a flow runs; one that has ended says why."""
+
+    def still() -> object:
+        if (found := holds()) or process.poll() is None:
+            return found
+        raise AssertionError(f"{what}: the flow ended before it:\n{process.communicate()[0][-5000:]}")
+
+    wait_until(still, what)
+
+
 def pieces_of(stack: Stack) -> list[str]:
     """Names of the tasks that completed in the newest run of a flow, as Prefect's pages show them."""
     url = f"http://127.0.0.1:{stack.ports['prefect']}/api"
@@ -111,10 +122,8 @@ def pieces_of(stack: Stack) -> list[str]:
     return sorted(task["name"] for task in found)
 
 
-@pytest.mark.parametrize("tier", ["head", "finetune"])
-def test_a_retrain_on_two_workers_makes_the_engine_that_threads_make(
-    stack: Stack, workspace: Workspace, registry: Registry, plates: str, tier: str
-) -> None:
+def makes_the_same_engine(stack: Stack, registry: Registry, plates: str, tier: str) -> None:
+    workspace = stack.workspace
     began = time.monotonic()
     finished(start_flow(stack, plates, tier))
     on_workers = time.monotonic() - began
@@ -132,12 +141,18 @@ def test_a_retrain_on_two_workers_makes_the_engine_that_threads_make(
     assert (f"fine-tune the trunk of {plates}" in names) == (tier == "finetune")
 
 
+def test_a_retrain_on_two_workers_makes_the_engine_that_threads_make(
+    stack: Stack, registry: Registry, plates: str
+) -> None:
+    makes_the_same_engine(stack, registry, plates, "head")
+
+
 def test_a_worker_that_is_killed_while_it_embeds_costs_nothing(
     stack: Stack, cluster: Cluster, workspace: Workspace, registry: Registry, plates: str
 ) -> None:
     process = start_flow(stack, plates)
     at_work: list[psutil.Process] = []
-    wait_until(lambda: at_work.extend(cluster.at_work("worker-0", "embed")) or at_work, "a worker that embeds")
+    wait_in(process, lambda: at_work.extend(cluster.at_work("worker-0", "embed")) or at_work, "a worker that embeds")
     kill(at_work[0])
     finished(process)
 
@@ -150,12 +165,13 @@ def test_a_machine_that_is_lost_while_it_trains_costs_nothing(
 ) -> None:
     process = start_flow(stack, plates, "finetune")
     trains: list[str] = []
-    wait_until(
+    wait_in(
+        process,
         lambda: trains.extend(n for n in ("worker-0", "worker-1") if cluster.at_work(n, "fine-tune")) or trains,
         "a worker that trains",
     )
     checkpoints = workspace.cache / "finetune"
-    wait_until(lambda: list(checkpoints.glob("*/last.ckpt")), "the first epoch")
+    wait_in(process, lambda: list(checkpoints.glob("*/last.ckpt")), "the first epoch")
     cluster.kill(trains[0])
     finished(process)
     cluster.add(trains[0])
@@ -168,3 +184,9 @@ def test_a_cluster_that_is_not_there_is_named(workspace: Workspace) -> None:
     gone = replace(workspace, ray_address="ray://127.0.0.1:1")
     with pytest.raises(TaskRunnerError, match=r"the Ray cluster at ray://127.*cannot be reached"), runner_of(gone):
         pass
+
+
+def test_a_trunk_that_is_fine_tuned_there_is_the_one_that_threads_make(
+    stack: Stack, registry: Registry, plates: str
+) -> None:
+    makes_the_same_engine(stack, registry, plates, "finetune")
