@@ -293,8 +293,7 @@ class _Writer:
             reasons={},
             part_id=clean_text(source.part_id) if source.part_id else None,
             group=group,
-            split=source.side
-            or side_of(group, inspection=self.inspection.name, origin=self.origin, policy=self.split),
+            split=source.side or side_of(group, inspection=self.inspection.name, origin=self.origin, policy=self.split),
             stage=source.stage.value,
             source_path=clean_text(source.path),
             captured_at=source.time or at,

@@ -4,7 +4,8 @@
    start together don't migrate twice.
 2. A database written by a newer Andon is refused, never touched.
 3. ``session()`` is for reading and writing: it commits when its block ends and rolls back on an error.
-   On SQLite it takes the write lock at once, so it waits its turn instead of failing half-way.
+   One at a time: on SQLite it takes the write lock at once, so it waits its turn instead of failing half-way; on
+   PostgreSQL a lock of the transaction's own, since what reads a row and then changes it would lose others' changes.
 4. ``reading()`` sees one consistent state and never waits for a writer (SQLite: WAL).
 """
 
@@ -31,6 +32,7 @@ _MIGRATIONS = Path(__file__).parent / "migrations"
 _BUSY_SECONDS = 30  # an ingest commit of one large window takes well under a second
 _CACHE_KIB = 32 << 10  # of a connection; SQLite's own 2 MB are read anew for each question to a large catalog
 _ADVISORY_LOCK = 0x416E646F6E  # "Andon"; any constant that nobody else uses
+_WRITER_LOCK = _ADVISORY_LOCK + 1
 
 
 class CatalogError(AndonError):
@@ -81,8 +83,10 @@ class Catalog:
 
     @contextmanager
     def session(self) -> Iterator[Session]:
-        """A transaction to read and write: committed at the end, rolled back on an error."""
+        """A transaction to read and write: committed at the end, rolled back on an error; one at a time."""
         with Session(self._engine, expire_on_commit=False) as session, session.begin():
+            if self._engine.dialect.name != "sqlite":  # SQLite has one writer; what reads, then writes relies on it
+                session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _WRITER_LOCK})
             yield session
 
     @contextmanager

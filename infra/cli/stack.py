@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from infra.cli.arguments import command, home_of, print_json
+from infra.cli.first_link import first_link, print_first_link
 
 if TYPE_CHECKING:
     from data.loop_status import LoopStatus
@@ -75,7 +76,7 @@ def _up(args: argparse.Namespace) -> int:
         state_database(home, args.database)
     outcome = bring_up(home, timeout=args.timeout, report=_say)
     where = addresses(outcome.state, load_services(home))
-    link = _first_link(home)
+    link = first_link(home)
     if args.json:
         urls = {name.lower(): url.removesuffix(" (S3)") for name, url in where.items()}
         seconds = round(outcome.seconds, 1)
@@ -86,7 +87,7 @@ def _up(args: argparse.Namespace) -> int:
     print(f"The stack in {home} {word}.")
     for name, url in where.items():
         print(f"  {name:<8} {url}")
-    _print_first_link(link)
+    print_first_link(link)
     print(
         "Next: `andon init NAME --from FOLDER` makes an inspection; `andon status` tells how it goes; `andon "
         "down` ends it."
@@ -112,13 +113,13 @@ def _status(args: argparse.Namespace) -> int:
     home = home_of(args)
     status = stack_status(home)
     loops, trouble = _loops(home)
-    link = None if trouble else _first_link(home)
+    link = None if trouble else first_link(home)
     if args.json:
         told = {**status.to_json(), "loops": [loop.to_dict() for loop in loops], "loops_error": trouble}
         print_json({**told, "sign_in": link})
     else:
         _print_status(status)
-        _print_first_link(link)
+        print_first_link(link)
         for loop in loops:
             _print_loop(loop)
         if trouble:
@@ -160,25 +161,6 @@ def _loops(home: Path) -> tuple[list[LoopStatus], str | None]:
         return loop_statuses(Workspace.open(home).catalog()), None
     except (AndonError, SQLAlchemyError, OSError) as error:
         return [], str(error)
-
-
-def _first_link(home: Path) -> str | None:
-    """The first admin's link, as long as no admin can sign in otherwise."""
-    from datetime import UTC, datetime
-
-    from data.users.links import ensure_first_link
-    from data.workspace import Workspace
-    from infra.cli.user import link_of
-
-    workspace = Workspace.open(home)
-    token = ensure_first_link(workspace.catalog(), home, at=datetime.now(UTC))
-    return None if token is None else link_of(workspace, token)
-
-
-def _print_first_link(link: str | None) -> None:
-    if link is not None:
-        print("Sign in to the console as its first admin; the link works once (`andon status` prints a new one):")
-        print(f"  {link}")
 
 
 def _doctor(args: argparse.Namespace) -> int:

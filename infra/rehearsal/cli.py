@@ -13,6 +13,7 @@ from typing import Any
 
 from edge_client.contract.errors import ConfigError
 from edge_client.contract.names import check_name
+from infra.cli.first_link import first_link, print_first_link
 
 DEMO_NAME = "demo"
 DEMO_FAULTS = ("sabotage@2", "bucket-away@3")
@@ -116,6 +117,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"\n{render_table(report)}\n\nreport: {folder / 'report.html'}\n        {folder / 'report.json'}")
         if not args.once:
             print("\n".join(f"{what}: {url}" for what, url in report.addresses.items()))
+            print_first_link(first_link(home))
             print("the stack is still up; stop it with: andon down")
     return 0
 

@@ -4,7 +4,8 @@
 
 1. `Catalog.open("sqlite:///FILE")` opens a database of a server that the plugin starts, and leaves a note in FILE which
    one. A copy of FILE is a copy of the database, so that fixtures that copy a first catalog go on doing so.
-2. A FILE that is really SQLite's is opened as such: tests of files stay tests of files.
+2. A FILE that is really SQLite's is opened as such, and all are in a test that is marked ``sqlite_file``: tests of
+   files stay tests of files.
 """
 
 from __future__ import annotations
@@ -91,6 +92,11 @@ def _opened(url: str) -> Catalog:
 
 def pytest_configure(config: pytest.Config) -> None:
     Catalog.open = staticmethod(_opened)  # type: ignore[method-assign, assignment]
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    of_files = item.get_closest_marker("sqlite_file") is not None
+    Catalog.open = _open if of_files else staticmethod(_opened)  # type: ignore[method-assign, assignment]
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

@@ -35,6 +35,7 @@ def test_opening_twice_keeps_what_is_there(tmp_path: Path) -> None:
     second.close()
 
 
+@pytest.mark.sqlite_file
 def test_a_catalog_of_an_older_version_is_brought_up_with_its_content(tmp_path: Path) -> None:
     new_catalog(sqlite_url(tmp_path)).close()
     engine = create_engine(sqlite_url(tmp_path))
@@ -80,6 +81,7 @@ def test_a_catalog_written_by_a_newer_version_is_refused_and_left_alone(tmp_path
         Catalog.open(sqlite_url(tmp_path))
 
 
+@pytest.mark.sqlite_file
 @pytest.mark.parametrize(
     ("url", "message"),
     [

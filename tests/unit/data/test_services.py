@@ -111,9 +111,7 @@ def test_without_an_account_the_bucket_is_reached_by_the_machines_role(tmp_path:
 def test_devices_have_accounts_of_their_own_unless_one_for_all_is_named(tmp_path: Path):
     own = Workspace.open(stated(tmp_path, WHOLE), environ={})
     assert isinstance(own.device_accounts(), DeviceAccounts)
-    text = WHOLE.replace(
-        "[mlflow]", "device_access_key_id = 'd'\ndevice_secret_access_key_file = 'secret'\n[mlflow]"
-    )
+    text = WHOLE.replace("[mlflow]", "device_access_key_id = 'd'\ndevice_secret_access_key_file = 'secret'\n[mlflow]")
     shared = Workspace.open(stated(tmp_path, text), environ={}).device_accounts()
     assert isinstance(shared, SharedAccount)
     assert shared.create("line-1") == shared.invite("line-2")

@@ -28,9 +28,7 @@ def upgrade() -> None:
         sa.Column("said", sa.JSON(), nullable=True),
         sa.Column("closed_by", sa.String(length=128), nullable=True),
         sa.Column("closed_at", UtcDateTime(), nullable=True),
-        sa.ForeignKeyConstraint(
-            ["inspection"], ["inspections.name"], name=op.f("fk_label_flags_inspection")
-        ),
+        sa.ForeignKeyConstraint(["inspection"], ["inspections.name"], name=op.f("fk_label_flags_inspection")),
         sa.ForeignKeyConstraint(["sample_id"], ["samples.sample_id"], name=op.f("fk_label_flags_sample_id")),
         sa.PrimaryKeyConstraint("event_id", name=op.f("pk_label_flags")),
     )

@@ -57,6 +57,7 @@ NEVER = {
     "sessions": "token_sha256 user csrf address",  # rows are deleted
     "sign_in_failures": "key",  # rows are deleted
     "sign_in_links": "token_sha256 user",  # rows are deleted
+    "sign_ins_begun": "state_sha256 browser_sha256 nonce verifier onward address",  # of nobody yet; ten minutes long
     "signed_documents": "path content action",
     "silence_alarms": "device site",
     "snapshots": "id inspection classes path counts left_id",
