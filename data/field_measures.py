@@ -212,6 +212,8 @@ def missed_in_words(y: NDArray[np.float64], p: NDArray[np.float64]) -> str:
 
     >>> missed_in_words(np.zeros(300), np.full(300, 0.1))
     'no miss found in 300 passed frames checked: fewer than 1 % of passed frames missed (95 %)'
+    >>> missed_in_words(np.zeros(2), np.full(2, 0.1))
+    'no miss found in 2 passed frames checked: too few to say how many are missed'
     """
     n, found = len(y), int(y.sum())
     if n == 0:
@@ -222,7 +224,9 @@ def missed_in_words(y: NDArray[np.float64], p: NDArray[np.float64]) -> str:
     if equal == float("inf"):
         return f"no miss found: all {n} passed frames were checked"
     worth = "" if equal > 0.95 * n else f", worth {equal:.0f} drawn alike"
-    bound = f"{100 * min(1.0, 3 / equal):.2g}"
+    if equal <= 3:
+        return f"no miss found in {n} passed frames checked{worth}: too few to say how many are missed"
+    bound = f"{min(99.0, 300 / equal):.2g}"
     return f"no miss found in {n} passed frames checked{worth}: fewer than {bound} % of passed frames missed (95 %)"
 
 

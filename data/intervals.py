@@ -217,8 +217,10 @@ def miss_statement(found: int, n: int) -> str:
     """
     if n == 0:
         return "no passed frame was checked yet"
+    if found == 0 and n <= 3:
+        return f"no miss found in {n} checked: too few to say how many are missed"
     if found == 0:
-        return f"no miss found in {n} checked: fewer than {100 * min(1.0, 3 / n):.2g} % of passed frames missed (95 %)"
+        return f"no miss found in {n} checked: fewer than {300 / n:.2g} % of passed frames missed (95 %)"
     return f"{found} of {n} passed frames checked were misses"
 
 

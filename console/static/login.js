@@ -33,8 +33,14 @@ at("login").addEventListener("submit", (event) => {
   if (at("password")) enter({ name: at("name").value, password: at("password").value });
 });
 
-const link = /^#link=([\w-]+)$/.exec(location.hash)?.[1];
-if (link) {
+function byLink() {
+  const link = /^#link=([\w-]+)$/.exec(location.hash)?.[1];
+  if (!link) return false;
   history.replaceState(null, "", location.pathname + location.search); // the token stays in no history
   enter({ link });
-} else if (document.body.dataset.person || (await fetch("/api/me")).ok) location.replace(next()); // a link from a mail, or the way back from a provider, comes without the cookie
+  return true;
+}
+
+window.addEventListener("hashchange", byLink); // opened in a tab that shows this page already
+// A link from a mail, or the way back from a provider, comes without the cookie.
+if (!byLink() && (document.body.dataset.person || (await fetch("/api/me")).ok)) location.replace(next());

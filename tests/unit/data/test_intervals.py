@@ -152,5 +152,6 @@ def test_recall_is_bounded_by_what_may_have_been_missed() -> None:
 
 def test_misses_are_put_into_words() -> None:
     assert "fewer than 1 %" in miss_statement(0, 300)
+    assert "too few" in miss_statement(0, 2)
     assert miss_statement(2, 300) == "2 of 300 passed frames checked were misses"
     assert miss_statement(0, 0) == "no passed frame was checked yet"
