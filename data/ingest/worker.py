@@ -35,7 +35,7 @@ _STOP_AFTER = 3  # rule 8
 _GROUP_WINDOWS = 16  # of a commit: its sync and its questions are shared by so many
 _GROUP_SAMPLES = 1_000  # and is early, so that the write lock is held for well under a second
 _AHEAD_BYTES = 16 << 20  # fetched before they are asked for
-_UNSTORED_WINDOWS = 2  # gathered, and not yet in the lake
+_UNSTORED_WINDOWS = 4  # gathered, and not yet in the lake: a store answers late, and takes many at once
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +86,7 @@ class Worker:
         groups = [windows[start : start + _GROUP_WINDOWS] for start in range(0, len(windows), _GROUP_WINDOWS)]
         with (
             ThreadPoolExecutor(1, f"{name}-fetch") as fetching,
-            ThreadPoolExecutor(2, f"{name}-store") as storing,
+            ThreadPoolExecutor(_UNSTORED_WINDOWS, f"{name}-store") as storing,
         ):
             gathering = self._gathering(storing)
             documents = self._documents(fetching, groups[0] if groups else ())
