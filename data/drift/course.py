@@ -13,9 +13,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
-from typing import Any
+from operator import attrgetter
+from typing import Any, TypeVar
 
-from sqlalchemy import select
+from sqlalchemy import Row, select
 from sqlalchemy.orm import Session
 
 from data.catalog import Catalog
@@ -23,6 +24,7 @@ from data.catalog.models import DriftPointRow, WindowRow
 from data.drift.watches import Device
 
 MOST_POINTS = 240
+_Leveled = TypeVar("_Leveled")  # a point, or a row of one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,17 +75,20 @@ def courses(
         .where(DriftPointRow.inspection == inspection, DriftPointRow.at >= since)
         .order_by(DriftPointRow.epoch, DriftPointRow.window)
     )
-    found: dict[tuple[str, str], list[Point]] = {}
+    found: dict[tuple[str, str], list[Row[Any]]] = {}
     with catalog.reading() as session:
-        for device, kind, at, level, leading in session.execute(query):
-            found.setdefault((device, kind), []).append(Point(at=at, level=level, leading=leading))
-    return {key: thinned(points, most) for key, points in found.items()}
+        for row in session.execute(query):
+            found.setdefault((row[0], row[1]), []).append(row)
+    return {
+        key: [Point(at=row[2], level=row[3], leading=row[4]) for row in thinned(rows, most)]
+        for key, rows in found.items()
+    }
 
 
-def thinned(points: Sequence[Point], most: int) -> list[Point]:
+def thinned(points: Sequence[_Leveled], most: int) -> list[_Leveled]:
     """At most so many points, the highest of each stretch (rule 3), and the last one."""
     if len(points) <= most:
         return list(points)
     bounds = [len(points) * i // (most - 1) for i in range(most)]
     stretches = (points[low:high] for low, high in pairwise(bounds))
-    return [*(max(stretch, key=lambda each: each.level) for stretch in stretches), points[-1]]
+    return [*(max(stretch, key=attrgetter("level")) for stretch in stretches), points[-1]]

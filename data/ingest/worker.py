@@ -185,24 +185,26 @@ class Worker:
         """The window, if its record is believed; what is known or is not acceptable is done with here."""
         key = waiting.record.key
         if waiting.record.bytes > MAX_ENVELOPE_BYTES:
-            return self._set_aside(
-                waiting, f"the record has {waiting.record.bytes} bytes, at most {MAX_ENVELOPE_BYTES}"
-            )
+            self._set_aside(waiting, f"the record has {waiting.record.bytes} bytes, at most {MAX_ENVELOPE_BYTES}")
+            return None
         if document is None:
             return None
         digest = digest_of(document)
         before = known.records.get(waiting.name) if waiting.name else None
         if before == digest:  # the very document that was believed before
             self._report.duplicates += 1
-            return self._clear(waiting, WindowRecord.from_payload(json.loads(document)["payload"]))
+            self._clear(waiting, WindowRecord.from_payload(json.loads(document)["payload"]))
+            return None
         if key in known.quarantined:
-            return self._set_aside(waiting, None)
+            self._set_aside(waiting, None)
+            return None
         try:
             if before is not None:
                 raise conflict(before, digest)
             record = believe(document, waiting, known.devices.get(waiting.device or ""))
         except Rejected as error:
-            return self._set_aside(waiting, str(error))
+            self._set_aside(waiting, str(error))
+            return None
         self._charge(record)
         return believed(waiting, record, digest)
 
