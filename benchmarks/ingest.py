@@ -12,7 +12,7 @@ catalog, and takes over `--samples` of them. In turns:
 too. `memory_growth` is the most memory of a run that finds `--many` samples waiting over that of one that finds `--few`
 (images of 24 pixels: how many there are is the question, not how large they are). The server runs beside it on the
 same machine. Rows "cpu" count the processor's time of the process and its decoders, which a busy machine does not
-stretch.
+stretch. Rows "step" say what that is made of (`benchmarks.ingest_steps`).
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from benchmarks.ingest_steps import steps
 from benchmarks.result import Row, ratio_of_means, tell
 from data.catalog import Catalog
 from data.ingest import ingest_inbox
@@ -153,6 +154,14 @@ class Line:
             change: Callable[[SampleBlob], SampleBlob] = self._as_photograph if large else (lambda blob: blob)
             put(self._bucket, device.window(self._number, samples=self._size, shards=1, change=change))
 
+    def steps(self, *, windows: int, repeats: int) -> list[Row]:
+        """What a sample's time is made of, on so many windows of photographs."""
+        device = Uploader("line-steps", recipient_of(self.identity))
+        uploads = [
+            device.window(number, samples=self._size, shards=1, change=self._as_photograph) for number in range(windows)
+        ]
+        return steps(self._bucket, self.identity, device, uploads, repeats)
+
     def _as_photograph(self, blob: SampleBlob) -> SampleBlob:
         i = int(blob.sample_id[:4], 16) % len(self._images)
         return replace(
@@ -202,6 +211,7 @@ def measure(
     rows += [
         Row.of(f"{name}: memory at most", "MB", [d.peak_bytes / 1e6 for d in runs]) for name, runs in found.items()
     ]
+    rows += line.steps(windows=16, repeats=max(3, repeats))
     peaks: dict[int, float] = {}
     for count in (few, many):
         line.send(count, large=False)

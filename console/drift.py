@@ -21,7 +21,7 @@ from data.catalog.models import LabelEventRow
 from data.decisions import list_decisions
 from data.devices import list_devices
 from data.drift.alarms import DriftAlarm, list_alarms
-from data.drift.course import Point, courses
+from data.drift.course import MOST_POINTS, KeptCourses, Point
 from data.drift.examples import examples_of
 from data.drift.watches import close_alarm, watched_devices
 from data.inspections import get_inspection
@@ -31,6 +31,7 @@ from data.users import Role
 from data.workspace import Workspace
 
 SHOWN_DAYS = 60  # of a course
+ALL_POINTS, LEAST_POINTS = 10_000, 40  # of all courses together, a megabyte; and of each, however many there are
 MOST_ALARMS = 20
 Closer = Annotated[Person, needs(Role.APPROVER, does="drift.close")]
 AlarmId = Annotated[int, Path(ge=1, le=1 << 62)]
@@ -47,10 +48,11 @@ def make_drift_api(workspace: Workspace, *, clock: Callable[[], datetime]) -> AP
     """Make the router."""
     api = APIRouter(prefix="/api")
     catalog = workspace.catalog()
+    courses = KeptCourses(catalog)
 
     @api.get("/{inspection}/drift", dependencies=[needs(Role.VIEWER)])
     def drift(inspection: str) -> dict[str, Any]:
-        return told(catalog, inspection, workspace.policy().drift, now=clock())
+        return told(catalog, courses, inspection, workspace.policy().drift, now=clock())
 
     @api.post("/{inspection}/drift/{alarm}/close")
     def close(inspection: str, alarm: AlarmId, said: Closing, person: Closer) -> dict[str, Any]:
@@ -69,7 +71,9 @@ def make_drift_api(workspace: Workspace, *, clock: Callable[[], datetime]) -> AP
     return api
 
 
-def told(catalog: Catalog, inspection: str, policy: DriftPolicy, *, now: datetime) -> dict[str, Any]:
+def told(
+    catalog: Catalog, courses: KeptCourses, inspection: str, policy: DriftPolicy, *, now: datetime
+) -> dict[str, Any]:
     """Everything the page shows of one inspection.
 
     Raises:
@@ -80,7 +84,8 @@ def told(catalog: Catalog, inspection: str, policy: DriftPolicy, *, now: datetim
     stations = {device.name: device.station for device in list_devices(catalog, name)}
     watched = watched_devices(catalog, name)
     newest = max((device.seen_at for device in watched if device.seen_at is not None), default=now)
-    course = courses(catalog, name, since=min(newest, now) - timedelta(days=SHOWN_DAYS))
+    most = max(LEAST_POINTS, min(MOST_POINTS, ALL_POINTS // max(1, len(watched))))
+    course = courses.of(name, since=min(newest, now) - timedelta(days=SHOWN_DAYS), most=most)
     watches = []
     for device in watched:
         points = course.get((device.name, device.kind), [])

@@ -47,11 +47,13 @@ from data.labels import CurrentLabel, LabelEvent, LabelKind, derive, standing_ev
 from data.outcomes import NO_OUTCOMES, Outcomes, outcomes_in
 from data.policy import OutcomePolicy
 from data.priority_sampling import rethreshold
+from data.seen_rows import SAMPLE_COLUMNS, SeenSample, SeenWindow, WindowKey, seen_windows
 
 __all__ = [
     "Estimate",
     "FieldSample",
     "LabelledSample",
+    "SeenWindow",
     "clopper_pearson",
     "defect_rate",
     "field_sample",
@@ -64,48 +66,6 @@ __all__ = [
     "recall_interval",
     "share_of_frames",
 ]
-
-WindowKey = tuple[str, int, int]  # device, epoch, window
-
-
-@dataclass(frozen=True, slots=True)
-class SeenSample:
-    """What an estimate reads of a captured sample."""
-
-    sample_id: str
-    device: str
-    epoch: int
-    window: int
-    p1: float | None
-    run_length: int | None
-    verdict: str | None
-    captured_at: datetime
-    classes: Sequence[str]
-    probabilities: Sequence[float]
-
-    @property
-    def inside(self) -> WindowKey:
-        """Its window."""
-        return self.device, self.epoch, self.window
-
-
-@dataclass(frozen=True, slots=True)
-class SeenWindow:
-    """What an estimate reads of a window."""
-
-    device: str
-    epoch: int
-    window: int
-    station: str
-    frames: int
-    excluded: int
-    manifest_inverse_p: float
-    missing: int
-    draw_id: str | None
-    engine_ids: Sequence[str]
-    opened_at: datetime
-    known: KnownFrames
-
 
 Groups = Mapping[str, Callable[[SeenWindow], str]]  # kind of group -> which of them a window belongs to
 
@@ -205,7 +165,7 @@ def field_sample(
         info = inspection_in(session, inspection)
         chosen = [
             row
-            for row in _windows(session, inspection, since, until)
+            for row in seen_windows(session, inspection, since, until)
             if windows is None or (row.device, row.epoch, row.window) in windows
         ]
         return _Reader(session, info, _outcomes(session, info, outcomes)).sample_of(chosen)
@@ -229,7 +189,7 @@ def field_samples_by(
     with catalog.reading() as session:
         info = inspection_in(session, inspection)
         groups: dict[tuple[str, str], list[SeenWindow]] = {("all", ""): []}
-        rows = _windows(session, inspection, since, until)
+        rows = seen_windows(session, inspection, since, until)
         for kind, name_of in by.items():
             named: dict[str, list[SeenWindow]] = defaultdict(list)
             for row in rows:
@@ -270,23 +230,6 @@ def miss_rate(sample: FieldSample, level: float = 0.95) -> Estimate:
     """Share of all frames that are defects which the engine passed as ``ok``."""
     missed = [float(item.defect and item.verdict == "ok") for item in sample.samples]
     return share_of_frames(sample, missed, level)
-
-
-def _windows(session: Session, inspection: str, since: datetime | None, until: datetime | None) -> list[SeenWindow]:
-    query = select(*_WINDOW, WindowRow.verdict_counts, WindowRow.histograms).where(WindowRow.inspection == inspection)
-    if since is not None:
-        query = query.where(WindowRow.opened_at >= since)
-    if until is not None:
-        query = query.where(WindowRow.opened_at < until)
-    query = query.order_by(WindowRow.device, WindowRow.epoch, WindowRow.window)
-    found: list[SeenWindow] = []
-    for *row, verdict_counts, histograms in session.execute(query.execution_options(yield_per=_WINDOWS)):
-        seen = dict(zip(_WINDOW_NAMES, row, strict=True))
-        known = KnownFrames(
-            frames=seen["frames"], excluded=seen["excluded"], verdict_counts=verdict_counts, histograms=histograms
-        )
-        found.append(SeenWindow(**seen, known=known))
-    return found
 
 
 def _outcomes(session: Session, info: Inspection, policy: OutcomePolicy | None) -> Outcomes:
@@ -443,7 +386,7 @@ class _Reader:
     def _all_censuses(self) -> dict[WindowKey, _Answers]:
         """Windows whose captured samples are known by outcomes (rule 6)."""
         counted = self._session.execute(
-            select(*_SAMPLE)
+            select(*SAMPLE_COLUMNS)
             .where(SampleRow.inspection == self._info.name, SampleRow.origin == "field", SampleRow.counted)
             .order_by(SampleRow.sample_id)
         )
@@ -479,7 +422,7 @@ class _Reader:
         for start in range(0, len(draw_ids), _DRAWS):
             some = draw_ids[start : start + _DRAWS]
             items = self._session.execute(
-                select(DrawItemRow.draw_id, DrawItemRow.score, DrawItemRow.u, DrawItemRow.cluster, *_SAMPLE)
+                select(DrawItemRow.draw_id, DrawItemRow.score, DrawItemRow.u, DrawItemRow.cluster, *SAMPLE_COLUMNS)
                 .join(SampleRow, SampleRow.sample_id == DrawItemRow.sample_id)
                 .where(DrawItemRow.draw_id.in_(some), DrawItemRow.drawn)
                 .order_by(DrawItemRow.draw_id, DrawItemRow.rank)
@@ -581,11 +524,7 @@ class _Reader:
         return self._arrivals[draw_id].get(_key(window), 0.0)
 
 
-_WINDOWS = 1000  # read at once: what is parsed of a record is let go before the next
-_WINDOW_NAMES = tuple(name for name in SeenWindow.__slots__ if name != "known")
-_WINDOW = tuple(getattr(WindowRow, name) for name in _WINDOW_NAMES)
 _DRAWS = 100  # read at once: some thousand samples
-_SAMPLE = tuple(getattr(SampleRow, name) for name in SeenSample.__slots__)
 _ANSWERS = (LabelKind.LABEL, LabelKind.CANNOT_TELL, LabelKind.SKIP)
 
 

@@ -20,6 +20,7 @@ from sqlalchemy.orm import Session
 from data.catalog import Catalog
 from data.catalog.models import InspectionRow, LabelEventRow, LeaseRow, SampleRow
 from data.current_labels import LabelKind, event_of, standing
+from data.sample_conditions import of_inspection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +104,7 @@ def also_here(catalog: Catalog, inspection: str, who: str, *, at: datetime) -> d
         query = (
             select(LeaseRow.who, func.count())
             .join(SampleRow, SampleRow.sample_id == LeaseRow.sample_id)
-            .where(SampleRow.inspection == inspection, LeaseRow.until > at, LeaseRow.who != who)
+            .where(of_inspection(inspection), LeaseRow.until > at, LeaseRow.who != who)
             .group_by(LeaseRow.who)
             .order_by(LeaseRow.who)
         )

@@ -22,7 +22,7 @@
    inbox. After three such deferrals in a row the run stops, since the cause is not the windows.
 9. A shard that cannot be found is waited for (`missing_grace_seconds` after its record): stores may show objects late.
 10. Of each device so much a day is taken over as its quota allows (`data.quotas`); the rest waits in the inbox.
-11. Memory, of each worker: one shard and 16 MiB of those that come after it, and at most three lake batches. A run's
+11. Memory, of each worker: one shard and 16 MiB of those that come after it, and at most five lake batches. A run's
     memory does not grow with its samples.
 12. `workers` take windows side by side, each with a decoder of its own. The windows of one device are taken by one
     worker, in their order: so a quota is one worker's to count, and a device can block no more than one of them. They

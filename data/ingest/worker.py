@@ -35,7 +35,7 @@ _STOP_AFTER = 3  # rule 8
 _GROUP_WINDOWS = 16  # of a commit: its sync and its questions are shared by so many
 _GROUP_SAMPLES = 1_000  # and is early, so that the write lock is held for well under a second
 _AHEAD_BYTES = 16 << 20  # fetched before they are asked for
-_UNSTORED_WINDOWS = 2  # gathered, and not yet in the lake
+_UNSTORED_WINDOWS = 4  # gathered, and not yet in the lake: a store answers late, and takes many at once
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +86,7 @@ class Worker:
         groups = [windows[start : start + _GROUP_WINDOWS] for start in range(0, len(windows), _GROUP_WINDOWS)]
         with (
             ThreadPoolExecutor(1, f"{name}-fetch") as fetching,
-            ThreadPoolExecutor(2, f"{name}-store") as storing,
+            ThreadPoolExecutor(_UNSTORED_WINDOWS, f"{name}-store") as storing,
         ):
             gathering = self._gathering(storing)
             documents = self._documents(fetching, groups[0] if groups else ())
@@ -185,24 +185,26 @@ class Worker:
         """The window, if its record is believed; what is known or is not acceptable is done with here."""
         key = waiting.record.key
         if waiting.record.bytes > MAX_ENVELOPE_BYTES:
-            return self._set_aside(
-                waiting, f"the record has {waiting.record.bytes} bytes, at most {MAX_ENVELOPE_BYTES}"
-            )
+            self._set_aside(waiting, f"the record has {waiting.record.bytes} bytes, at most {MAX_ENVELOPE_BYTES}")
+            return None
         if document is None:
             return None
         digest = digest_of(document)
         before = known.records.get(waiting.name) if waiting.name else None
         if before == digest:  # the very document that was believed before
             self._report.duplicates += 1
-            return self._clear(waiting, WindowRecord.from_payload(json.loads(document)["payload"]))
+            self._clear(waiting, WindowRecord.from_payload(json.loads(document)["payload"]))
+            return None
         if key in known.quarantined:
-            return self._set_aside(waiting, None)
+            self._set_aside(waiting, None)
+            return None
         try:
             if before is not None:
                 raise conflict(before, digest)
             record = believe(document, waiting, known.devices.get(waiting.device or ""))
         except Rejected as error:
-            return self._set_aside(waiting, str(error))
+            self._set_aside(waiting, str(error))
+            return None
         self._charge(record)
         return believed(waiting, record, digest)
 

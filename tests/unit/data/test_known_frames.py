@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
 
-from data.known_frames import Cell, KnownFrames, likeliest_defect
+from data.known_frames import Cell, KnownFrames, likeliest_defect, summed
 from edge_client.contract.decision import Judge
 from edge_client.contract.engine_metadata import ClassInfo, EngineMetadata, Kind, Thresholds
 from edge_client.contract.record import read_score_histogram, score_histogram
@@ -60,6 +61,18 @@ def test_a_cells_score_is_near_the_probability_that_it_stands_for() -> None:
         cell = window.cell_of(verdict, CLASSES, row, DEFECTS)
         assert cell is not None
         assert abs(cell.score - (row[1] + row[2])) <= 0.05 + 1e-6  # half of the widest bin
+
+
+def test_windows_together_are_the_sum_of_each_whatever_their_records_tell() -> None:
+    windows = [known(a_window(50 + 30 * seed, seed)[0]) for seed in range(4)]
+    windows.append(known(a_window(80)[0], histograms={}))  # an older device
+    windows.append(known(a_window(80)[0], excluded=2))  # tells nothing
+    expected: Counter[Cell] = Counter()
+    for window in windows:
+        expected.update(window.counts)
+    assert summed(windows) == expected
+    assert expected.total() == 50 + 80 + 110 + 140 + 80
+    assert [window.tells for window in windows] == [True] * 5 + [False]
 
 
 def test_a_record_of_an_older_device_tells_verdicts() -> None:

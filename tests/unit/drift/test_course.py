@@ -7,9 +7,9 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
-from data.catalog.models import SampleRow
+from data.catalog.models import DriftPointRow, SampleRow
 from data.drift.alarms import list_alarms
-from data.drift.course import Point, courses, thinned
+from data.drift.course import KeptCourses, Point, courses, record, thinned
 from data.drift.examples import counts_in, evenly, examples_of
 from data.drift.look import look
 from data.drift.rates import ANOMALOUS
@@ -89,6 +89,26 @@ def test_frames_are_taken_as_the_line_saw_them(days: Days) -> None:
 def test_a_frame_counts_in_the_rates_that_its_record_counts(series: str, counts: bool) -> None:
     row = SampleRow(classes=["ok", "crack"], probabilities=[0.2, 0.8], verdict="defect", anomaly=1.2)
     assert counts_in(row, series) is counts
+
+
+def test_kept_courses_are_read_anew_when_there_are_other_points(days: Days) -> None:
+    def row(window: int, level: float) -> DriftPointRow:
+        return DriftPointRow(
+            inspection=INSPECTION, device="line-1", kind="rates", epoch=9, window=window, level=level, leading="x",
+            at=T0 + timedelta(days=300),
+        )  # fmt: skip
+
+    kept = KeptCourses(days.catalog)
+    with days.catalog.session() as session:
+        record(session, [row(1, 0.25)])
+    since = T0 + timedelta(days=200, minutes=7)
+    first = kept.of(INSPECTION, since=since)
+    assert [point.level for point in first["line-1", "rates"]] == [0.25]
+    assert kept.of(INSPECTION, since=since + timedelta(minutes=20)) is first
+    for rows, levels in ([row(2, 0.5)], [0.25, 0.5]), ([row(2, 0.75)], [0.25, 0.75]):  # one more; another in its place
+        with days.catalog.session() as session:
+            record(session, rows)
+        assert [point.level for point in kept.of(INSPECTION, since=since)["line-1", "rates"]] == levels
 
 
 def test_a_thinned_course_keeps_its_peaks_and_its_end() -> None:

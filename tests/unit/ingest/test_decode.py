@@ -115,6 +115,49 @@ def test_an_image_that_ends_its_decoder_twice_is_bad_and_the_next_is_taken() -> 
         checker.close()
 
 
+def test_of_many_each_has_its_verdict_in_its_place(checker: ImageChecker) -> None:
+    good, bad = encoded("JPEG", size=(60, 40)), (b"nothing", "image/png")
+    stream = [bad if i % 7 == 3 else (good, "image/jpeg") for i in range(40)]
+    found = list(checker.check_many(iter(stream)))
+    assert [isinstance(verdict, BadImage) for verdict in found] == [item is bad for item in stream]
+    assert found[0] == ImageSize(width=60, height=40, mode="RGB")
+    assert list(checker.check_many([])) == []
+
+
+def _grows(pid: int, most_bytes: int) -> bool:
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4096 > most_bytes
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+@pytest.mark.parametrize("times", [1, 1000])
+def test_of_many_only_the_one_that_ends_its_decoder_twice_is_bad(times: int) -> None:
+    small, large = encoded("PNG"), encoded("PNG", size=(3_500, 3_500))  # 37 MB of pixels: by that it is known
+    killed, stop = 0, threading.Event()
+    with ImageChecker() as checker:
+
+        def killer() -> None:
+            nonlocal killed
+            last = None
+            while not stop.is_set() and killed < times:
+                pid = checker.child_pid
+                if pid is not None and pid != last and _grows(pid, 45 << 20):
+                    os.kill(pid, signal.SIGKILL)
+                    last, killed = pid, killed + 1
+
+        thread = threading.Thread(target=killer)
+        thread.start()
+        try:
+            stream = [large if i == 5 else small for i in range(20)]
+            found = list(checker.check_many((image, "image/png") for image in stream))
+        finally:
+            stop.set()
+            thread.join()
+    assert killed == min(times, 2)
+    assert [i for i, verdict in enumerate(found) if isinstance(verdict, BadImage)] == ([5] if times > 1 else [])
+
+
 def test_an_image_that_takes_too_long_is_bad_by_the_clock_that_was_given() -> None:
     ticks = iter(range(0, 10_000, 30))  # each look at the clock is 30 s later: start-up allows 60
     checker = ImageChecker(seconds=20, clock=lambda: next(ticks))

@@ -6,14 +6,14 @@ import threading
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import event, select
 
-from data.catalog.models import SampleRow
+from data.catalog.models import SampleRow, WindowRow
 from data.ingest.inbox import IngestProgress
 from data.policy import QuotaPolicy
 from edge_client.contract.errors import Unavailable
 from tests.unit.ingest.conftest import Cloud
-from tests.unit.ingest.uploads import put
+from tests.unit.ingest.uploads import Upload, put
 
 
 class Watched:
@@ -98,3 +98,50 @@ def test_a_quota_holds_with_several_workers(cloud: Cloud) -> None:
 def test_no_worker_at_all_is_refused(cloud: Cloud) -> None:
     with pytest.raises(ValueError, match="at least 1"):
         cloud.ingest(workers=0)
+
+
+def test_windows_share_a_transaction_and_one_that_cannot_be_added_has_its_own(cloud: Cloud) -> None:
+    for number in range(6):
+        put(cloud.bucket, cloud.line.window(number, samples=2, shards=1))
+    rival = cloud.line.window(3, samples=1, shards=1, frames=7)  # its state was copied
+
+    class Late:
+        """The rival's window comes into the catalog after this run looked, and before it commits."""
+
+        def __init__(self, inner: Any) -> None:
+            self._inner, self.came = inner, False
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._inner, name)
+
+        def get(self, key: str, **options: Any) -> bytes:
+            if key.endswith("00000003/0.tar") and not self.came:
+                self.came = True
+                with cloud.catalog.session() as session:
+                    session.add(_row_of(rival))
+            return bytes(self._inner.get(key, **options))
+
+    cloud.bucket = Late(cloud.bucket)  # type: ignore[assignment]
+    commits: list[object] = []
+    event.listen(cloud.catalog.engine, "commit", commits.append)
+    report = cloud.ingest()
+    assert (report.windows, report.samples, report.deferred) == (5, 10, [])
+    assert [key for key, _ in report.quarantined] == ["inbox/line-1/000001-00000003/window.json"]
+    assert cloud.inbox() == []
+    assert len(commits) == 1 + 5 + 1  # the rival's; one for each, since one for all failed; the quarantine's
+    for number in range(10, 22):
+        put(cloud.bucket, cloud.line.window(number, samples=1, shards=1))
+    commits.clear()
+    assert cloud.ingest().windows == 12
+    assert len(commits) == 1
+
+
+def _row_of(upload: Upload) -> WindowRow:
+    record = upload.record
+    return WindowRow(
+        device=record.device, epoch=record.epoch, window=record.window, inspection=record.inspection, site=record.site,
+        station=record.station, opened_at=record.opened_at, closed_at=record.closed_at, engine_ids=[],
+        frames=record.frames, weight_total=1.0, threshold=0.0, byte_budget=1, excluded=0, overload=0, class_counts={},
+        verdict_counts={}, histograms={}, runs=[], manifest_entries=1, manifest_counted=1, manifest_inverse_p=1.0,
+        missing=0, uploaded_bytes=1, record_sha256="0" * 64, ingested_at=record.closed_at,
+    )  # fmt: skip
