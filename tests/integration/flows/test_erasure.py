@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import subprocess
@@ -9,48 +10,62 @@ import sys
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
 import pytest
-from sqlalchemy import select
+from PIL import Image
 
-from data.catalog.models import SampleRow
+from data.decisions import GateDecision, record_decision
 from data.imports import import_samples
-from data.inspections import create_inspection
+from data.snapshots import take_snapshot
 from data.sources.sample import SourceSample, Stage
 from data.users.accounts import add_user
 from data.users.roles import Role
 from data.workspace import Workspace
 from edge_client.contract.selftest import SelfTest
 from flows.registry import Registry
-from flows.retrain import RetrainOutcome, retrain_once
+from flows.registry_api import ModelVersion
 from flows.tags import Tag
-from tests.integration.flows.line import CLASSES, part
-from tests.integration.flows.stack import ROOT, Stack
-from training.fit import selftest_frame
+from tests.integration.flows.challengers import record, register
+from tests.integration.flows.stack import ROOT
+from tests.unit.gate.test_gate_report import evidence, page_of
 
-NAME = "welds"
-PARTS = 120
+SHOWN = re.compile(r'<span class="id">([^<]+)</span>')
 
 
-@pytest.fixture(scope="module")
-def models(stack: Stack) -> tuple[RetrainOutcome, RetrainOutcome]:
-    """A champion, and a challenger of shuffled labels: its report shows frames that flipped."""
-    workspace = stack.workspace
-    create_inspection(
-        workspace.catalog(), NAME, [("ok", "ok"), ("crack", "defect")], {"variant": "fp32", "input": {"side": 64}}
-    )
-    samples = (
-        SourceSample(
-            image=part(seed, cracked=seed % 4 == 0, field=False),
-            media_type="image/png",
-            label=CLASSES[seed % 4 == 0],
-            path=f"{seed}.png",
-            part_id=f"W-{seed // 2}",
-            stage=Stage.FACTORY,
-        )
-        for seed in range(PARTS)
-    )
-    assert import_samples(workspace.catalog(), workspace.lake(), NAME, samples).imported == PARTS
-    return retrain_once(workspace, NAME), retrain_once(workspace, NAME, sabotage_labels=True)
+def image(shade: int) -> bytes:
+    """16 pixels a side, as the frames of the challengers' self-tests."""
+    out = io.BytesIO()
+    Image.fromarray(np.full((16, 16, 3), shade, np.uint8)).save(out, "PNG")
+    return out.getvalue()
+
+
+@pytest.fixture
+def ids(workspace: Workspace, name: str) -> list[str]:
+    """Six imported samples, two of each part. The first is as bright as a frame of the self-test."""
+    sources = [
+        SourceSample(image=image(30 + shade), media_type="image/png", label="ok", path=f"{shade}.png",
+                     part_id=f"{name}-{shade // 2}", stage=Stage.FACTORY)
+        for shade in range(6)
+    ]  # fmt: skip
+    assert import_samples(workspace.catalog(), workspace.lake(), name, sources).imported == 6
+    rows = take_snapshot(workspace.catalog(), workspace.lake(), name).rows.to_pylist()
+    return [row["sample_id"] for row in sorted(rows, key=lambda row: (row["part_id"], row["sample_id"]))]
+
+
+@pytest.fixture
+def version(workspace: Workspace, registry: Registry, name: str, ids: list[str]) -> ModelVersion:
+    """A version whose gate report, as the gate writes it, shows the first two samples and others."""
+    report = page_of(evidence())
+    for sample_id, other in zip(ids, dict.fromkeys(SHOWN.findall(report)), strict=False):
+        report = report.replace(f"sample {other}", f"sample {sample_id}").replace(f">{other}<", f">{sample_id}<")
+    snapshot = take_snapshot(workspace.catalog(), workspace.lake(), name)
+    made = register(registry, name, f"{name}-e1", gate_report=report, snapshot_id=snapshot.id)
+    decision = GateDecision(
+        inspection=name, version=made.number, champion_version=None, run_id=made.run_id, snapshot_id=snapshot.id,
+        engine_id=f"{name}-e1", at=datetime.now(UTC), answer="promote",
+    )  # fmt: skip
+    record_decision(workspace.catalog(), decision)
+    return made
 
 
 def erase(workspace: Workspace, *words: str) -> tuple[int, dict[str, Any], str]:
@@ -61,62 +76,45 @@ def erase(workspace: Workspace, *words: str) -> tuple[int, dict[str, Any], str]:
     return done.returncode, json.loads(done.stdout or "{}"), done.stderr
 
 
-def shown_in(registry: Registry, outcome: RetrainOutcome) -> list[str]:
-    report = registry.api.artifact_text(outcome.run_id, "gate_report.html")
-    return re.findall(r'<span class="id">([^<]+)</span>', report)
-
-
-def test_a_part_goes_from_gate_reports_and_its_models_are_named(
-    workspace: Workspace, registry: Registry, models: tuple[RetrainOutcome, RetrainOutcome]
+def test_a_part_goes_from_gate_reports_and_models_and_self_tests_are_named(
+    workspace: Workspace, registry: Registry, name: str, ids: list[str], version: ModelVersion
 ) -> None:
-    _, other = models
-    flipped = shown_in(registry, other)
-    with workspace.catalog().reading() as session:
-        part_id = str(session.get_one(SampleRow, flipped[0]).part_id)
-        gone = set(session.scalars(select(SampleRow.sample_id).where(SampleRow.part_id == part_id)))
+    def report() -> str:
+        return registry.api.artifact_text(version.run_id, "gate_report.html")
 
-    code, done, err = erase(workspace, "--part", part_id, "--yes")
+    before = SHOWN.findall(report())
+    assert set(ids) <= set(before)
+    assert len(before) > len(ids)
+    pictures = report().count("data:image/jpeg")
+
+    frame = SelfTest.unpack(record(name, "x").selftest).frames[0]
+    assert (frame == 30).all()
+    code, seen, err = erase(workspace, "--part", f"{name}-0", "--preview")
+    assert (code, err) == (0, "")
+    gone = set(seen["samples"])
+    assert seen["models"] == seen["shown_by"] == {name: [version.number]}
+
+    code, done, err = erase(workspace, "--part", f"{name}-0", "--yes")
     assert code == 0, err
     (erased,) = done["erased"]
-    assert erased["models"] == {NAME: ["1", "2"]}
+    assert erased["models"] == erased["shown_by"] == {name: [version.number]}
     assert (erased["counts"]["samples"], erased["counts"]["gate_reports"]) == (2, 1)
-    assert shown_in(registry, other) == [one for one in flipped if one not in gone]
-    assert registry.api.artifact_text(other.run_id, "gate_report.html").count("<img") == len(flipped) - len(
-        gone & set(flipped)
-    )
-    assert retrain_once(workspace, NAME, seed=1).version == "3"  # what is left can be learnt from
+    assert SHOWN.findall(report()) == [one for one in before if one not in gone]
+    assert report().count("data:image/jpeg") == pictures - sum(one in gone for one in before)
+    assert not [one for one in gone if one in report()]
 
 
-def test_versions_whose_self_test_shows_a_frame_are_named(
-    workspace: Workspace, registry: Registry, models: tuple[RetrainOutcome, RetrainOutcome]
+def test_a_person_goes_from_the_tags_of_versions(
+    workspace: Workspace, registry: Registry, name: str, version: ModelVersion
 ) -> None:
-    frames = SelfTest.unpack(registry.selftest_bytes(registry.api.version(NAME, "1"))).frames
-    with workspace.catalog().reading() as session:
-        rows = list(
-            session.scalars(select(SampleRow).where(SampleRow.inspection == NAME, SampleRow.erased_at.is_(None)))
-        )
-    small = (
-        (row, selftest_frame(workspace.lake().image(row.lake_path, row.lake_row)[0], frames.shape[1])) for row in rows
-    )
-    sample = next(row.sample_id for row, image in small if (image == frames[0]).all())
-    code, seen, _ = erase(workspace, "--sample", sample, "--preview")
-    assert code == 0
-    assert "1" in seen["shown_by"][NAME]
-
-
-def test_a_person_is_erased_in_mlflow_too(
-    workspace: Workspace, registry: Registry, models: tuple[RetrainOutcome, RetrainOutcome]
-) -> None:
-    first, _ = models
-    catalog = workspace.catalog()
-    for name, role in (("ann", Role.ADMIN), ("boss", Role.ADMIN)):
-        add_user(catalog, name, role, at=datetime.now(UTC))
-    registry.api.tag_version(NAME, first.version, {Tag.APPROVED_BY: "ann", Tag.HELD: "ann: wait; joann too"})
+    for user in ("ann", "boss"):
+        add_user(workspace.catalog(), user, Role.ADMIN, at=datetime.now(UTC))
+    registry.api.tag_version(name, version.number, {Tag.APPROVED_BY: "ann", Tag.HELD: "ann: wait; joann too"})
 
     code, done, err = erase(workspace, "--person", "ann", "--yes")
     assert code == 0, err
     assert done["erased"][0]["counts"] == {"tags": 2, "users": 1}
-    tags = registry.api.version(NAME, first.version).tags
+    tags = registry.api.version(name, version.number).tags
     assert re.fullmatch(r"person-[0-9a-f]{12}", tags[Tag.APPROVED_BY])
     assert tags[Tag.HELD] == f"{tags[Tag.APPROVED_BY]}: wait; joann too"
     code, _, err = erase(workspace, "--person", "boss", "--yes")
