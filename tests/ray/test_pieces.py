@@ -55,7 +55,7 @@ def work_of(cluster: Cluster, process: subprocess.Popen[str], node: str) -> Call
     return works
 
 
-def test_a_worker_and_a_machine_that_are_killed_cost_nothing(prefect: Stack, cluster: Cluster, here: str) -> None:
+def test_a_worker_and_a_machine_that_die_cost_nothing(prefect: Stack, cluster: Cluster, here: str) -> None:
     process = start(prefect, cluster.address)
     wait_until(work_of(cluster, process, "worker-0"), "a worker that embeds")
     kill(cluster.at_work("worker-0", "embed")[0])
