@@ -274,11 +274,12 @@ def _in_mlflow(workspace: Workspace, erasure: Erasure, inspections: Sequence[str
 def _self_tests_with(workspace: Workspace, found: Belongings) -> dict[str, tuple[str, ...]]:
     """Versions whose self-test shows one of the frames."""
     shown: dict[str, tuple[str, ...]] = {}
-    registry = registry_of(workspace) if any(found.models.values()) else None
-    for name, numbers in found.models.items():
-        from training.fit import selftest_frame
+    if not found.models:
+        return shown
+    from training.fit import selftest_frame
 
-        assert registry is not None
+    registry = registry_of(workspace)
+    for name, numbers in found.models.items():
         with workspace.catalog().reading() as session:
             rows = [session.get_one(SampleRow, sample_id) for sample_id in found.by_inspection[name]]
         images = [workspace.lake().image(row.lake_path, row.lake_row)[0] for row in rows]

@@ -123,7 +123,8 @@ def belongings_of(catalog: Catalog, lake: Lake, *, part_id: str = "", sample_ids
     snapshots = {
         name: held for name, some in found.by_inspection.items() if (held := snapshots_with(catalog, lake, name, some))
     }
-    models = {name: models_of(catalog, list(held)) for name, held in snapshots.items()}
+    learnt = {name: models_of(catalog, list(held)) for name, held in snapshots.items()}
+    models = {name: versions for name, versions in learnt.items() if versions}
     return Belongings(
         **{slot: getattr(found, slot) for slot in Belongings.__slots__ if slot not in ("snapshots", "models")},
         snapshots=snapshots,

@@ -30,7 +30,7 @@ from tests.integration.flows.line import CLASSES, part
 from tests.integration.flows.stack import PATIENCE_SECONDS, Stack, wait_until
 from tests.ray.cluster import Cluster, kill
 
-PARTS = 320
+PARTS = 200
 _NUMBERS = count(1)
 
 
@@ -55,7 +55,9 @@ def plates(stack: Stack) -> str:
     name = f"plates-{next(_NUMBERS)}"
     workspace = stack.workspace
     forget(workspace)
-    create_inspection(workspace.catalog(), name, [("ok", "ok"), ("crack", "defect")], {"input": {"side": 96}})
+    create_inspection(
+        workspace.catalog(), name, [("ok", "ok"), ("crack", "defect")], {"variant": "fp32", "input": {"side": 64}}
+    )
     samples = (
         SourceSample(
             image=part(seed, cracked=seed % 4 == 0, field=False),
@@ -137,7 +139,7 @@ def makes_the_same_engine(stack: Stack, registry: Registry, plates: str, tier: s
     assert metadata_of(engine).engine_id == engine_id
     assert engine == again
     assert f"fit a head for {plates}" in names
-    assert sum(name.startswith("embed ") for name in names) >= 4  # of 64 frames at most
+    assert sum(name.startswith("embed ") for name in names) >= 3  # of 64 frames at most
     assert (f"fine-tune the trunk of {plates}" in names) == (tier == "finetune")
 
 
@@ -147,17 +149,10 @@ def test_a_retrain_on_two_workers_makes_the_engine_that_threads_make(
     makes_the_same_engine(stack, registry, plates, "head")
 
 
-def test_a_worker_that_is_killed_while_it_embeds_costs_nothing(
-    stack: Stack, cluster: Cluster, workspace: Workspace, registry: Registry, plates: str
-) -> None:
-    process = start_flow(stack, plates)
-    at_work: list[psutil.Process] = []
-    wait_in(process, lambda: at_work.extend(cluster.at_work("worker-0", "embed")) or at_work, "a worker that embeds")
-    kill(at_work[0])
-    finished(process)
-
-    engine = registry.engine_bytes(registry.api.version(plates, "1"))
-    assert engine == on_threads(workspace, registry, plates, "1", "head")[1]
+def test_a_cluster_that_is_not_there_is_named(workspace: Workspace) -> None:
+    gone = replace(workspace, ray_address="ray://127.0.0.1:1")
+    with pytest.raises(TaskRunnerError, match=r"the Ray cluster at ray://127.*cannot be reached"), runner_of(gone):
+        pass
 
 
 def test_a_machine_that_is_lost_while_it_trains_costs_nothing(
@@ -180,10 +175,17 @@ def test_a_machine_that_is_lost_while_it_trains_costs_nothing(
     assert engine == on_threads(workspace, registry, plates, "1", "finetune")[1]
 
 
-def test_a_cluster_that_is_not_there_is_named(workspace: Workspace) -> None:
-    gone = replace(workspace, ray_address="ray://127.0.0.1:1")
-    with pytest.raises(TaskRunnerError, match=r"the Ray cluster at ray://127.*cannot be reached"), runner_of(gone):
-        pass
+def test_a_worker_that_is_killed_while_it_embeds_costs_nothing(
+    stack: Stack, cluster: Cluster, workspace: Workspace, registry: Registry, plates: str
+) -> None:
+    process = start_flow(stack, plates)
+    at_work: list[psutil.Process] = []
+    wait_in(process, lambda: at_work.extend(cluster.at_work("worker-0", "embed")) or at_work, "a worker that embeds")
+    kill(at_work[0])
+    finished(process)
+
+    engine = registry.engine_bytes(registry.api.version(plates, "1"))
+    assert engine == on_threads(workspace, registry, plates, "1", "head")[1]
 
 
 def test_a_trunk_that_is_fine_tuned_there_is_the_one_that_threads_make(

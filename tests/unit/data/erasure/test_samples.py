@@ -11,17 +11,26 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sqlalchemy import select
+from sqlalchemy import delete, select, text
 
 from console.samples import Pictures
 from data.catalog import Catalog
-from data.catalog.models import EventRow, LabelEventRow, OutcomeRow, SampleRow, SnapshotRow, WindowRow
+from data.catalog.models import (
+    ErasureRow,
+    EventRow,
+    LabelEventRow,
+    LabelFlagRow,
+    OutcomeRow,
+    SampleRow,
+    SnapshotRow,
+    WindowRow,
+)
 from data.catalog.people import AuditRow
 from data.draws import draw, not_offered
 from data.erasure.expired import expired_samples
 from data.erasure.frames import Stores, erase_frames
 from data.erasure.frozen import take_rows
-from data.erasure.jobs import Erasure, ErasureKind, begin, finish, under_way
+from data.erasure.jobs import Erasure, ErasureKind, begin, finish, overwrite_what_is_free, under_way
 from data.erasure.left import FRAME, IDENTITY, NUMBERS
 from data.erasure.parts import belongings_of, rename_part
 from data.estimates import defect_rate
@@ -118,6 +127,8 @@ def plant(line: Line, catalog: Catalog, tmp_path: Path) -> Plant:
                              sample_id=part[0], part_id="A-1042", reason="A-1042 is bad", ingested_at=T0))  # fmt: skip
         session.add(OutcomeRow(event_id="o1", inspection=INSPECTION, part_id="A-1042", value="failed", at=LATER,
                                ingested_at=LATER))  # fmt: skip
+        session.add(LabelFlagRow(event_id="n1", sample_id=part[0], inspection=INSPECTION, who="ann", at=T0,
+                                 note="A-1042 again"))  # fmt: skip
     draw(catalog, INSPECTION, n=len(ids), random=line.rng, at=T0)
     for sample_id in ids:
         line.label(sample_id)
@@ -165,6 +176,7 @@ def check_gone(plant: Plant) -> None:
         (outcome,) = session.scalars(select(OutcomeRow))
         (flag,) = session.scalars(select(EventRow))
         (audit,) = session.scalars(select(AuditRow).where(AuditRow.what == "erase.part"))
+        assert not list(session.scalars(select(LabelFlagRow)))
     assert snapshot.erased == len(plant.part)
     assert (outcome.part_id, outcome.value) == ("part-abc", "failed")
     assert (flag.part_id, flag.reason) == ("part-abc", None)
@@ -270,6 +282,19 @@ def drawn_of(catalog: Catalog, ids: list[str]) -> set[str]:
 
     with catalog.reading() as session:
         return set(session.scalars(select(DrawItemRow.sample_id).where(DrawItemRow.drawn)))
+
+
+def test_no_page_of_the_file_keeps_what_was_deleted(catalog: Catalog, tmp_path: Path) -> None:
+    secret = "serial-of-a-part " * 2_000
+    with catalog.session() as session:
+        session.add(ErasureRow(kind="part", who=secret, at=T0, pseudonym="", subject={}, delete_next=[], counts={}))
+    with catalog.session() as session:
+        session.execute(text("PRAGMA secure_delete = OFF"))  # some builds of SQLite have it on
+        session.execute(delete(ErasureRow))
+    catalog.engine.raw_connection().cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    assert secret[:40].encode() in (tmp_path / "catalog.db").read_bytes()
+    overwrite_what_is_free(catalog)
+    assert secret[:40].encode() not in b"".join(path.read_bytes() for path in tmp_path.glob("catalog.db*"))
 
 
 def test_every_column_of_a_sample_is_decided() -> None:
