@@ -154,7 +154,7 @@ def print_value(hand: Hand, plant: Plant) -> None:
     page = hand.page
     total = page.locator(".sum .total")
     hand.click(_card(hand).get_by_role("link", name=re.compile("^Value")), seen(total, "EUR"))
-    page.evaluate("window.print = () => { window.printed = (window.printed ?? 0) + 1; }")
+    page.evaluate("() => { window.printed = 0; window.print = () => { window.printed += 1; }; }")
     hand.read(page.locator(".sum"))
     asked = page.get_by_role("button", name="Print or save as PDF")
     hand.click(asked, lambda: wait_until(lambda: page.evaluate("window.printed") == 1, "the browser's print dialog"))
