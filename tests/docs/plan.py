@@ -316,6 +316,7 @@ check_network(Small(64).eval(), InputChoice.from_dict({"backbone": "plant_nets:S
     "docs/delivery.md": (
         Run(
             begins="andon-edge mirror",
+            before="mkdir -p mirror",
             replace={"/srv/releases": "mirror", "andon.toml": LINE_1, "8080": "$PORT"},
             until={"andon-edge mirror": "curl -sf http://127.0.0.1:$PORT/releases/metadata/timestamp.json"},
         ),
