@@ -64,11 +64,8 @@ with Workspace.open(None).catalog().session() as session:
         ))
 END"""
 _FIVE_SAMPLES = """\
-mkdir some-cells
-CELLS=$(python -c 'import elpv_dataset; print(elpv_dataset.__path__[0])')/data/images
-cp "$CELLS"/cell0[0-1]*.png some-cells/
-andon enroll line-9 --inspection cells --set capture.byte_budget=100000000
-andon-edge run --config .andon/devices/line-9/andon.toml --source some-cells
+andon enroll line-9 --inspection tiles --set capture.byte_budget=100000000
+andon-edge run --config .andon/devices/line-9/andon.toml --source user/images/stream
 andon ingest
 python - <<'END'
 from pathlib import Path
@@ -76,7 +73,7 @@ from sqlalchemy import select
 from data.catalog.models import SampleRow
 from data.workspace import Workspace
 with Workspace.open(None).catalog().session() as session:
-    query = select(SampleRow.sample_id).where(SampleRow.device == "line-9").limit(5)
+    query = select(SampleRow.sample_id).where(SampleRow.device == "line-9", SampleRow.verdict != "ok").limit(5)
     Path("samples.txt").write_text(" ".join(session.scalars(query)))
 END
 echo like-examples > campaign.txt"""
@@ -225,8 +222,8 @@ check_network(Small(64).eval(), InputChoice.from_dict({"backbone": "plant_nets:S
             begins="andon campaign add --like",
             before=_FIVE_SAMPLES,
             replace={
-                "3f1c… 9a2b… 77d0…": "$(cat samples.txt) --inspection cells",
-                "--class crack": "--class defective --inspection cells",
+                "3f1c… 9a2b… 77d0…": "$(cat samples.txt) --inspection tiles",
+                "--class crack": "--class crack --inspection tiles",
                 "2026-12-24": "$SOON",
                 "like-crack": "$(cat campaign.txt)",
             },
@@ -316,6 +313,7 @@ check_network(Small(64).eval(), InputChoice.from_dict({"backbone": "plant_nets:S
     "docs/delivery.md": (
         Run(
             begins="andon-edge mirror",
+            before="mkdir -p mirror",
             replace={"/srv/releases": "mirror", "andon.toml": LINE_1, "8080": "$PORT"},
             until={"andon-edge mirror": "curl -sf http://127.0.0.1:$PORT/releases/metadata/timestamp.json"},
         ),

@@ -37,9 +37,7 @@ def test_an_exit_code_that_is_expected_must_come(tmp_path: Path) -> None:
 
 
 def test_a_line_for_ever_runs_until_it_has_done_its_work_and_is_ended(tmp_path: Path) -> None:
-    (tmp_path / "serve.sh").write_text(
-        'trap "touch ended; exit 0" TERM\ntouch ready\nwhile true; do sleep 0.05; done\n'
-    )
+    (tmp_path / "serve.sh").write_text('trap "touch ended; exit 0" TERM\ntouch ready\nwhile :; do sleep 0.05; done\n')
     step = Run(begins="", until={"bash serve.sh": "test -e ready"})
     done = executed(tmp_path, "bash serve.sh  # for ever\ntest -e ready && ! test -e ended\n", step)
     assert done.returncode == 0, done.stderr
