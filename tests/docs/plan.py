@@ -375,6 +375,17 @@ check_network(Small(64).eval(), InputChoice.from_dict({"backbone": "plant_nets:S
             },
         ),
     ),
+    "docs/retention.md": (
+        Run(
+            begins="andon erase --part",
+            replace={
+                "--part A-1042": "--part p000 --yes",
+                "--sample 5f0c… --sample 77ab…": "--sample $(cut -d' ' -f1 samples.txt) --yes",
+                "--person ann": "--person ann --yes",
+            },
+        ),
+    ),
+    "docs/ray.md": (Elsewhere(begins="ray start", test="tests/ray/cluster.py", words='"start", "--block"'),),
     "docs/backup.md": (
         Run(
             begins="andon backup",
