@@ -23,7 +23,7 @@ LEARNING = (
     *("calibration", "retrain", "gate", "field", "drift", "causes"),
 )
 FLEET = ("updates", "fleet", "fleet_reading", "rollouts", "attacks", "revoke", "software", "shadow", "campaign")
-PEOPLE = ("console", "catalog", "ingest", "backup")
+PEOPLE = ("console", "tasks", "catalog", "ingest", "backup")
 GROUPS = {"device": DEVICE, "learning": LEARNING, "fleet": FLEET, "people": PEOPLE}
 BENCHMARKS = tuple(name for group in GROUPS.values() for name in group)
 PLAIN = ("learning",)  # prints a table of stories, no figures
