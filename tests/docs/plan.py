@@ -250,8 +250,12 @@ check_network(Small(64).eval(), InputChoice.from_dict({"backbone": "plant_nets:S
                 "camera:0": "user/images/stream",
             },
         ),
-        Run(begins="andon account rotate aoi-3"),
-        Run(begins="andon enroll aoi-3 --replace"),
+        Run(begins="andon account rotate aoi-3", before="andon watch"),
+        Run(
+            begins="andon enroll aoi-3 --replace",
+            before="rm .andon/devices/aoi-3.andon",  # it went to the device
+            replace={"--replace": "--inspection cells --replace"},
+        ),
         Run(begins="andon revoke aoi-3"),
     ),
     "docs/keys.md": (
