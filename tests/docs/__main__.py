@@ -18,7 +18,7 @@ def tell() -> list[str]:
     lines = []
     for block, step in planned:
         kind = "shell" if block.language in SHELL else "Python"
-        counts[f"{kind}: lines"] += len(block.lines) if kind == "shell" else 0
+        counts["shell: lines"] += len(block.lines) if kind == "shell" else 0
         if isinstance(step, Declared):
             counts[f"{kind}: declared"] += 1
             lines.append(f"{block.where}: {step.reason}")

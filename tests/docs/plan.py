@@ -11,6 +11,7 @@ from tests.docs.steps import Declared, Elsewhere, Python, Run, Step
 
 LINE_1 = ".andon/devices/line-1/andon.toml"
 _DRILLS = "tests/integration/updates/test_key_drills.py"
+_INPUTS = "tests/integration/flows/test_inputs.py"
 _FRAMES = "andon-edge status --config {} --json | grep -qE '\"frames\": [1-9]'"
 _A_FRAME = """\
 import os
@@ -184,8 +185,10 @@ assert not genuine(b"secret", signature(b"secret", body, now - 400), body)
         ),
     ),
     "docs/inputs.md": (
-        Run(begins="andon inputs plates --region"),
-        Run(begins="andon inputs plates --set", replace={"--set": "--home $PWD/.andon --set"}),
+        Elsewhere(
+            begins="andon inputs plates --region", test=_INPUTS, words='main(["inputs", INSPECTION, *home, "--json"'
+        ),
+        Elsewhere(begins="andon inputs plates --set", test=_INPUTS, words='main(["inputs", INSPECTION, *home, "--set"'),
         Python(
             begins='"""plant_nets.py',
             before="",
@@ -196,7 +199,13 @@ check_network(Small(64).eval(), InputChoice.from_dict({"backbone": "plant_nets:S
 """,
         ),
     ),
-    "docs/finetune.md": (Run(begins="andon retrain solder-joints", replace={"solder-joints": "plates"}),),
+    "docs/finetune.md": (
+        Declared(
+            begins="andon retrain solder-joints",
+            reason="trains for many minutes; tests/integration/flows/test_finetune.py has both tiers train",
+            check="ls tests/integration/flows/test_finetune.py",
+        ),
+    ),
     "docs/shadow.md": (
         Run(begins="andon shadow start", before=_ANOTHER_VERSION, replace={"solder-joints": "plates", **_NEWEST}),
     ),
@@ -211,7 +220,13 @@ check_network(Small(64).eval(), InputChoice.from_dict({"backbone": "plant_nets:S
     ),
     "docs/fleet.md": (
         Run(begins="andon fleet "),
-        Run(begins="andon simulate fleet", replace={"--devices 1000": "--devices 12", "--devices 200": "--devices 12"}),
+        Run(
+            begins="andon simulate fleet",
+            replace={"--devices 1000": "--devices 12", "--devices 200": "--devices 12"},
+            left_out={
+                "andon simulate fleet --devices 200 --stolen": "the same program with other troubles, for minutes"
+            },
+        ),
     ),
     "docs/fleet-settings.md": (
         Run(
@@ -250,8 +265,12 @@ check_network(Small(64).eval(), InputChoice.from_dict({"backbone": "plant_nets:S
                 "camera:0": "user/images/stream",
             },
         ),
-        Run(begins="andon account rotate aoi-3"),
-        Run(begins="andon enroll aoi-3 --replace"),
+        Run(begins="andon account rotate aoi-3", before="andon watch"),
+        Run(
+            begins="andon enroll aoi-3 --replace",
+            before="rm .andon/devices/aoi-3.andon",  # it went to the device
+            replace={"--replace": "--inspection cells --replace"},
+        ),
         Run(begins="andon revoke aoi-3"),
     ),
     "docs/keys.md": (
@@ -342,13 +361,11 @@ check_network(Small(64).eval(), InputChoice.from_dict({"backbone": "plant_nets:S
         ),
     ),
     "docs/production.md": (
-        Run(
+        Declared(
             begins="andon up --database",
-            beside="python -m tests.docs.database database.url",
-            replace={
-                "andon up --database postgresql://andon@db.plant/andon": "until [ -s database.url ]; do sleep 1; done; "
-                'andon up --home plant --database "$(cat database.url)" && andon down --home plant'
-            },
+            reason="needs a server of the plant's; tests/production runs the whole loop on one, named in the file "
+            "that this writes",
+            check="ls tests/production/plant.py",
         ),
         Declared(
             begins="buildah build",
