@@ -7,7 +7,7 @@ export PYTHONDONTWRITEBYTECODE ?=
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := 1
 
-.PHONY: help setup demo docs docs-test test test-swift test-production test-label-studio test-ray check lint unit bench wheel sbom clean lane-flows lane-edge lane-parts
+.PHONY: help setup demo docs docs-test test test-swift test-production test-label-studio test-ray check lint unit bench wheel sbom clean lane-flows lane-parts lane-console lane-edge
 help:
 	@echo "make demo    the whole loop on real images: a model breaks, and heals (some minutes after set-up)"
 	@echo "make test    every check and test (at most 15 minutes on 2 cores)"
@@ -46,19 +46,22 @@ ALONE := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 unit: setup
 	$(ALONE) $(BIN)/python -m pytest tests/unit -q -n 2 -p no:schemathesis
 
-# Three lanes side by side: most of their time is waiting for servers. The whole loop comes last, alone.
+# Three lanes side by side, the longest first: most of their time is waiting for servers. The whole loop comes last, alone.
 test: check
-	@$(MAKE) --no-print-directory -j3 -O lane-flows lane-edge lane-parts
+	@$(MAKE) --no-print-directory -j3 -O lane-flows lane-parts lane-console lane-edge
 	$(BIN)/python -m pytest tests/acceptance -q
 
 FLOWS := tests/integration/flows tests/integration/gate
+CONSOLE := tests/integration/console
 EDGE := tests/integration/capture tests/integration/serving tests/integration/updates
 lane-flows:
 	$(ALONE) $(BIN)/python -m pytest $(FLOWS) -q
 lane-edge:
 	$(ALONE) $(BIN)/python -m pytest $(EDGE) -q
+lane-console:
+	$(ALONE) $(BIN)/python -m pytest $(CONSOLE) -q
 lane-parts:
-	$(ALONE) $(BIN)/python -m pytest tests/integration $(FLOWS:%=--ignore=%) $(EDGE:%=--ignore=%) -q
+	$(ALONE) $(BIN)/python -m pytest tests/integration $(foreach part,$(FLOWS) $(CONSOLE) $(EDGE),--ignore=$(part)) -q
 
 # Apart from `test`: the packages take longer to install than all else that is needed from Debian.
 SWIFT := swift-proxy swift-account swift-container swift-object memcached
