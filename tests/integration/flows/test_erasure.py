@@ -107,16 +107,16 @@ def test_a_part_goes_from_gate_reports_and_models_and_self_tests_are_named(
 def test_a_person_goes_from_the_tags_of_versions(
     workspace: Workspace, registry: Registry, name: str, version: ModelVersion
 ) -> None:
-    for user in ("ann", "boss"):
+    for user in ("anneke", "boss"):
         add_user(workspace.catalog(), user, Role.ADMIN, at=datetime.now(UTC))
-    registry.api.tag_version(name, version.number, {Tag.APPROVED_BY: "ann", Tag.HELD: "ann: wait; joann too"})
+    registry.api.tag_version(name, version.number, {Tag.APPROVED_BY: "anneke", Tag.HELD: "anneke: wait; joanneke too"})
 
-    code, done, err = erase(workspace, "--person", "ann", "--yes")
+    code, done, err = erase(workspace, "--person", "anneke", "--yes")
     assert code == 0, err
     assert done["erased"][0]["counts"] == {"tags": 2, "users": 1}
     tags = registry.api.version(name, version.number).tags
     assert re.fullmatch(r"person-[0-9a-f]{12}", tags[Tag.APPROVED_BY])
-    assert tags[Tag.HELD] == f"{tags[Tag.APPROVED_BY]}: wait; joann too"
+    assert tags[Tag.HELD] == f"{tags[Tag.APPROVED_BY]}: wait; joanneke too"
     code, _, err = erase(workspace, "--person", "boss", "--yes")
     assert code == 1
     assert "boss is the last admin" in err
