@@ -13,13 +13,14 @@ import pytest
 from tests.acceptance.archive import write_archive
 
 ROUNDS = 2
+STREAM = 180
 FAULTS = ("device@1", "serving-ingest@1", "sabotage@2", "bucket-away@2", "serving-retrain@2")
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("rehearsal")
-    index = write_archive(folder / "plates", factory=160, stream=120, holdout=80)
+    index = write_archive(folder / "plates", factory=160, stream=STREAM, holdout=80)
     command = [sys.executable, "-m", "infra.cli.main", "rehearse", str(index), "--home", str(folder / "home")]
     options = ["--name", "plates", "--rounds", str(ROUNDS), "--devices", "2", "--label-budget", "0.3", "--once"]
     faults = [word for fault in FAULTS for word in ("--fault", fault)]
@@ -45,7 +46,7 @@ def report(home: Path) -> dict[str, Any]:
 
 def test_every_round_was_played(report: dict[str, Any]) -> None:
     assert [r["round"] for r in report["rounds"]] == list(range(1, ROUNDS + 1))
-    assert report["rounds"][-1]["frames_seen"] == report["archive"]["streamed"] == 120
+    assert report["rounds"][-1]["frames_seen"] == report["archive"]["streamed"] == STREAM
 
 
 def test_the_broken_model_is_healed_and_devices_swap_under_load(report: dict[str, Any]) -> None:

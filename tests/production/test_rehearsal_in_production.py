@@ -19,7 +19,7 @@ FAULTS = ("device@1", "serving-ingest@1", "sabotage@2", "serving-retrain@2")
 @pytest.fixture(scope="module")
 def played(plant: Plant, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("rehearsal")
-    index = write_archive(folder / "plates", factory=160, stream=120, holdout=80)
+    index = write_archive(folder / "plates", factory=160, stream=180, holdout=80)
     home = plant.new_home(folder / "home", "loop")
     options = ["--name", "plates", "--rounds", str(ROUNDS), "--devices", "2", "--label-budget", "0.3", "--once"]
     faults = [word for fault in FAULTS for word in ("--fault", fault)]
