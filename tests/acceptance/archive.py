@@ -32,8 +32,8 @@ def plate(rng: np.random.Generator, *, scratched: bool, other_steel: bool) -> Im
 def write_archive(folder: Path, *, factory: int, stream: int, holdout: int, seed: int = 0) -> Path:
     """Write images and their index; every fourth plate is scratched, and of the stream's every third.
 
-    The gate wants five labelled defects. Of the 24 labels that a stream of 120 with a quarter of them brings, one run in
-    five has fewer; 180 with a third bring twelve, and fewer than five in one run of some hundred.
+    The gate wants five labelled defects. Of the 24 labels that a stream of 120 with a quarter of them brings, one run
+    in five has fewer; 180 with a third bring twelve, and fewer than five in one run of some hundred.
     """
     rng = np.random.default_rng(seed)
     folder.mkdir(parents=True)
