@@ -26,7 +26,7 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
-from data.identity_provider import IdentityProvider, claim_of
+from data.identity_provider import ON_THIS_MACHINE, IdentityProvider, claim_of, is_safe
 from data.users.begun import Begun
 from edge_client.contract.errors import AndonError
 
@@ -38,7 +38,6 @@ KEYS_AGAIN_SECONDS = 30.0
 MOST_BYTES = 1 << 20
 _DISCOVERY = "/.well-known/openid-configuration"
 _NEEDED = ("authorization_endpoint", "token_endpoint", "jwks_uri")
-_ON_THIS_MACHINE = ("127.0.0.1", "::1", "localhost")
 
 
 class ProviderError(AndonError):
@@ -152,7 +151,7 @@ class Provider:
             timeout=TIMEOUT_SECONDS,
             follow_redirects=False,
             verify=stated.ca_bundle or True,
-            trust_env=urlsplit(stated.issuer).hostname not in _ON_THIS_MACHINE,
+            trust_env=urlsplit(stated.issuer).hostname not in ON_THIS_MACHINE,
         )
 
     def _discover(self, client: Any) -> Discovered:
@@ -167,7 +166,7 @@ class Provider:
                 f"{issuer} calls itself {document.get('issuer')!r}: write that into services.toml, if it is right",
             )
         for key in (*_NEEDED, "userinfo_endpoint", "end_session_endpoint"):
-            if not _is_safe(document.get(key)) and (key in _NEEDED or document.get(key) is not None):
+            if not is_safe(document.get(key)) and (key in _NEEDED or document.get(key) is not None):
                 raise ProviderError("wrong", f"{issuer}: its {key} is {document.get(key)!r}, expected https://…")
         methods = document.get("token_endpoint_auth_methods_supported") or ["client_secret_basic"]
         found = Discovered(
@@ -274,14 +273,3 @@ def _read(client: Any, url: str, headers: Mapping[str, str] | None = None) -> di
     if not isinstance(document, dict):
         raise ProviderError("wrong", f"{url} does not answer with a JSON object")
     return document
-
-
-def _is_safe(url: object) -> bool:
-    if not isinstance(url, str):
-        return False
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname
-    except ValueError:
-        return False
-    return bool(host) and (parts.scheme == "https" or (parts.scheme == "http" and host in _ON_THIS_MACHINE))

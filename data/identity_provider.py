@@ -36,7 +36,7 @@ _TEXTS = frozenset({
     "issuer", "client_id", "client_secret", "client_secret_file", "name", "scopes", "name_claim", "role_claim",
     "default_role", "local_login", "sign_out", "ca_bundle",
 })  # fmt: skip
-_ON_THIS_MACHINE = ("127.0.0.1", "::1", "localhost")
+ON_THIS_MACHINE = ("127.0.0.1", "::1", "localhost")
 _MOST = 256  # characters of an issuer: what the catalog takes
 
 
@@ -144,14 +144,24 @@ def _texts(values: Mapping[str, Any], path: Path) -> dict[str, str]:
     return {key: value for key, value in values.items() if key in _TEXTS}
 
 
-def _issuer(issuer: str, path: Path) -> str:
+def is_safe(url: object) -> bool:
+    """Whether an address is reached over TLS, or is of this machine (rule 1).
+
+    >>> is_safe("https://sso.plant"), is_safe("http://127.0.0.1:80"), is_safe("http://sso.plant"), is_safe(None)
+    (True, True, False, False)
+    """
+    if not isinstance(url, str):
+        return False
     try:
-        parts = urlsplit(issuer)
+        parts = urlsplit(url)
         host = parts.hostname
     except ValueError:
-        host = None
-    safe = host and (parts.scheme == "https" or (parts.scheme == "http" and host in _ON_THIS_MACHINE))
-    if not safe or parts.query or parts.fragment or len(issuer) > _MOST:
+        return False
+    return bool(host) and (parts.scheme == "https" or (parts.scheme == "http" and host in ON_THIS_MACHINE))
+
+
+def _issuer(issuer: str, path: Path) -> str:
+    if not is_safe(issuer) or urlsplit(issuer).query or urlsplit(issuer).fragment or len(issuer) > _MOST:
         raise ConfigError(
             f"{path}: [oidc] issuer is {issuer!r}, expected https://HOST/…, as the provider's "
             "/.well-known/openid-configuration writes it"

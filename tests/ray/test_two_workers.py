@@ -15,10 +15,8 @@ import httpx
 import psutil
 import pytest
 
-from data.imports import import_samples
 from data.inspections import create_inspection
 from data.snapshots import load_snapshot
-from data.sources.sample import SourceSample, Stage
 from data.workspace import Workspace
 from flows import environment
 from flows.champion import metadata_of
@@ -26,7 +24,7 @@ from flows.registry import Registry
 from flows.tags import Tag
 from flows.task_runner import Here, TaskRunnerError, runner_of
 from flows.tiers import Order, fit_by_tier
-from tests.integration.flows.line import CLASSES, part
+from tests.integration.flows.line import import_factory_parts
 from tests.integration.flows.stack import PATIENCE_SECONDS, Stack, wait_until
 from tests.ray.cluster import Cluster, kill
 
@@ -58,17 +56,7 @@ def plates(stack: Stack) -> str:
     create_inspection(
         workspace.catalog(), name, [("ok", "ok"), ("crack", "defect")], {"variant": "fp32", "input": {"side": 64}}
     )
-    samples = (
-        SourceSample(
-            image=part(seed, cracked=seed % 4 == 0, field=False),
-            media_type="image/png",
-            label=CLASSES[seed % 4 == 0],
-            path=f"{seed}.png",
-            stage=Stage.FACTORY,
-        )
-        for seed in range(PARTS)
-    )
-    assert import_samples(workspace.catalog(), workspace.lake(), name, samples).imported == PARTS
+    import_factory_parts(workspace, name, PARTS)
     return name
 
 

@@ -45,6 +45,12 @@ def set_up_line(workspace: Workspace, recipient: str, *, parts: int = 160, **set
     create_inspection(workspace.catalog(), INSPECTION, [("ok", "ok"), ("crack", "defect")], settings)
     device = Uploader("line-1", recipient)
     set_up(workspace.catalog(), device)
+    import_factory_parts(workspace, INSPECTION, parts)
+    return device
+
+
+def import_factory_parts(workspace: Workspace, inspection: str, parts: int) -> None:
+    """Import the factory's parts, one in four cracked."""
     samples = (
         SourceSample(
             image=part(seed, cracked=seed % 4 == 0, field=False),
@@ -55,9 +61,8 @@ def set_up_line(workspace: Workspace, recipient: str, *, parts: int = 160, **set
         )
         for seed in range(parts)
     )
-    report = import_samples(workspace.catalog(), workspace.lake(), INSPECTION, samples)
+    report = import_samples(workspace.catalog(), workspace.lake(), inspection, samples)
     assert report.imported == parts, report
-    return device
 
 
 def capture(workspace: Workspace, device: Uploader, window: int, samples: int) -> dict[str, str]:

@@ -7,9 +7,7 @@ from collections.abc import Iterator
 import pytest
 from mlflow import MlflowClient
 
-from data.imports import import_samples
 from data.inspections import create_inspection
-from data.sources.sample import SourceSample, Stage
 from data.workspace import Workspace
 from edge_client.contract.engine_metadata import EngineMetadata
 from flows.champion import metadata_of
@@ -17,7 +15,7 @@ from flows.registry import Registry
 from flows.retrain import retrain_once
 from flows.tags import Tag
 from flows.tuned_trunks import origin_of
-from tests.integration.flows.line import CLASSES, part
+from tests.integration.flows.line import import_factory_parts
 
 NAME = "castings"
 PARTS = 320
@@ -33,17 +31,7 @@ def line(stack: object) -> Iterator[None]:
     create_inspection(
         workspace.catalog(), NAME, [("ok", "ok"), ("crack", "defect")], {"variant": "fp32", "input": {"side": 64}}
     )
-    samples = (
-        SourceSample(
-            image=part(seed, cracked=seed % 4 == 0, field=False),
-            media_type="image/png",
-            label=CLASSES[seed % 4 == 0],
-            path=f"{seed}.png",
-            stage=Stage.FACTORY,
-        )
-        for seed in range(PARTS)
-    )
-    assert import_samples(workspace.catalog(), workspace.lake(), NAME, samples).imported == PARTS
+    import_factory_parts(workspace, NAME, PARTS)
     yield
     policy.unlink() if before is None else policy.write_bytes(before)
 
