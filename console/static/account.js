@@ -18,3 +18,4 @@ at("password-form")?.addEventListener("submit", async (event) => {
     at("problem").textContent = error instanceof TypeError ? t("base.no_answer") : error.message;
   }
 });
+at("password-form")?.querySelector("[type=submit]").removeAttribute("disabled"); // until now a form would be sent by the browser itself

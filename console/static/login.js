@@ -32,6 +32,7 @@ at("login").addEventListener("submit", (event) => {
   event.preventDefault();
   if (at("password")) enter({ name: at("name").value, password: at("password").value });
 });
+at("login").querySelector("button")?.removeAttribute("disabled"); // until now the form would be sent by the browser itself
 
 function byLink() {
   const link = /^#link=([\w-]+)$/.exec(location.hash)?.[1];

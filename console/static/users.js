@@ -68,4 +68,5 @@ at("add").addEventListener("submit", async (event) => {
   at("add").reset();
   show(link);
 });
+at("add").querySelector("button").disabled = false; // until now the form would be sent by the browser itself
 await load();
