@@ -15,6 +15,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -164,6 +165,17 @@ class Client:
             BadImage: The frame cannot be inspected.
             BadEngine: No engine on this device answered.
         """
+        with self._shadow.inspecting() if self._shadow is not None else nullcontext():
+            return self._predict(frame, part_id=part_id, context=context, capture=capture)
+
+    def _predict(
+        self,
+        frame: NDArray[np.uint8] | bytes,
+        *,
+        part_id: str | Sequence[str | None] | None,
+        context: Context | None,
+        capture: bool,
+    ) -> Any:
         self._counters.asked()
         try:
             pixels = decode_image(frame) if isinstance(frame, bytes) else frame

@@ -15,6 +15,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,7 @@ from edge_client.updates.updater_config import UpdaterConfig
 
 log = logging.getLogger("edge_client.shadow")
 
+_NOBODY: AbstractContextManager[None] = nullcontext()
 _LOOK_SECONDS = 10.0  # expiry is seen, and counts are stored, so often
 
 
@@ -95,6 +97,11 @@ class ShadowKeeper:
             self._offered = None if offer is None else (offer, bucket)
             self._fresh = True
             self._bell.notify_all()
+
+    def inspecting(self) -> AbstractContextManager[None]:
+        """A context for each frame of the line: a challenger rests meanwhile. Never waits."""
+        worker = self._worker
+        return _NOBODY if worker is None else worker.turns
 
     def offer(self, frame: NDArray[np.uint8], prediction: Prediction) -> Doubt | None:
         """Offer a frame that was answered. Never raises, never waits."""

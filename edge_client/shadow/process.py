@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -45,6 +46,12 @@ class Challenger(Protocol):
             BadEngine: It could not.
             TimeoutError: It got no time of the processor, or `stopped` said to end the wait.
         """
+
+    def hold(self) -> None:
+        """Stop it where it stands. Returns at once; never raises."""
+
+    def let_go(self) -> None:
+        """Let it go on."""
 
     def stop(self) -> None:
         """End it."""
@@ -129,6 +136,16 @@ class ChallengerProcess:
         except (KeyError, TypeError, ValueError) as error:
             raise BadEngine(f"the challenger answers something else: {error!r}") from error
 
+    def hold(self) -> None:
+        """Stop it where it stands; where a system has no such signal it goes on."""
+        if hasattr(signal, "SIGSTOP"):
+            self._signal(signal.SIGSTOP)
+
+    def let_go(self) -> None:
+        """Let it go on."""
+        if hasattr(signal, "SIGCONT"):
+            self._signal(signal.SIGCONT)
+
     def stop(self) -> None:
         """End it."""
         self._child.kill()
@@ -137,6 +154,10 @@ class ChallengerProcess:
             if stream is not None:
                 with contextlib.suppress(OSError):
                     stream.close()
+
+    def _signal(self, number: int) -> None:
+        with contextlib.suppress(OSError):  # it has ended
+            self._child.send_signal(number)
 
     def _write(self, data: bytes | memoryview) -> None:
         assert self._child.stdin is not None

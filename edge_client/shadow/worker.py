@@ -6,7 +6,8 @@
 3. The challenger's processor time is measured frame by frame and kept below `cpu_share` of the time that passes; while
    it is used up frames are skipped.
 4. A challenger that fails `_MOST_FAILURES` times in a row is given up; nothing that it does reaches an answer.
-5. The thread only moves bytes and counts. Inference in this process would hold Python's lock between its steps, and on
+5. The challenger computes between two frames of the line (`edge_client.shadow.turns`).
+6. The thread only moves bytes and counts. Inference in this process would hold Python's lock between its steps, and on
    a busy machine a thread of low priority that holds it is not scheduled: the line would wait for it.
 """
 
@@ -27,6 +28,7 @@ from edge_client.prediction import Prediction
 from edge_client.shadow.doubt import Doubt
 from edge_client.shadow.process import Challenger
 from edge_client.shadow.tally import ShadowTally, difference
+from edge_client.shadow.turns import Turns
 
 log = logging.getLogger("edge_client.shadow")
 
@@ -66,6 +68,7 @@ class ShadowWorker:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._challenger = challenger
+        self.turns = Turns(hold=challenger.hold, let_go=challenger.let_go, clock=clock)
         self.tally = tally
         self.gave_up = ""
         self._share, self._cpu_share = share, cpu_share
@@ -111,6 +114,8 @@ class ShadowWorker:
         self._left_at = now
         if self._left <= 0 or not self._queue:
             return False
+        if not self.turns.begin(lambda: self._stopping):
+            return False
         drawn = self._queue.popleft()
         try:
             theirs = self._challenger.answer(drawn.frame, lambda: self._stopping)
@@ -126,6 +131,8 @@ class ShadowWorker:
                 self.gave_up = f"{self._failures} failures in a row: {error}"[:500]
                 log.warning("shadow: %s", self.gave_up)
             return True
+        finally:
+            self.turns.end()
         self._failures = 0
         found = difference(drawn.prediction, theirs)
         self.tally.add(found, in_time=drawn.doubt.tell(found.distance))

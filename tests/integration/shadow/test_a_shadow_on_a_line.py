@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from benchmarks.served import Line
 from edge_client import Client
@@ -61,6 +62,26 @@ def report_of(client: Client, true: Callable[[ShadowReport], bool]) -> ShadowRep
         assert time.monotonic() < end, (report, client.status()["problems"])
         time.sleep(0.05)
     return report
+
+
+def test_the_challenger_rests_while_a_frame_of_the_line_is_inspected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = Line(tmp_path / "line-1", tiny_engine(engine_id="e1"), capture="byte_budget = 10000000")
+    start_shadow(line, tiny_engine(engine_id="e9", bias=6.0))
+    with Client.from_config(line.config) as client:
+        report_of(client, lambda r: r.state == "runs")
+        assert client._shadow is not None
+        worker = client._shadow._worker
+        assert worker is not None
+        monkeypatch.setattr(worker, "_share", 0.0)  # nothing that it does by itself is among what is asked
+        asked: list[str] = []
+        monkeypatch.setattr(worker.turns, "_hold", lambda: asked.append("hold"))
+        monkeypatch.setattr(worker.turns, "_let_go", lambda: asked.append("let go"))
+        monkeypatch.setattr(client, "_run", lambda batch, _run=client._run: (asked.append("run"), _run(batch))[1])
+        monkeypatch.setattr(worker.turns, "_began_at", time.monotonic())  # it computes, and has not come to its end
+        client.predict(frame(220))
+        assert asked == ["hold", "run", "let go"]
 
 
 def test_disagreements_are_counted_and_captured_with_their_reason(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -53,3 +54,15 @@ def test_a_file_that_is_not_what_was_tried_is_not_loaded(tmp_path: Path) -> None
     (tmp_path / "e.onnx").write_bytes(tiny_engine(engine_id="e2"))
     with pytest.raises(BadEngine, match="is not what was tried"):
         ChallengerProcess(tmp_path / "e.onnx", engine_sha256="0" * 64, provider="cpu", memory_bytes=2 << 30)
+
+
+def test_a_process_that_is_held_answers_when_it_is_let_go(process: ChallengerProcess) -> None:
+    process.hold()
+    found: list[str] = []
+    asking = threading.Thread(target=lambda: found.append(process.answer(GREYS[0]).verdict))
+    asking.start()
+    asking.join(1.0)
+    assert not found  # a frame of this engine takes a millisecond
+    process.let_go()
+    asking.join(30)
+    assert found == [answer(CHALLENGER, GREYS[0]).verdict]

@@ -1,0 +1,84 @@
+"""The line and the challenger take turns: the challenger computes between two frames of the line, never during one.
+
+Even a process that gets the processor only when nobody else wants it slows down the frame that it runs beside: the
+line's other threads then share one core, and caches and memory are one. Those frames are the tail of the latency.
+
+1. The line never waits: it says that a frame begins and ends, and on the way stops and continues a process.
+2. The challenger begins when a frame of the line has just ended, where most of the gap lies before it. If a gap is too
+   short it is stopped, and goes on in the next one.
+3. A line that leaves no gap is not left without a shadow: what has waited, or has been held up, for `PATIENCE_SECONDS`
+   is computed beside the line. So of a line without gaps one frame or two in `PATIENCE_SECONDS` is touched.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+
+PATIENCE_SECONDS = 5.0
+_FRESH_SECONDS = 0.002  # a gap that began so lately still lies ahead
+_PAUSED_SECONDS = 0.5  # a line that has not come for so long is not awaited
+
+
+class Turns:
+    """Who may compute. The line enters and leaves it as a context, from as many threads as it has.
+
+    Args:
+        hold: Stops the challenger where it stands; returns at once.
+        let_go: Lets it go on.
+        clock: Monotonic seconds.
+    """
+
+    def __init__(
+        self, *, hold: Callable[[], None], let_go: Callable[[], None], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._hold, self._let_go, self._clock = hold, let_go, clock
+        self._inspecting: set[int] = set()  # threads of the line; adding and discarding need no lock
+        self._ended_at = -float("inf")
+        self._gap = threading.Event()
+        self._began_at: float | None = None  # the challenger computes since then
+
+    def __enter__(self) -> None:
+        self._inspecting.add(threading.get_ident())
+        began_at = self._began_at  # none: it rests, or its patience has ended
+        if began_at is not None and self._clock() - began_at < PATIENCE_SECONDS:
+            self._hold()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._inspecting.discard(threading.get_ident())
+        if self._inspecting:
+            return
+        self._ended_at = self._clock()
+        if self._began_at is not None:
+            self._let_go()
+        self._gap.set()
+
+    def begin(self, stopped: Callable[[], bool]) -> bool:
+        """Wait until the challenger may compute; False when `stopped` ended the wait. `end` must follow."""
+        since = self._clock()
+        while not stopped():
+            self._gap.clear()
+            now = self._clock()
+            if self._may_begin(now) or now - since >= PATIENCE_SECONDS:
+                self._let_go()  # a frame that began as the last turn ended may have stopped it
+                return True
+            self._gap.wait(_PAUSED_SECONDS)
+        return False
+
+    def end(self) -> None:
+        """The challenger has computed."""
+        self._began_at = None
+
+    def _may_begin(self, now: float) -> bool:
+        """Whether a gap has just begun, or the line is away; then a frame that begins from now on holds it."""
+        if self._inspecting or _FRESH_SECONDS <= now - self._ended_at < _PAUSED_SECONDS:
+            return False
+        self._began_at = now
+        if not self._inspecting:
+            return True
+        self._began_at = None  # a frame began meanwhile, and may not have seen it
+        return False
