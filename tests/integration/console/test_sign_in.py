@@ -61,7 +61,7 @@ def test_the_first_admin_comes_by_the_link_sets_a_password_and_comes_back(browse
 
 
 def test_a_form_is_sent_only_by_its_script(browser: Browser, console: Console) -> None:
-    """Enter before the script has come does nothing; a form that the browser sends by itself hangs at the content policy."""
+    """Enter before the script has come does nothing: a form that the browser sends hangs at the content policy."""
     context, held = browser.new_context(), Event()
     page = context.new_page()
     page.route("**/login.js", lambda route: route.fulfill(body="") if not held.is_set() else route.continue_())
