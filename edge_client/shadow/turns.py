@@ -4,22 +4,25 @@ Even a process that gets the processor only when nobody else wants it slows down
 line's other threads then share one core, and caches and memory are one. Those frames are the tail of the latency.
 
 1. The line never waits: it says that a frame begins and ends, and on the way stops and continues a process.
-2. The challenger begins when a frame of the line has just ended, where most of the gap lies before it. If a gap is too
-   short it is stopped, and goes on in the next one.
+2. The challenger begins when a frame of the line has just ended, or where the shortest of the last gaps has room for
+   the longest of its last turns. If a gap is too short it is stopped, and goes on in the next one.
 3. A line that leaves no gap is not left without a shadow: what has waited, or has been held up, for `PATIENCE_SECONDS`
    is computed beside the line. So of a line without gaps one frame or two in `PATIENCE_SECONDS` is touched.
 """
 
 from __future__ import annotations
 
+import math
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from types import TracebackType
 
 PATIENCE_SECONDS = 5.0
 _FRESH_SECONDS = 0.002  # a gap that began so lately still lies ahead
 _PAUSED_SECONDS = 0.5  # a line that has not come for so long is not awaited
+_REMEMBERED = 8  # gaps and turns
 
 
 class Turns:
@@ -36,11 +39,15 @@ class Turns:
     ) -> None:
         self._hold, self._let_go, self._clock = hold, let_go, clock
         self._inspecting: set[int] = set()  # threads of the line; adding and discarding need no lock
-        self._ended_at = -float("inf")
+        self._ended_at = -math.inf
         self._gap = threading.Event()
         self._began_at: float | None = None  # the challenger computes since then
+        self._gaps: deque[float] = deque(maxlen=_REMEMBERED)
+        self._turns: deque[float] = deque(maxlen=_REMEMBERED)
 
     def __enter__(self) -> None:
+        if not self._inspecting and self._ended_at > -math.inf:  # not the first frame
+            self._gaps.append(self._clock() - self._ended_at)
         self._inspecting.add(threading.get_ident())
         began_at = self._began_at  # none: it rests, or its patience has ended
         if began_at is not None and self._clock() - began_at < PATIENCE_SECONDS:
@@ -71,14 +78,22 @@ class Turns:
 
     def end(self) -> None:
         """The challenger has computed."""
-        self._began_at = None
+        if self._began_at is not None:
+            self._turns.append(self._clock() - self._began_at)
+            self._began_at = None
 
     def _may_begin(self, now: float) -> bool:
-        """Whether a gap has just begun, or the line is away; then a frame that begins from now on holds it."""
-        if self._inspecting or _FRESH_SECONDS <= now - self._ended_at < _PAUSED_SECONDS:
+        """Whether a gap has just begun or has room, or the line is away; a frame that begins from now on holds it."""
+        if self._inspecting or not self._has_room(now - self._ended_at):
             return False
         self._began_at = now
         if not self._inspecting:
             return True
         self._began_at = None  # a frame began meanwhile, and may not have seen it
         return False
+
+    def _has_room(self, since: float) -> bool:
+        """Whether the challenger may begin so many seconds after a frame of the line."""
+        if since < _FRESH_SECONDS or since >= _PAUSED_SECONDS:
+            return True
+        return since + max(self._turns, default=_PAUSED_SECONDS) < min(self._gaps, default=0.0)

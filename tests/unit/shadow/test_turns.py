@@ -61,6 +61,21 @@ def test_late_in_a_gap_it_waits_for_the_next_one() -> None:
     thread.join()
 
 
+def test_late_in_a_gap_it_begins_where_the_shortest_gap_has_room_for_its_longest_turn() -> None:
+    world = World()
+    for gap, turn in ((0.1, 0.01), (0.2, 0.03), (0.09, 0.02)):
+        world.frame()
+        assert world.turns.begin(never)
+        world.now += turn
+        world.turns.end()
+        world.now += gap - turn
+    world.frame()
+    assert world.turns._has_room(0.0)
+    assert world.turns._has_room(0.059)
+    assert not world.turns._has_room(0.061)
+    assert world.turns._has_room(0.5)
+
+
 def test_what_is_left_over_at_the_end_of_a_gap_is_held_and_goes_on_in_the_next() -> None:
     world = World()
     world.frame()
