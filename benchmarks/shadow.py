@@ -221,7 +221,7 @@ def _until_idle(shadowed: Shadowed) -> None:
     worker = shadowed._worker
     assert worker is not None
     end = time.monotonic() + 20.0
-    while (worker._queue or worker._left < 0) and time.monotonic() < end:
+    while not worker.rests() and time.monotonic() < end:
         time.sleep(0.001)
 
 

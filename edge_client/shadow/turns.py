@@ -76,6 +76,11 @@ class Turns:
             self._gap.wait(_PAUSED_SECONDS)
         return False
 
+    @property
+    def computing(self) -> bool:
+        """Whether the challenger has the turn."""
+        return self._began_at is not None
+
     def end(self) -> None:
         """The challenger has computed."""
         if self._began_at is not None:

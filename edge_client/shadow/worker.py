@@ -110,8 +110,7 @@ class ShadowWorker:
     def step(self) -> bool:
         """Answer one frame that waits, if there is one and time for it; False when not."""
         now = self._clock()
-        self._left = min(_BURST_SECONDS, self._left + self._cpu_share * (now - self._left_at))
-        self._left_at = now
+        self._left, self._left_at = self._saved(now), now
         if self._left <= 0 or not self._queue:
             return False
         if not self.turns.begin(lambda: self._stopping):
@@ -139,6 +138,14 @@ class ShadowWorker:
         self._left -= theirs.cpu_seconds
         self.tally.cpu_seconds += theirs.cpu_seconds
         return True
+
+    def rests(self) -> bool:
+        """Whether nothing waits or is computed, and time is saved up for the next frame."""
+        return not self._queue and not self.turns.computing and self._saved(self._clock()) > 0
+
+    def _saved(self, now: float) -> float:
+        """Processor time that it may take, seconds; below 0 it owes."""
+        return min(_BURST_SECONDS, self._left + self._cpu_share * (now - self._left_at))
 
     def _work(self) -> None:
         while not self._stopping and not self.gave_up:
