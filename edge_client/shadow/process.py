@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from edge_client.contract.errors import BadEngine
 from edge_client.shadow.challenger import HEAD, MAX_LINE_BYTES
+from edge_client.shadow.cores import keep_off
 
 _START_SECONDS = 120.0  # it gets the processor only when nobody else wants it
 _ANSWER_SECONDS = 60.0
@@ -52,6 +53,9 @@ class Challenger(Protocol):
 
     def let_go(self) -> None:
         """Let it go on."""
+
+    def keep_off(self, core: int) -> None:
+        """Let it run on another core than this one; -1 if none is known."""
 
     def stop(self) -> None:
         """End it."""
@@ -97,6 +101,7 @@ class ChallengerProcess:
         )
         self._buffer = b""
         self._n = 0
+        self._off = -1
         self._cpu = 0.0
         order = {
             "engine": str(engine),
@@ -145,6 +150,12 @@ class ChallengerProcess:
         """Let it go on."""
         if hasattr(signal, "SIGCONT"):
             self._signal(signal.SIGCONT)
+
+    def keep_off(self, core: int) -> None:
+        """Let it run on another core than this one."""
+        if core != self._off:
+            self._off = core
+            keep_off(self._child.pid, core)
 
     def stop(self) -> None:
         """End it."""

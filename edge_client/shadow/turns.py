@@ -6,7 +6,8 @@ line's other threads then share one core, and caches and memory are one. Those f
 1. The line never waits: it says that a frame begins and ends, and on the way stops and continues a process.
 2. The challenger begins when a frame of the line has just ended, or where the shortest of the last gaps has room for
    the longest of its last turns. If a gap is too short it is stopped, and goes on in the next one.
-3. A line that leaves no gap is not left without a shadow: what has waited, or has been held up, for `PATIENCE_SECONDS`
+3. It computes on another core than the line's last frame, whose caches it would empty.
+4. A line that leaves no gap is not left without a shadow: what has waited, or has been held up, for `PATIENCE_SECONDS`
    is computed beside the line. So of a line without gaps one frame or two in `PATIENCE_SECONDS` is touched.
 """
 
@@ -18,6 +19,8 @@ import time
 from collections import deque
 from collections.abc import Callable
 from types import TracebackType
+
+from edge_client.shadow.cores import current_core
 
 PATIENCE_SECONDS = 5.0
 _FRESH_SECONDS = 0.002  # a gap that began so lately still lies ahead
@@ -40,6 +43,7 @@ class Turns:
         self._hold, self._let_go, self._clock = hold, let_go, clock
         self._inspecting: set[int] = set()  # threads of the line; adding and discarding need no lock
         self._ended_at = -math.inf
+        self.core = -1  # where the line's last frame was inspected
         self._gap = threading.Event()
         self._began_at: float | None = None  # the challenger computes since then
         self._gaps: deque[float] = deque(maxlen=_REMEMBERED)
@@ -60,6 +64,7 @@ class Turns:
         if self._inspecting:
             return
         self._ended_at = self._clock()
+        self.core = current_core()
         if self._began_at is not None:
             self._let_go()
         self._gap.set()

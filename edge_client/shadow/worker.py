@@ -116,6 +116,7 @@ class ShadowWorker:
         if not self.turns.begin(lambda: self._stopping):
             return False
         drawn = self._queue.popleft()
+        self._challenger.keep_off(self.turns.core)
         try:
             theirs = self._challenger.answer(drawn.frame, lambda: self._stopping)
         except TimeoutError:  # the line needed the processor
