@@ -48,6 +48,7 @@ from training.evaluate import Measure
 from training.plans import DEFAULT
 
 _WARM_UP = 200
+_SETTLES = 25  # frames before each block, not counted: what loads a challenger empties the caches once
 Frames = Sequence[NDArray[np.uint8]]
 
 
@@ -146,6 +147,7 @@ def measure_cost(
         for kind in order.sample(KINDS, len(KINDS)):
             if kind == "with":
                 shadowed.begin()
+            _inspect(client, frames, at, _SETTLES, fps)
             before, begun = shadowed.tally.cpu_seconds, time.perf_counter()
             cost.took_ms[kind].append(_inspect(client, frames, at, block, fps))
             seconds = time.perf_counter() - begun
