@@ -66,7 +66,8 @@ class ProcessSpec:
         needs: Names of those that must be ready before it is started.
         probe: Made for one start of the process, with a function that tells when that was (seconds since the epoch).
             None for a task that does its work and ends.
-        stop_seconds: How long it may take to end after SIGTERM.
+        stop_seconds: How long it may take to end after SIGTERM; then it is killed.
+        stop_by_kill: A kill is no fault of it then, and nothing is lost by it.
         stop_group: SIGTERM goes to its whole process group, else to the process alone, which ends its children itself.
         stop_last: Ended only after all others have.
         litter: Files that it leaves behind.
@@ -78,6 +79,7 @@ class ProcessSpec:
     needs: tuple[str, ...] = ()
     probe: Callable[[Callable[[], float | None]], Probe] | None = None
     stop_seconds: float = 10.0
+    stop_by_kill: bool = False
     stop_group: bool = True
     stop_last: bool = False
     litter: tuple[Path, ...] = ()
@@ -172,7 +174,10 @@ def _bucket(home: Home, state: StackState, secrets: StackSecrets, base: Mapping[
         command=_weed(home, state.ports),
         environment={**base, **keys, **_weed_secrets(home, secrets)},
         probe=lambda since: bucket_probe(settings),
-        stop_seconds=25.0,  # its filer waits 15 s for a subscriber of its own
+        # Its volumes are closed within a second; then its filer, whose entries are in its journal, would wait for a
+        # subscriber of the same process, 15 s long, and end by force.
+        stop_seconds=4.0,
+        stop_by_kill=True,
         stop_last=True,
         litter=_weed_sockets(state.ports),
     )

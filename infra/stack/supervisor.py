@@ -239,7 +239,8 @@ class Supervisor:
                 if child is None or child.ended() is not None:
                     _log.info("%s: ended after %.1f s", slot.spec.name, waited)
                 elif waited > slot.spec.stop_seconds:
-                    _log.warning("%s: did not end within %.0f s; killed", slot.spec.name, slot.spec.stop_seconds)
+                    level = logging.INFO if slot.spec.stop_by_kill else logging.WARNING
+                    _log.log(level, "%s: did not end within %.0f s; killed", slot.spec.name, slot.spec.stop_seconds)
                     child.kill()
                 else:
                     continue
