@@ -47,6 +47,7 @@ from tests.unit.ingest.uploads import Uploader, put, set_up
 from training.evaluate import Measure
 
 _DEVICES = 8
+_VOLUMES = 150  # of 64 MB: 200,000 samples, and in the lake what became of them
 _SPAWN = multiprocessing.get_context("spawn")
 
 
@@ -238,7 +239,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--many", type=int, default=200_000, help="and of the second")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(arguments)
-    with tempfile.TemporaryDirectory(prefix="andon-ingest-") as name, running_weed(Path(name) / "weed") as weed:
+    with (
+        tempfile.TemporaryDirectory(prefix="andon-ingest-") as name,
+        running_weed(Path(name) / "weed", volumes=_VOLUMES) as weed,
+    ):
         rows, figures = measure(
             Path(name), weed.settings, samples=args.samples, window=args.window, repeats=args.repeats, few=args.few,
             many=args.many, seed=args.seed,

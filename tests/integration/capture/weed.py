@@ -43,6 +43,7 @@ class Weed:
     settings: S3Settings
     ports: dict[str, int]
     process: subprocess.Popen[bytes] | None = None
+    volumes: int = 10  # of 64 MB
 
     def start(self) -> None:
         log = (self.folder / "weed.log").open("ab")
@@ -61,7 +62,7 @@ class Weed:
                 "-s3.port.iceberg=0",
                 "-s3.port.lance=0",
                 "-master.volumeSizeLimitMB=64",
-                "-volume.max=10",
+                f"-volume.max={self.volumes}",
                 "-volume.preStopSeconds=0",
                 "-disableHttp",
                 "-master.electionTimeout=1s",
@@ -162,8 +163,8 @@ class Weed:
 
 
 @contextmanager
-def running_weed(folder: Path) -> Iterator[Weed]:
-    """Start a server with an empty bucket, and end it."""
+def running_weed(folder: Path, *, volumes: int = 10) -> Iterator[Weed]:
+    """Start a server with an empty bucket for so many times 64 MB, and end it."""
     (folder / "data").mkdir(parents=True)
     ports = {name: free_port() for name in ("master", "volume", "filer", "s3")}
     weed = Weed(
@@ -175,6 +176,7 @@ def running_weed(folder: Path) -> Iterator[Weed]:
             secret_access_key=secrets.token_hex(16),
         ),
         ports=ports,
+        volumes=volumes,
     )
     weed.start()
     try:
