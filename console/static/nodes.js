@@ -22,4 +22,3 @@ export const number = (value) => Number(value).toLocaleString(document.documentE
 const POINT = (0.5).toLocaleString(document.documentElement.lang)[1];
 export const pointed = (value) => String(value).replace(".", POINT);
 export const decimal = (value, digits) => pointed(Number(value).toFixed(digits));
-export const plural = (n, one) => `${number(n)} ${one}${n === 1 ? "" : "s"}`;
