@@ -12,7 +12,7 @@ const COLUMNS = ["device", "site", "station", "state", "heard", "engine", "outco
 const LARGEST_FIRST = ["heard", "spool", "latency", "frames"];
 
 const chosen = new URLSearchParams(location.search);
-let open = "", shown = null, waiting = null;
+let open = "", shown = null, waiting = null, turn = 0;
 
 // the words of what a device or the address says; what is asked of the API stays as it is
 const stateWord = (state) => (Object.hasOwn(STATES, state) ? t("fleet.state_" + state) : state);
@@ -193,12 +193,14 @@ function silences(value) {
 }
 
 async function load() {
+  const mine = ++turn; // an answer that a later question overtook is not shown
   clearTimeout(waiting);
   const asked = new URLSearchParams([...chosen].filter(([key]) => [...KEYS, "sort", "descending", "offset"].includes(key)));
   asked.set("limit", PAGE);
   try {
     const answer = await fetch(`/api/fleet?${asked}`);
     const value = await answer.json();
+    if (mine !== turn) return;
     if (!answer.ok) throw new Error(value.error);
     shown = value;
     // each is a state or an outcome
@@ -212,6 +214,7 @@ async function load() {
     rows(value);
     silences(value);
   } catch (error) {
+    if (mine !== turn) return;
     at("live").textContent = t("fleet.again", { problem: error.message });
     at("live").className = "bad";
   }
