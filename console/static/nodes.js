@@ -17,4 +17,8 @@ export function drawn(tag, attributes, ...children) {
 }
 
 export const number = (value) => Number(value).toLocaleString(document.documentElement.lang);
-export const plural = (n, one) => `${number(n)} ${one}${n === 1 ? "" : "s"}`;
+
+// Figures behind the language's point, without separators; toFixed rounds what is measured, not its shortest notation.
+const POINT = (0.5).toLocaleString(document.documentElement.lang)[1];
+export const pointed = (value) => String(value).replace(".", POINT);
+export const decimal = (value, digits) => pointed(Number(value).toFixed(digits));

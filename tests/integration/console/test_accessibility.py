@@ -29,6 +29,13 @@ PAGES = {
     "/audit-log": "#log tbody tr, #none:not([hidden])",
 }
 LOOKS = [("light", 1280), ("dark", 820)]
+#: A place on a page that a script fills, and what it says there in German.
+MADE_BY_SCRIPTS = [
+    ("/fleet", "#devices thead", "zuletzt gehört"),
+    ("/rollouts", f"section[aria-label='{INSPECTION}']", "Noch wurde keine Version ausgerollt"),
+    ("/drift", f"section[aria-label='{INSPECTION}'] .status", "kein offener Alarm"),
+    ("/causes", f"section[aria-label='{INSPECTION}']", "Noch kein gelabeltes Bild und keine Rückmeldung."),
+]
 
 
 def violations(page: Page) -> list[str]:
@@ -92,3 +99,6 @@ def test_the_pages_are_read_in_the_chosen_language(page: Page, console: Console)
     assert page.locator("html").get_attribute("lang") == "de"
     page.goto(f"{console.url}/account")
     expect(page.locator("h1")).to_have_text("Ihr Konto")
+    for path, where, words in MADE_BY_SCRIPTS:
+        page.goto(console.url + path)
+        expect(page.locator(where)).to_contain_text(words, timeout=60_000)

@@ -12,7 +12,9 @@ from console.language import LANGUAGES, Translator, load_texts, script
 
 HERE = Path(console.__file__).parent
 FILES = [*HERE.glob("templates/*.html"), *HERE.glob("static/*.js"), *HERE.glob("*.py")]
-_USED = re.compile(r"""\bt\(\s*["']([a-z_]+\.[a-zA-Z0-9_]*)["']\s*(\+)?""")
+_USED = re.compile(r"""\bt\(\s*["'`]([a-z_]+\.[a-zA-Z0-9_]*)(?:["'`]\s*(\+)?|(\$\{))""")
+_GIVEN = re.compile(r"""\bt\("([a-z_]+\.[a-zA-Z0-9_]+)"(?:\)|, \{ ([^{}]*) \}\))""")
+_SPOKEN = re.compile(r"""(?:"aria-label"|\b(?:title|placeholder|alt)): (?:"([^"]*)"|`((?:[^`$]|\$\{[^}]*\})*)`)""")
 _PLACES = re.compile(r"\{(\w+)\}")
 
 
@@ -21,7 +23,7 @@ def used() -> dict[str, str]:
     found = {}
     for path in FILES:
         for match in _USED.finditer(path.read_text(encoding="utf-8")):
-            found[match[1] + ("*" if match[2] else "")] = path.name
+            found[match[1] + ("*" if match[2] or match[3] else "")] = path.name
     return found
 
 
@@ -47,6 +49,30 @@ def test_both_languages_name_the_same_values_and_have_the_same_plural() -> None:
         assert len({frozenset(found) for found in places.values()}) == 1, (key, places)
         assert len({texts[language].count("|") for language in LANGUAGES}) == 1, key
         assert all(texts[language].strip() for language in LANGUAGES), key
+
+
+def test_a_script_gives_a_text_the_values_it_names() -> None:
+    table, seen, wrong = load_texts(), 0, []
+    for path in HERE.glob("static/*.js"):
+        for key, given in _GIVEN.findall(path.read_text(encoding="utf-8")):
+            seen += 1
+            names = {part.split(":")[0].strip() for part in re.split(r",(?![^(]*\))", given) if part.strip()}
+            if not set(_PLACES.findall(table[key]["en"])) <= names or ("|" in table[key]["en"]) > ("n" in names):
+                wrong.append((path.name, key, names))
+    assert seen > 200
+    assert wrong == []
+
+
+def test_no_script_names_a_thing_in_words_of_its_own() -> None:
+    """What is spoken or shown on hovering is in the table; between values there may be signs alone."""
+    spoken = [
+        (path.name, match[0], re.sub(r"\$\{[^}]*\}", "", match[1] or match[2] or ""))
+        for path in HERE.glob("static/*.js")
+        for match in _SPOKEN.finditer(path.read_text(encoding="utf-8"))
+    ]
+    wrong = [(name, said) for name, said, words in spoken if re.search(r"[A-Za-z]", words)]
+    assert spoken
+    assert wrong == []
 
 
 @pytest.mark.parametrize(
