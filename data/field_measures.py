@@ -153,7 +153,7 @@ def field_measures(
     with catalog.reading() as session:
         info = inspection_in(session, inspection)
         reported = outcomes_in(session, info, outcomes) if outcomes is not None else NO_OUTCOMES
-        contrary = contradictions(session, info, reported, labels)
+        contrary = contradictions(info, reported, labels)
     rows = [measures_of(samples["all", ""], level=level)]
     defects = [name for name in info.class_names if name in info.defect_names]
     if len(defects) > 1:

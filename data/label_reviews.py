@@ -98,7 +98,7 @@ def record_contradictions(catalog: Catalog, inspection: str, policy: OutcomePoli
         outcomes = outcomes_in(session, info, policy, answered)
         labels = current_labels_in(session, list(outcomes.by_sample))
         told: dict[str, list[str]] = {}
-        for found in contradictions(session, info, outcomes, labels):
+        for found in contradictions(info, outcomes, labels):
             label = labels.get(found.sample_id)
             if label is not None and found.known_at > label.at:
                 told.setdefault(found.sample_id, []).append(f"{found.stage or 'an outcome'} says {found.value}")

@@ -45,6 +45,7 @@ class ReportedTruth:
 
     defect: bool
     classes: tuple[str, ...]
+    part_id: str
     value: str
     stage: str
     at: datetime
@@ -135,20 +136,22 @@ def read_outcome(value: str, info: Inspection, policy: OutcomePolicy) -> tuple[b
 
 def outcomes_in(session: Session, info: Inspection, policy: OutcomePolicy, *conditions: Any) -> Outcomes:
     """Join the outcomes of an inspection to its captured samples, all or those of some conditions (rules 1 and 2)."""
+    # Origin and time are looked at here: with them in the query SQLite finds the samples by these, not by their part.
     pairs = session.execute(
-        select(SampleRow.sample_id, SampleRow.captured_at, OutcomeRow)
+        select(SampleRow.sample_id, SampleRow.origin, SampleRow.captured_at, OutcomeRow)
         .join(
             OutcomeRow,
             (OutcomeRow.inspection == SampleRow.inspection) & (OutcomeRow.part_id == SampleRow.part_id),
         )
-        .where(SampleRow.inspection == info.name, SampleRow.origin == "field", OutcomeRow.at >= SampleRow.captured_at)
-        .where(*conditions)
+        .where(SampleRow.inspection == info.name, *conditions)
         .order_by(OutcomeRow.at, OutcomeRow.event_id)
     ).all()
     every_part = tuple(_listed(policy.every_part_stages))
     found: dict[str, dict[str, ReportedTruth]] = defaultdict(dict)
     unread: dict[str, int] = defaultdict(int)
-    for sample_id, _, row in pairs:
+    for sample_id, origin, captured_at, row in pairs:
+        if origin != "field" or row.at < captured_at:
+            continue
         stage = (row.stage or "").strip().casefold()
         if stage in found[sample_id]:
             continue
@@ -159,6 +162,7 @@ def outcomes_in(session: Session, info: Inspection, policy: OutcomePolicy, *cond
         found[sample_id][stage] = ReportedTruth(
             defect=said[0],
             classes=said[1],
+            part_id=row.part_id,
             value=row.value,
             stage=stage,
             at=row.at,
@@ -175,18 +179,8 @@ def outcomes_in(session: Session, info: Inspection, policy: OutcomePolicy, *cond
     )
 
 
-def contradictions(
-    session: Session, info: Inspection, outcomes: Outcomes, labels: Mapping[str, CurrentLabel]
-) -> list[Contradiction]:
+def contradictions(info: Inspection, outcomes: Outcomes, labels: Mapping[str, CurrentLabel]) -> list[Contradiction]:
     """Samples of which an outcome says the opposite of the label, else of the outcome that counts (rules 4 and 5)."""
-    parts = {
-        sample_id: part_id or ""
-        for sample_id, part_id in session.execute(
-            select(SampleRow.sample_id, SampleRow.part_id).where(
-                SampleRow.inspection == info.name, SampleRow.part_id.is_not(None)
-            )
-        )
-    }
     found: list[Contradiction] = []
     for sample_id, by_stage in sorted(outcomes.by_sample.items()):
         label, counts = labels.get(sample_id), outcomes.of(sample_id)
@@ -199,7 +193,7 @@ def contradictions(
         found += [
             Contradiction(
                 sample_id=sample_id,
-                part_id=parts.get(sample_id, ""),
+                part_id=truth.part_id,
                 first=first,
                 first_defect=first_defect,
                 stage=truth.stage,

@@ -4,6 +4,7 @@ import random
 
 import numpy as np
 import pytest
+from sqlalchemy import event, update
 
 from data.catalog import Catalog
 from data.catalog.models import SampleRow
@@ -100,9 +101,7 @@ def test_a_persons_label_is_never_overridden_and_the_contradiction_is_shown(cata
     assert (person.label, person.defect, person.by_outcome, person.p) == (("crack",), True, False, 1.0)
     with catalog.reading() as session:
         info = get_inspection(catalog, INSPECTION)
-        found = contradictions(
-            session, info, outcomes_in(session, info, CENSUS), current_labels(catalog, inspection=INSPECTION)
-        )
+        found = contradictions(info, outcomes_in(session, info, CENSUS), current_labels(catalog, inspection=INSPECTION))
     assert [(c.sample_id, c.first, c.first_defect, c.stage) for c in found] == [(ids[0], "ann", True, "end-of-line")]
 
 
@@ -114,7 +113,7 @@ def test_a_part_that_passed_and_came_back_is_shown_and_not_counted(catalog: Cata
     assert not any(s.defect for s in sample.samples)
     with catalog.reading() as session:
         info = get_inspection(catalog, INSPECTION)
-        (found,) = contradictions(session, info, outcomes_in(session, info, CENSUS), {})
+        (found,) = contradictions(info, outcomes_in(session, info, CENSUS), {})
     assert (found.sample_id, found.first, found.stage) == (ids[3], "end-of-line", "return")
 
 
@@ -127,6 +126,32 @@ def test_the_first_outcome_after_the_capture_counts(catalog: Catalog, line: Judg
         found = outcomes_in(session, get_inspection(catalog, INSPECTION), CENSUS).of(sample_id)
     assert found is not None
     assert (found.value, found.defect) == ("passed", False)
+
+
+def test_an_outcome_speaks_for_captured_samples_alone(catalog: Catalog, line: JudgedLine) -> None:
+    (sample_id,) = line.stream(["ok"], np.array([[0.9, 0.05, 0.05]]), keep=1)
+    line.report(sample_id, "passed")
+    info = get_inspection(catalog, INSPECTION)
+    with catalog.reading() as session:
+        assert outcomes_in(session, info, CENSUS).of(sample_id) is not None
+    with catalog.session() as session:
+        session.execute(update(SampleRow).values(origin="factory"))
+    with catalog.reading() as session:
+        assert outcomes_in(session, info, CENSUS).of(sample_id) is None
+
+
+@pytest.mark.sqlite_file
+def test_samples_are_found_by_their_part(catalog: Catalog) -> None:
+    """Found by time instead, a million of them with 100,000 outcomes took longer than a shift."""
+    asked: list[str] = []
+    event.listen(catalog.engine, "before_cursor_execute", lambda *all_of: asked.append(all_of[2]))
+    with catalog.reading() as session:
+        outcomes_in(session, get_inspection(catalog, INSPECTION), CENSUS)
+        (joined,) = [sql for sql in asked if "JOIN outcomes" in sql]
+        plan = session.connection().exec_driver_sql(f"EXPLAIN QUERY PLAN {joined}", (INSPECTION,)).all()
+    assert any(
+        "ix_samples_inspection_part_id" in str(row) or "ix_outcomes_inspection_part_id" in str(row) for row in plan
+    )
 
 
 def test_windows_with_outcomes_and_windows_with_labels_make_one_population(catalog: Catalog, line: JudgedLine) -> None:
