@@ -5,8 +5,10 @@ then the console's own application answers each page and the API call behind it,
 steps of the loop are run beside it. SQLite by default; ``--database URL …`` names an empty PostgreSQL database for each
 size.
 
-The first answer of a page whose figures are kept (loop, home, causes) waits for them to be computed: it is told in a
-row of its own, "first", and not among the others, which come while the figures are kept or made anew behind them.
+Figures are asked for all time: the rows lie in the past, and a page of the last weeks would have none of them. The
+first answer of a page whose figures are kept (loop, home, field, value, causes) waits for them to be computed: it is
+told in a row of its own, "first", and not among the others, which come while the figures are kept or made anew behind
+them.
 
 `page_p95_ms` is the slowest page's 95 % quantile at the largest size; `growth` what all pages' quantiles together take
 at the largest size over what they take at the smallest. Rows "cpu" count the processor's time of the process, which a
@@ -64,13 +66,13 @@ _PAGES = {
     "loop, its figures": "/api/loop",
     "label, the next samples": f"/api/{INSPECTION}/next",
     "label, a picture": "/api/image/{sample}",
-    "causes, its figures": f"/api/{INSPECTION}/causes?days=7",
+    "causes, its figures": f"/api/{INSPECTION}/causes?days=0",
     "drift, its figures": f"/api/{INSPECTION}/drift",
     "fleet, its figures": "/api/fleet",
     "rollouts, their figures": f"/api/{INSPECTION}/rollouts",
     "review, its figures": f"/api/{INSPECTION}/review",
-    "field, its figures": f"/api/{INSPECTION}/field",
-    "value, its figures": f"/api/{INSPECTION}/value",
+    "field, its figures": f"/api/{INSPECTION}/field?days=0",
+    "value, its figures": f"/api/{INSPECTION}/value?days=0",
 }
 
 
