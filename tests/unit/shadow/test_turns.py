@@ -131,7 +131,7 @@ def test_a_line_without_gaps_has_a_frame_computed_beside_it_when_patience_ends()
         def passes() -> None:
             while not stop.is_set():
                 world.now += 0.1
-                time.sleep(0.001)
+                time.sleep(0.001)  # between two steps of the clock, so that the other thread looks
 
         thread = threading.Thread(target=passes)
         thread.start()
