@@ -18,6 +18,7 @@ export class Grid {
     this.root = $("grid");
     this.tiles = []; // {item, button, image, of}
     this.of = null; // the near-duplicates of this one, or null
+    this.asked = 0; // counts what was asked for, so that an answer to an earlier choice is left aside
     $("grid-close").addEventListener("click", () => this.close());
     $("grid-all").addEventListener("click", () => this.all());
   }
@@ -37,14 +38,15 @@ export class Grid {
   // The choice of grids: the near-duplicates of the sample on the screen, else the class of which most wait.
   async show(current) {
     this.root.hidden = false;
+    const asked = this.empty();
     const like = current?.like ?? [];
     let counts = {};
     try {
       counts = await answer(await fetch(`${this.queue.at}/batches`, { signal: AbortSignal.timeout(10000) }));
     } catch (error) {
-      this.trouble(t("label.cannot_fetch_grid", { why: error.message }));
+      if (asked === this.asked) this.trouble(t("label.cannot_fetch_grid", { why: error.message }));
     }
-    if (!this.open) return;
+    if (asked !== this.asked) return;
     const names = Object.entries(counts).filter(([, count]) => count > 1);
     this.choices = [
       ...(like.length ? [{ text: t("label.grid_alike", { n: like.length + 1 }), act: () => this.alike(current) }] : []),
@@ -65,6 +67,7 @@ export class Grid {
   }
 
   alike(current) {
+    this.empty();
     this.of = current;
     const items = [current, ...current.like.map((id) => ({ ...current, sample_id: id, like: [], part_id: "" }))];
     this.held([]);
@@ -72,16 +75,23 @@ export class Grid {
   }
 
   async says(name) {
-    this.of = null;
+    const asked = this.empty();
     try {
       const { items } = await answer(await fetch(`${this.queue.at}/batch?of=${encodeURIComponent(name)}`, { signal: AbortSignal.timeout(10000) }));
-      if (!this.open) return;
+      if (asked !== this.asked) return;
       const fresh = items.filter((item) => !this.queue.answered.has(item.sample_id));
       this.held(fresh);
       this.draw(fresh, t("label.grid_class_told", { n: fresh.length, name }), name);
     } catch (error) {
-      this.trouble(t("label.cannot_fetch_grid", { why: error.message }));
+      if (asked === this.asked) this.trouble(t("label.cannot_fetch_grid", { why: error.message }));
     }
+  }
+
+  // Nothing of an earlier choice stays to be labelled while the next one is awaited. Returns the number of this choice.
+  empty() {
+    this.of = null;
+    this.draw([], "");
+    return (this.asked += 1);
   }
 
   draw(items, told, name) {
@@ -128,8 +138,7 @@ export class Grid {
   close() {
     if (!this.open) return;
     this.root.hidden = true;
-    this.tiles = [];
-    $("grid-tiles").replaceChildren();
+    this.empty();
     this.held([]);
     this.closed();
   }

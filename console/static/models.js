@@ -261,11 +261,15 @@ function look(version) {
   load(true).then(() => window.scrollTo({ top: 0 }));
 }
 
+let turn = 0;
+
 async function load(now = false) {
+  const mine = ++turn; // an answer that a later question overtook is not shown
   try {
     const got = await fetch(`${base}/models${looking ? `?version=${encodeURIComponent(looking)}` : ""}`);
     const text = await got.clone().text();
     const found = await answer(got);
+    if (mine !== turn) return;
     const same = text.replace(/"age":\d+/, "") === shown;
     value = found;
     if (same && !now) return;
@@ -273,6 +277,7 @@ async function load(now = false) {
     shown = text.replace(/"age":\d+/, "");
     draw();
   } catch (error) {
+    if (mine !== turn) return;
     at("registry").textContent = `${error.message} ${t("models.again")}`;
     at("registry").className = "bad";
   }

@@ -68,8 +68,11 @@ function tell(text) {
 const share = (e) => t("review.estimate", { value: (100 * e.value).toFixed(0), low: (100 * e.low).toFixed(0), high: (100 * e.high).toFixed(0), n: e.n });
 
 async function summarize() {
+  const of = base();
   try {
-    overview = await answer(await fetch(`${base()}/review`, { signal: AbortSignal.timeout(15000) }));
+    const found = await answer(await fetch(`${of}/review`, { signal: AbortSignal.timeout(15000) }));
+    if (of !== base()) return;
+    overview = found;
     for (const tab of tabs) {
       const count = overview.counts[tab.dataset.kind];
       if (count === undefined) continue;
@@ -131,7 +134,7 @@ async function load() {
     at = 0;
     show();
   } catch (error) {
-    complain(t("review.cannot_fetch", { why: error.message }));
+    if (mine === asked) complain(t("review.cannot_fetch", { why: error.message }));
   }
 }
 

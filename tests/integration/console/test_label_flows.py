@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from data.inspections import get_inspection
 from data.label_flags import open_flags
@@ -100,6 +100,44 @@ def test_a_grid_of_what_the_model_says_alike_is_labelled_with_one_key_but_for_th
     page.keyboard.press("u")
     settle(page)
     assert current_labels(catalog, TRUTH) == {}
+
+
+def test_an_answer_to_an_earlier_choice_of_grid_that_comes_late_is_left_aside(page: Page, console: Console) -> None:
+    late: list[Route] = []
+
+    def keep(route: Route) -> None:
+        late.append(route)
+
+    page.route("**/batch?of=ok", keep)
+    open_page(page, console)
+    page.keyboard.press("g")
+    page.locator("#grid-choices button", has_text="ok").click()
+    page.locator("#grid-choices button", has_text="hole").click()
+    told = page.locator("#grid-told")
+    expect(told).to_contain_text("The model says hole")
+    shown = page.locator(".tile-frame").count()
+    assert late
+    assert shown > 2
+    for route in late:
+        with page.expect_response("**/batch?of=ok"):
+            route.continue_()
+    page.wait_for_timeout(200)  # the page has had the time to draw it
+    expect(told).to_contain_text("The model says hole")
+    assert page.locator(".tile-frame").count() == shown
+
+
+def test_nothing_of_an_earlier_grid_is_left_to_label_while_the_next_is_awaited(page: Page, console: Console) -> None:
+    open_page(page, console)
+    page.keyboard.press("g")
+    page.locator("#grid-choices button", has_text="ok").click()
+    expect(page.locator("#grid-told")).to_contain_text("The model says ok")
+    wait_for(page, "document.querySelectorAll('.tile-frame').length > 2")
+    page.route("**/batch?of=hole", lambda route: None)
+    page.locator("#grid-choices button", has_text="hole").click()
+    expect(page.locator(".tile-frame")).to_have_count(0)
+    page.keyboard.press(KEY["hole"])
+    expect(page.locator("#problem")).not_to_be_empty()
+    assert current_labels(console.workspace.catalog(), TRUTH) == {}
 
 
 def test_near_duplicates_in_the_grid_are_one_label_and_the_odd_one_comes_up_for_itself(
