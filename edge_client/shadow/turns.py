@@ -3,7 +3,8 @@
 Even a process that gets the processor only when nobody else wants it slows down the frame that it runs beside: the
 line's other threads then share one core, and caches and memory are one. Those frames are the tail of the latency.
 
-1. The line never waits: it says that a frame begins and ends, and on the way stops and continues a process.
+1. The line never waits: it says that a frame begins and ends, and on the way stops and continues a process. It wakes
+   no thread: that takes a tenth of a millisecond of a frame where the other core is idle. Who waits looks.
 2. The challenger begins when a frame of the line has just ended, or where the shortest of the last gaps has room for
    the longest of its last turns. If a gap is too short it is stopped, and goes on in the next one.
 3. It computes on another core than the line's last frame, whose caches it would empty.
@@ -25,6 +26,9 @@ from edge_client.shadow.cores import current_core
 PATIENCE_SECONDS = 5.0
 _FRESH_SECONDS = 0.002  # a gap that began so lately still lies ahead
 _PAUSED_SECONDS = 0.5  # a line that has not come for so long is not awaited
+_LOOK_SECONDS = 0.001  # with a frame that waits for its turn
+_REST_SECONDS = 0.005  # with none
+_AWAY_SECONDS = 0.05  # and no line
 _REMEMBERED = 8  # gaps and turns
 
 
@@ -35,16 +39,21 @@ class Turns:
         hold: Stops the challenger where it stands; returns at once.
         let_go: Lets it go on.
         clock: Monotonic seconds.
+        sleep: Passes seconds.
     """
 
     def __init__(
-        self, *, hold: Callable[[], None], let_go: Callable[[], None], clock: Callable[[], float] = time.monotonic
+        self,
+        *,
+        hold: Callable[[], None],
+        let_go: Callable[[], None],
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._hold, self._let_go, self._clock = hold, let_go, clock
+        self._hold, self._let_go, self._clock, self._sleep = hold, let_go, clock, sleep
         self._inspecting: set[int] = set()  # threads of the line; adding and discarding need no lock
         self._ended_at = -math.inf
         self.core = -1  # where the line's last frame was inspected
-        self._gap = threading.Event()
         self._began_at: float | None = None  # the challenger computes since then
         self._gaps: deque[float] = deque(maxlen=_REMEMBERED)
         self._turns: deque[float] = deque(maxlen=_REMEMBERED)
@@ -67,19 +76,22 @@ class Turns:
         self.core = current_core()
         if self._began_at is not None:
             self._let_go()
-        self._gap.set()
 
     def begin(self, stopped: Callable[[], bool]) -> bool:
         """Wait until the challenger may compute; False when `stopped` ended the wait. `end` must follow."""
         since = self._clock()
         while not stopped():
-            self._gap.clear()
             now = self._clock()
             if self._may_begin(now) or now - since >= PATIENCE_SECONDS:
                 self._let_go()  # a frame that began as the last turn ended may have stopped it
                 return True
-            self._gap.wait(_PAUSED_SECONDS)
+            self._sleep(_LOOK_SECONDS)
         return False
+
+    @property
+    def look_seconds(self) -> float:
+        """How long who has nothing to do may sleep: short while the line runs, so that a frame is not late."""
+        return _REST_SECONDS if self._clock() - self._ended_at < _PAUSED_SECONDS else _AWAY_SECONDS
 
     @property
     def computing(self) -> bool:

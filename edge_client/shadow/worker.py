@@ -1,7 +1,8 @@
 """The challenger at work: a thread behind a short queue feeds a process of its own, within a share of a core.
 
 1. `offer` is called on the application's thread: it draws, copies the frame if it is drawn, and returns. It never
-   waits; when the queue is full, the frame is skipped and counted.
+   waits; when the queue is full, the frame is skipped and counted. It copies into memory that the process already has,
+   and wakes nobody: to wake a thread takes the line longer than all the rest. The thread looks for itself.
 2. Which frames are drawn depends on nothing but chance: what is seen is a plain random sample.
 3. The challenger's processor time is measured frame by frame and kept below `cpu_share` of the time that passes; while
    it is used up frames are skipped.
@@ -35,7 +36,7 @@ log = logging.getLogger("edge_client.shadow")
 _QUEUE = 2  # frames that wait; an answer that comes late weighs nothing
 _MOST_FAILURES = 10
 _BURST_SECONDS = 0.25  # of processor time that may be saved up
-_LOOK_SECONDS = 0.5
+_MOST_LOOK_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -75,7 +76,7 @@ class ShadowWorker:
         self._random = random or random_module.Random()
         self._clock = clock
         self._queue: deque[_Drawn] = deque()
-        self._bell = threading.Event()
+        self._spare: deque[NDArray[np.uint8]] = deque(maxlen=_QUEUE + 1)  # memory of frames that were answered
         self._stopping = False
         self._left = 0.0
         self._left_at = clock()
@@ -90,7 +91,6 @@ class ShadowWorker:
     def stop(self, timeout_seconds: float = 5.0) -> None:
         """End it; frames that wait are not answered."""
         self._stopping = True
-        self._bell.set()
         if self._thread is not None:
             self._thread.join(timeout_seconds)
         self._challenger.stop()
@@ -103,8 +103,7 @@ class ShadowWorker:
             self.tally.skipped += 1
             return None
         doubt = Doubt()
-        self._queue.append(_Drawn(frame=frame.copy(), prediction=prediction, doubt=doubt))
-        self._bell.set()
+        self._queue.append(_Drawn(frame=self._copied(frame), prediction=prediction, doubt=doubt))
         return doubt
 
     def step(self) -> bool:
@@ -133,6 +132,7 @@ class ShadowWorker:
             return True
         finally:
             self.turns.end()
+            self._spare.append(drawn.frame)
         self._failures = 0
         found = difference(drawn.prediction, theirs)
         self.tally.add(found, in_time=drawn.doubt.tell(found.distance))
@@ -144,6 +144,16 @@ class ShadowWorker:
         """Whether nothing waits or is computed, and time is saved up for the next frame."""
         return not self._queue and not self.turns.computing and self._saved(self._clock()) > 0
 
+    def _copied(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        try:
+            memory = self._spare.pop()
+        except IndexError:
+            return frame.copy()
+        if memory.shape != frame.shape:
+            return frame.copy()
+        np.copyto(memory, frame)
+        return memory
+
     def _saved(self, now: float) -> float:
         """Processor time that it may take, seconds; below 0 it owes."""
         return min(_BURST_SECONDS, self._left + self._cpu_share * (now - self._left_at))
@@ -153,9 +163,5 @@ class ShadowWorker:
             if self.step():
                 continue
             # what is owed passes at cpu_share; a frame that waits meanwhile keeps its place
-            owed = -self._left / self._cpu_share if self._queue and self._left <= 0 else _LOOK_SECONDS
-            if self._queue and self._left <= 0:
-                time.sleep(min(_LOOK_SECONDS, owed + 0.001))
-            else:
-                self._bell.wait(_LOOK_SECONDS)
-                self._bell.clear()
+            owed = max(0.0, -self._left) / self._cpu_share
+            time.sleep(min(_MOST_LOOK_SECONDS, max(owed, self.turns.look_seconds)))

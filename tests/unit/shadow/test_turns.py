@@ -18,7 +18,9 @@ class World:
     def __init__(self) -> None:
         self.now = 100.0
         self.held = False
-        self.turns = Turns(hold=self._hold, let_go=self._let_go, clock=lambda: self.now)
+        self.turns = Turns(
+            hold=self._hold, let_go=self._let_go, clock=lambda: self.now, sleep=lambda _: time.sleep(0.001)
+        )
 
     def _hold(self) -> None:
         self.held = True
@@ -135,7 +137,6 @@ def test_a_line_without_gaps_has_a_frame_computed_beside_it_when_patience_ends()
 
         thread = threading.Thread(target=passes)
         thread.start()
-        world.turns._gap.wait = lambda _: time.sleep(0.001)  # type: ignore[assignment, misc] -- no half seconds here
         assert world.turns.begin(never)
         stop.set()
         thread.join()
