@@ -49,6 +49,7 @@ from training.plans import DEFAULT
 
 _WARM_UP = 200
 _SETTLES = 25  # frames before each block, not counted: what loads a challenger empties the caches once
+_SLOW_SECONDS = 0.05  # between two frames where disagreements are looked for: each can be answered
 Frames = Sequence[NDArray[np.uint8]]
 
 
@@ -166,18 +167,20 @@ def find(client: Client, champion: bytes, challenger: bytes, frames: Frames, *, 
     every = Shadowed(client, challenger, share=1.0, cpu_share=0.5, seed=2)
     every.begin()
     doubted: dict[str, bool] = {}
+    due = time.perf_counter()
     for frame, told in zip(frames, truth, strict=True):
         doubted[client.predict(frame).sample_id] = told.disagrees
-        _until_idle(every)
+        due = _next_frame(every, due)
     every.wait_for(len(frames))
     every.end()
     client.flush(seconds=0)
     kept = _kept(client)
     some = Shadowed(client, challenger, share=share, cpu_share=0.5, seed=3)
     some.begin()
+    due = time.perf_counter()
     for frame in frames:
         client.predict(frame)
-        _until_idle(some)
+        due = _next_frame(some, due)
     some.end()
     rate = Rate.of(some.tally.disagreed, some.tally.seen)
     in_time = 1 - every.tally.late / every.tally.disagreed if every.tally.disagreed else float("nan")
@@ -218,13 +221,15 @@ def _as_answer(prediction: Prediction) -> Answer:
     )
 
 
-def _until_idle(shadowed: Shadowed) -> None:
-    """Let it answer what it has drawn, and save up time, before the next frame comes."""
+def _next_frame(shadowed: Shadowed, due: float) -> float:
+    """Wait for a slow line's next frame, and until the challenger has answered and saved up time; when it came."""
     worker = shadowed._worker
+    time.sleep(max(0.0, due + _SLOW_SECONDS - time.perf_counter()))
     assert worker is not None
     end = time.monotonic() + 20.0
     while not worker.rests() and time.monotonic() < end:
         time.sleep(0.001)
+    return time.perf_counter()
 
 
 def _kept(client: Client) -> set[str]:

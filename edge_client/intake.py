@@ -4,7 +4,8 @@
    application ten times what it costs the worker a few milliseconds later, while the processor already runs the next
    inference: after each inference everything that weighing needs has left the caches. The worker comes when half of
    the queue is taken, and every half second; if it does not come in time, the application's thread admits what has
-   arrived.
+   arrived. A frame that a challenger is asked about waits for its word for `_DOUBT_SECONDS` at most, and those behind
+   it with it, while nothing else asks for them and the queue is less than half full.
 1. Frames are weighed and drawn in the order they came, under one short lock: w, u, q, window and run are fixed here.
 2. A frame with q ≤ τ is only counted. τ here is the last committed one, which never lies above the true one, so
    nothing is turned away that the sampler would have kept.
@@ -122,6 +123,7 @@ Item = Open | Seal | Candidate | Count | Told
 
 _MOST_ARRIVED = 256  # frames that have arrived and are not weighed yet
 _MOST_ARRIVED_BYTES = 64_000_000  # the same for large frames
+_DOUBT_SECONDS = 1.0  # a challenger's word is awaited for so long
 _MOST_DEFECTS_TOLD = 32  # classes of kind defect that the record tells apart in its histograms
 
 
@@ -214,18 +216,28 @@ class Intake:
     def offer(self, frame: Frame) -> None:
         """Take one frame (rule 0). `frame.image` must not change any more."""
         self._arrived.append((self._clock.monotonic(), frame))
-        frames = len(self._arrived)
-        full = max(frames / _MOST_ARRIVED, frames * frame.bytes / _MOST_ARRIVED_BYTES)
+        full = self._fullness(frame)
         if full > 1.0:
             self.admit()
         elif full > 0.5:
             self.ring()
 
-    def admit(self) -> None:
-        """Weigh what has arrived (rules 1 to 4)."""
+    def admit(self, *, patient: bool = False) -> None:
+        """Weigh what has arrived (rules 1 to 4); if `patient`, up to a frame whose challenger is awaited (rule 0)."""
         with self._lock:
             while self._arrived:
+                if patient and self._awaited(*self._arrived[0]):
+                    return
                 self._admit(*self._arrived.popleft())
+
+    def _awaited(self, at: float, frame: Frame) -> bool:
+        if frame.doubt is None or frame.doubt.known or self._fullness(frame) > 0.5:
+            return False
+        return self._clock.monotonic() - at < _DOUBT_SECONDS
+
+    def _fullness(self, newest: Frame) -> float:
+        frames = len(self._arrived)
+        return max(frames / _MOST_ARRIVED, frames * newest.bytes / _MOST_ARRIVED_BYTES)
 
     @property
     def urgent(self) -> bool:
@@ -235,7 +247,7 @@ class Intake:
     def gather(self, seconds: float) -> None:
         """Let frames arrive for so long, or until there are many or something is urgent; then admit them."""
         self._bell.acquire(timeout=seconds)
-        self.admit()
+        self.admit(patient=True)
         self._bell.acquire(blocking=False)  # rung by what was admitted: that is no reason to come again at once
 
     def ring(self) -> None:
@@ -309,9 +321,10 @@ class Intake:
     def rotate_if_due(self, *, now: bool = False) -> None:
         """Admit what has arrived, and end the window if its time is over (rule 5), or at once."""
         with self._lock:
-            self.admit()
             at = self._clock.monotonic()
-            if self._window is not None and (now or at - self._touched >= self._policy.idle_close_seconds):
+            due = now or self._idle(at) or self._over(at)
+            self.admit(patient=not due)  # a window ends with the last frame that arrived in it
+            if self._window is not None and (now or self._idle(at)):
                 self._end_window()
             self._end_window_if_over(at)
 
@@ -361,8 +374,14 @@ class Intake:
         return self._window
 
     def _end_window_if_over(self, at: float) -> None:
-        if self._window is not None and at - self._opened >= self._policy.window_seconds:
+        if self._over(at):
             self._end_window()
+
+    def _over(self, at: float) -> bool:
+        return self._window is not None and at - self._opened >= self._policy.window_seconds
+
+    def _idle(self, at: float) -> bool:
+        return self._window is not None and at - self._touched >= self._policy.idle_close_seconds
 
     def _end_window(self) -> None:
         assert self._window is not None

@@ -11,10 +11,11 @@ from __future__ import annotations
 class Doubt:
     """A challenger's distance from the answer that was given, in [0, 1]; 0 while it is not known."""
 
-    __slots__ = ("_distance", "weighed")
+    __slots__ = ("_distance", "known", "weighed")
 
     def __init__(self) -> None:
         self._distance = 0.0
+        self.known = False  # the challenger has answered, or will not
         self.weighed = False
 
     def tell(self, distance: float) -> bool:
@@ -22,7 +23,12 @@ class Doubt:
         if self.weighed:
             return False
         self._distance = distance
+        self.known = True
         return True
+
+    def leave(self) -> None:
+        """Say that no answer will come."""
+        self.known = True
 
     def take(self) -> float:
         """Return the distance as it counts for the weight. Asked once, by capture."""

@@ -119,9 +119,11 @@ class ShadowWorker:
         try:
             theirs = self._challenger.answer(drawn.frame, lambda: self._stopping)
         except TimeoutError:  # the line needed the processor
+            drawn.doubt.leave()
             self.tally.skipped += 1
             return True
         except Exception as error:  # noqa: BLE001 -- the challenger is on trial, not the line
+            drawn.doubt.leave()
             if self._stopping:
                 return False
             self.tally.failed += 1

@@ -17,14 +17,10 @@ from edge_client.contract.releases import Cohort, NamedEngine, engine_target, se
 from edge_client.contract.settings import DeviceSettings
 from edge_client.contract.shadow import Shadow, ShadowReport, shadow_target
 from edge_client.engine import Engine
-from edge_client.intake import Candidate, Frame, Intake, Policy
 from edge_client.prediction import predictions_from
-from edge_client.runs import Runs
-from edge_client.shadow.doubt import Doubt
 from edge_client.shadow.keeper import ShadowKeeper
 from edge_client.updates.trial import TrialReport
 from edge_client.updates.updater import Updater
-from edge_client.weights import Weigher
 from flows.shadow import result_of, stop
 from tests.tiny_engine import tiny_engine
 from tests.unit.shadow.challengers import Here
@@ -205,57 +201,6 @@ def test_an_engine_that_the_settings_deny_is_not_run_in_the_shadow_either(world:
     device.look()
     assert device.keeper._worker is None
     device.stop()
-
-
-def test_a_doubt_raises_the_weight_before_the_draw_and_never_after() -> None:
-    engine = Engine.from_bytes(tiny_engine())
-
-    def weights(*, in_time: bool) -> list[float]:
-        policy = Policy(
-            byte_budget=1 << 20, window_seconds=300, idle_close_seconds=60, audit_share=0.3, recipient="age1"
-        )
-
-        class Clock:
-            def monotonic(self) -> float:
-                return 0.0
-
-            def now(self):
-                return datetime(2026, 1, 1, tzinfo=UTC)
-
-        intake = Intake(
-            policy=policy,
-            clock=Clock(),
-            draw=lambda: 0.5,
-            runs=Runs(duplicate_distance=0.0, first_run=0),
-            weigher=Weigher(audit_share=0.3, random=np.random.default_rng(0)),
-            next_window=0,
-            queue_frames=64,
-        )
-        for level in range(0, 250, 10):
-            frame = np.full((16, 16, 3), level, np.uint8)
-            (prediction,) = predictions_from(engine.run(frame), engine, sample_ids=["0" * 32], latency_ms=1.0)
-            doubt = Doubt() if level == 200 else None
-            if doubt is not None and in_time:
-                assert doubt.tell(1.0)
-            intake.offer(
-                Frame(
-                    image=frame,
-                    prediction=prediction,
-                    metadata=engine.metadata,
-                    captured_at=Clock().now(),
-                    context={},
-                    doubt=doubt,
-                )
-            )
-            intake.admit()
-            if doubt is not None and not in_time:
-                assert not doubt.tell(1.0)
-        return [item.weight for item in intake.take(100) if isinstance(item, Candidate)]
-
-    late, early = weights(in_time=False), weights(in_time=True)
-    assert len(late) == len(early) == 25
-    assert late[:20] == early[:20]
-    assert early[20] > 2 * late[20]
 
 
 def test_reports_are_pooled_by_the_frames_that_each_device_saw() -> None:
