@@ -4,18 +4,22 @@
    Runtime, which is several times as fast at it as torch; only the last ones are ever differentiated.
 2. Filters that look at one channel alone (depthwise) stay as they are at any depth: they are 1 % of the weights, and
    the gradient of their weights costs more than all others together on a processor.
-3. Running means of batch normalisation stay too: batches are small, and what is trained is then what is exported.
+3. Exporting them takes seconds, and each fold and each plan of a retrain begins with the same ones: the last exports
+   are kept by the digest of all that they are made of.
+4. Running means of batch normalisation stay too: batches are small, and what is trained is then what is exported.
    Scales and offsets learn.
 """
 
 from __future__ import annotations
 
-import io
+import hashlib
 import logging
+import pickle
 import warnings
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
+from io import StringIO
 from typing import Protocol, cast
 
 import numpy as np
@@ -28,6 +32,8 @@ from training.backbone import Backbone
 from training.finetune.plan import FineTunePlan
 from training.trunk import OPSET
 
+_KEPT_EXPORTS = 2
+_exports: dict[str, bytes] = {}  # the newest last (rule 3)
 _AT_ONCE = 8  # frames: the activations of more fall out of the processor's caches
 
 
@@ -151,8 +157,27 @@ class _First(nn.Module):  # type: ignore[misc]
 
 
 def _session(module: nn.Module, example: Tensor, threads: int) -> onnxruntime.InferenceSession:
-    file = io.BytesIO()
-    with warnings.catch_warnings(), redirect_stdout(io.StringIO()), torch.no_grad():
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # torch wants the same cores in between
+    return onnxruntime.InferenceSession(_exported(module, example), options, providers=["CPUExecutionProvider"])
+
+
+def _exported(module: nn.Module, example: Tensor) -> bytes:
+    try:
+        content = pickle.dumps((module, tuple(example.shape)))
+    except (pickle.PicklingError, TypeError, AttributeError):  # a backbone with a lambda in it, say
+        return _export(module, example)
+    key = hashlib.sha256(content).hexdigest()
+    found = _exports.pop(key, None) or _export(module, example)
+    _exports[key] = found
+    while len(_exports) > _KEPT_EXPORTS:
+        del _exports[next(iter(_exports))]
+    return found
+
+
+def _export(module: nn.Module, example: Tensor) -> bytes:
+    with warnings.catch_warnings(), redirect_stdout(StringIO()), torch.no_grad():
         warnings.simplefilter("ignore")
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
         program = torch.onnx.export(
@@ -167,8 +192,4 @@ def _session(module: nn.Module, example: Tensor, threads: int) -> onnxruntime.In
         )
     if program is None:
         raise RuntimeError("torch.onnx.export returned nothing; expected an ONNX program")
-    file.write(program.model_proto.SerializeToString())
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # torch wants the same cores in between
-    return onnxruntime.InferenceSession(file.getvalue(), options, providers=["CPUExecutionProvider"])
+    return cast("bytes", program.model_proto.SerializeToString())
