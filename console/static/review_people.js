@@ -23,6 +23,7 @@ export class People {
     Object.assign(this, { base, complain, tell, changed });
     this.who = null; // whose record is shown; null: everybody's
     this.rows = [];
+    this.turn = 0; // an answer that a later question overtook is not shown
     $("days").addEventListener("change", () => this.load());
     $("older").addEventListener("click", () => this.more());
     $("interval").addEventListener("submit", (event) => {
@@ -37,14 +38,16 @@ export class People {
 
   async load() {
     $("preview").hidden = true;
+    const mine = ++this.turn;
     try {
       const persons = await this.get(`people?days=${$("days").value}`);
+      if (mine !== this.turn) return;
       this.sums(persons);
       this.rows = [];
       $("record").replaceChildren();
       await this.more();
     } catch (error) {
-      this.complain(t("review.cannot_fetch", { why: error.message }));
+      if (mine === this.turn) this.complain(t("review.cannot_fetch", { why: error.message }));
     }
   }
 
@@ -70,15 +73,17 @@ export class People {
   }
 
   async more() {
+    const mine = ++this.turn;
     const before = this.rows.at(-1)?.serial;
     const query = [this.who ? `who=${encodeURIComponent(this.who)}` : "", before ? `before=${before}` : ""].filter(Boolean).join("&");
     try {
       const rows = await this.get(`record?${query}`);
+      if (mine !== this.turn) return;
       this.rows.push(...rows);
       $("older").hidden = rows.length < PAGE;
       this.record();
     } catch (error) {
-      this.complain(t("review.cannot_fetch", { why: error.message }));
+      if (mine === this.turn) this.complain(t("review.cannot_fetch", { why: error.message }));
     }
   }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from data.catalog import Catalog
 from data.disagreements import concord
@@ -76,7 +76,7 @@ def test_an_interval_is_taken_back_after_it_was_shown(page: Page, console: Conso
     expect(page.locator("#persons tbody tr")).to_have_count(3, timeout=15_000)  # the archive is one
     page.locator("#persons button", has_text="bob").click()
     expect(page.locator("#record-title")).to_have_text("The record of bob")
-    expect(page.locator("#record tbody tr")).to_have_count(10)
+    expect(page.locator("#record tbody tr")).to_have_count(10, timeout=15_000)
     page.locator("#interval button").click()
     expect(page.locator("#preview")).to_contain_text("10 answers of bob: 10 ok.")
     expect(page.locator("#preview")).to_contain_text("6 frames then have no label.")
@@ -86,6 +86,27 @@ def test_an_interval_is_taken_back_after_it_was_shown(page: Page, console: Conso
     assert {label.by for label in labels.values()} == {"cid"}
     written = [entry for entry in list_audit_log(catalog) if entry.what == "label.undo_interval"]
     assert [(entry.who, entry.facts["of"], entry.facts["answers"]) for entry in written] == [("ann", "bob", 10)]
+
+
+def test_a_record_that_a_later_choice_overtook_is_not_added_to_it(
+    page: Page, console: Console, catalog: Catalog
+) -> None:
+    late: list[Route] = []
+
+    def keep(route: Route) -> None:
+        late.append(route)
+
+    page.route("**/review/record?", keep)
+    show(page, console, "people")
+    page.locator("#persons button", has_text="bob").click()
+    rows = page.locator("#record tbody tr")
+    expect(rows).to_have_count(10)
+    assert late
+    for route in late:
+        with page.expect_response("**/review/record?"):
+            route.continue_()
+    page.wait_for_timeout(200)  # the page has had the time to draw it
+    expect(rows).to_have_count(10)
 
 
 def test_who_labels_sees_their_own_record_and_takes_back_nobody_elses(console: Console, catalog: Catalog) -> None:
