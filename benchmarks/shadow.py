@@ -167,20 +167,20 @@ def find(client: Client, champion: bytes, challenger: bytes, frames: Frames, *, 
     every = Shadowed(client, challenger, share=1.0, cpu_share=0.5, seed=2)
     every.begin()
     doubted: dict[str, bool] = {}
-    due = time.perf_counter()
+    last = time.perf_counter()
     for frame, told in zip(frames, truth, strict=True):
         doubted[client.predict(frame).sample_id] = told.disagrees
-        due = _next_frame(every, due)
+        last = _next_frame(every, last)
     every.wait_for(len(frames))
     every.end()
     client.flush(seconds=0)
     kept = _kept(client)
     some = Shadowed(client, challenger, share=share, cpu_share=0.5, seed=3)
     some.begin()
-    due = time.perf_counter()
+    last = time.perf_counter()
     for frame in frames:
         client.predict(frame)
-        due = _next_frame(some, due)
+        last = _next_frame(some, last)
     some.end()
     rate = Rate.of(some.tally.disagreed, some.tally.seen)
     in_time = 1 - every.tally.late / every.tally.disagreed if every.tally.disagreed else float("nan")
@@ -221,10 +221,10 @@ def _as_answer(prediction: Prediction) -> Answer:
     )
 
 
-def _next_frame(shadowed: Shadowed, due: float) -> float:
+def _next_frame(shadowed: Shadowed, last: float) -> float:
     """Wait for a slow line's next frame, and until the challenger has answered and saved up time; when it came."""
     worker = shadowed._worker
-    time.sleep(max(0.0, due + _SLOW_SECONDS - time.perf_counter()))
+    time.sleep(max(0.0, last + _SLOW_SECONDS - time.perf_counter()))
     assert worker is not None
     end = time.monotonic() + 20.0
     while not worker.rests() and time.monotonic() < end:

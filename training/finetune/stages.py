@@ -4,7 +4,7 @@
    Runtime, which is several times as fast at it as torch; only the last ones are ever differentiated.
 2. Filters that look at one channel alone (depthwise) stay as they are at any depth: they are 1 % of the weights, and
    the gradient of their weights costs more than all others together on a processor.
-3. Exporting them takes seconds, and each fold and each plan of a retrain begins with the same ones: the last exports
+3. To export the first stages takes seconds, and each fold of a retrain begins with the same ones: the last exports
    are kept by the digest of all that they are made of.
 4. Running means of batch normalisation stay too: batches are small, and what is trained is then what is exported.
    Scales and offsets learn.
@@ -171,7 +171,7 @@ def _exported(module: nn.Module, example: Tensor) -> bytes:
     key = hashlib.sha256(content).hexdigest()
     found = _exports.pop(key, None) or _export(module, example)
     _exports[key] = found
-    while len(_exports) > _KEPT_EXPORTS:
+    if len(_exports) > _KEPT_EXPORTS:
         del _exports[next(iter(_exports))]
     return found
 

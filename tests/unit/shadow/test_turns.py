@@ -18,6 +18,7 @@ class World:
     def __init__(self) -> None:
         self.now = 100.0
         self.held = False
+        # it sleeps for a real moment, so that the thread that moves the clock gets on
         self.turns = Turns(
             hold=self._hold, let_go=self._let_go, clock=lambda: self.now, sleep=lambda _: time.sleep(0.001)
         )
