@@ -74,6 +74,7 @@ test-production: setup
 	@command -v swift-proxy-server memcached promtool >/dev/null || \
 		{ echo "missing: run: sudo apt-get install --no-install-recommends $(SWIFT) prometheus" >&2; exit 1; }
 	$(BIN)/python -m pytest tests/production -q
+	$(ALONE) $(BIN)/python -m pytest -q -p tests.production.stack_elsewhere $(FLOWS)
 	$(BIN)/python -m pytest -q -p tests.production.catalog_on_postgres tests/unit/data tests/unit/ingest tests/unit/fleet
 
 test-label-studio: setup

@@ -1,14 +1,6 @@
-"""Backbone to ONNX by torch's own exporter, before it what the input choice asks for: region, resize, tiles.
-
-The only place where training meets torch.
-"""
+"""Backbone to ONNX as a trunk: before the network what the input choice asks for (region, resize, tiles)."""
 
 from __future__ import annotations
-
-import logging
-import warnings
-from contextlib import redirect_stdout
-from io import StringIO
 
 import onnx
 import torch
@@ -23,7 +15,8 @@ from training.input_choice import InputChoice
 from training.region import region_part
 from training.resize import resize_part
 from training.tiles import Layout, cutting_part, joining_part, rename
-from training.trunk import NETWORK_INPUT, OPSET, choice_facts, stamp
+from training.torch_to_onnx import to_onnx
+from training.trunk import NETWORK_INPUT, choice_facts, stamp
 
 
 def export_checked(backbone: Backbone, choice: InputChoice, *, weights: str = "") -> bytes:
@@ -72,25 +65,8 @@ def export_trunk(backbone: Backbone, choice: InputChoice | None = None, *, weigh
 
 def _network_of(backbone: Backbone) -> onnx.ModelProto:
     """Export the network alone: from its normalised input to features and patches."""
-    # More than one frame, or the exporter takes their number for a constant.
     example = torch.zeros((2, 3, backbone.input_size, backbone.input_size))
-    with warnings.catch_warnings(), redirect_stdout(StringIO()), torch.no_grad():
-        warnings.simplefilter("ignore")
-        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-        program = torch.onnx.export(
-            backbone,
-            (example,),
-            dynamo=True,
-            dynamic_shapes=({0: torch.export.Dim("N", min=2)},),
-            input_names=[NETWORK_INPUT],
-            output_names=["features", "patches"],
-            external_data=False,
-            opset_version=OPSET,
-            verbose=False,
-        )
-    if program is None:
-        raise RuntimeError("torch.onnx.export returned nothing; expected an ONNX program")
-    model: onnx.ModelProto = program.model_proto
+    model = to_onnx(backbone, example, input_name=NETWORK_INPUT, output_names=["features", "patches"])
     for node in (*model.graph.node, *model.graph.initializer, *model.graph.value_info):
         node.doc_string = ""
         del node.metadata_props[:]  # stack traces with paths of the machine that exported

@@ -1,6 +1,6 @@
 // The page of the audit log, the newest first. What people and programs wrote is put in as text.
 
-import { answer } from "./call.js";
+import { answer, questions } from "./call.js";
 import { node } from "./nodes.js";
 import { language, t } from "./texts.js";
 
@@ -16,17 +16,17 @@ function row(entry) {
   return node("tr", {}, node("td", {}, when), node("td", {}, entry.who, entry.role ? node("span", { class: "soft" }, ` ${entry.role}`) : null), node("td", {}, entry.what), node("td", { class: "told" }, entry.about), node("td", {}, node("span", { class: colour }, word)), node("td", {}, entry.address), node("td", { class: "text" }, [entry.detail, facts].filter(Boolean).join(" · ")));
 }
 
-let turn = 0;
+const question = questions();
 
 async function load(anew) {
-  const mine = ++turn; // an answer that a later question overtook is not shown
+  const wanted = question();
   const asked = new URLSearchParams({ limit: PAGE });
   for (const key of ["who", "what"]) if (at(key).value.trim()) asked.set(key, at(key).value.trim());
   if (!anew && oldest) asked.set("before", oldest);
   at("problem").textContent = "";
   try {
     const entries = await answer(await fetch(`/api/audit-log?${asked}`));
-    if (mine !== turn) return;
+    if (!wanted()) return;
     const body = at("log").tBodies[0];
     if (anew) body.replaceChildren();
     body.append(...entries.map(row));
@@ -34,7 +34,7 @@ async function load(anew) {
     at("more").hidden = entries.length < PAGE;
     at("none").hidden = Boolean(body.rows.length);
   } catch (error) {
-    if (mine !== turn) return;
+    if (!wanted()) return;
     at("problem").textContent = error instanceof TypeError ? t("base.no_answer") : error.message;
   }
 }

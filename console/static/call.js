@@ -20,3 +20,13 @@ export async function answer(response) {
   if (!response.ok) throw new Error(value.error ?? `${response.status}`);
   return value;
 }
+
+// For a part of a page that asks anew while an answer is still under way (another choice, a timer): each call numbers a
+// question, and what it returns says whether none was asked since. An answer that a later question overtook is not shown.
+export function questions() {
+  let newest = 0;
+  return () => {
+    const mine = ++newest;
+    return () => mine === newest;
+  };
+}

@@ -1,11 +1,13 @@
 // The page of causes: what /api/<inspection>/causes tells, as sentences and a table. Everything is put in as text.
 
+import { questions } from "./call.js";
 import { decimal, drawn, node, number, pointed } from "./nodes.js";
 import { t } from "./texts.js";
 
 const root = document.getElementById("causes");
 const days = document.getElementById("days");
 const names = JSON.parse(document.getElementById("names").textContent);
+const question = questions();
 
 const share = (value) => (value === null ? t("causes.unknown") : `${decimal(100 * value, value < 0.1 ? 1 : 0)} %`);
 const digits = (value) => (value === null ? "?" : value < 0.001 ? `< ${pointed(0.001)}` : pointed(Number(value.toPrecision(2))));
@@ -96,28 +98,28 @@ function analysis(value) {
   ].flat().filter((part) => part !== null);
 }
 
-async function load(section, name, chosen) {
+async function load(section, name, chosen, wanted) {
   const status = section.querySelector(".status");
   const body = section.querySelector(".analysis");
   status.textContent = t("causes.computing");
   try {
     const answer = await fetch(`/api/${encodeURIComponent(name)}/causes?days=${encodeURIComponent(chosen)}`);
     const value = await answer.json();
-    if (chosen !== days.value) return;
+    if (!wanted()) return;
     if (!answer.ok) throw new Error(value.error);
     body.replaceChildren(...analysis(value));
     status.textContent = t("causes.found_in", { found: value.found, tests: value.tests });
   } catch (error) {
-    if (chosen === days.value) status.textContent = t("causes.again", { problem: error.message });
+    if (wanted()) status.textContent = t("causes.again", { problem: error.message });
   }
 }
 
 async function draw() {
-  const chosen = days.value;
+  const wanted = question(), chosen = days.value;
   const sections = names.map((name) => node("section", { class: "inspection", "aria-label": name }, node("div", { class: "headline" }, node("h2", {}, name), node("p", { class: "soft status", role: "status" })), node("div", { class: "analysis" })));
   root.replaceChildren(...sections);
   if (!names.length) root.replaceChildren(node("p", {}, `${t("causes.no_inspection")} `, node("code", {}, "andon init NAME --from FOLDER")));
-  for (const [i, name] of names.entries()) await load(sections[i], name, chosen);
+  for (const [i, name] of names.entries()) if (wanted()) await load(sections[i], name, chosen, wanted);
 }
 
 days.addEventListener("change", draw);

@@ -1,6 +1,6 @@
 // The page of the field: what /api/<inspection>/field tells. What is chosen is in the address.
 
-import { answer } from "./call.js";
+import { answer, questions } from "./call.js";
 import { day, percent, shareTold, span, whole } from "./figures.js";
 import { drawn, node } from "./nodes.js";
 import { t } from "./texts.js";
@@ -8,7 +8,7 @@ import { t } from "./texts.js";
 const at = (id) => document.getElementById(id);
 const KEYS = ["inspection", "days", "defect", "station"];
 const chosen = new URLSearchParams(location.search);
-let asked = 0;
+const question = questions();
 
 // The course of the defect rate: a point and its interval for each day, labels below.
 function chart(value) {
@@ -114,14 +114,14 @@ function options(select, names, first) {
 }
 
 async function load() {
-  const mine = ++asked, inspection = chosen.get("inspection") ?? at("inspection").value;
+  const wanted = question(), inspection = chosen.get("inspection") ?? at("inspection").value;
   if (!inspection) return (at("state").textContent = t("field.no_inspection"));
   at("state").textContent = t("field.computing");
   const query = new URLSearchParams({ days: chosen.get("days") ?? "90" });
   for (const key of ["defect", "station"]) if (chosen.get(key)) query.set(key, chosen.get(key));
   try {
     const value = await answer(await fetch(`/api/${encodeURIComponent(inspection)}/field?${query}`));
-    if (mine !== asked) return;
+    if (!wanted()) return;
     options(at("defect"), value.classes, t("field.any_defect"));
     options(at("station"), value.stations, t("field.all_stations"));
     const said = node("div", {}, node("p", { class: "soft" }, t("field.computing")));
@@ -136,7 +136,7 @@ async function load() {
     at("field").dataset.ready = "yes";
     await causes(inspection, said);
   } catch (error) {
-    if (mine === asked) at("state").textContent = error.message;
+    if (wanted()) at("state").textContent = error.message;
   }
 }
 

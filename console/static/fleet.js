@@ -1,5 +1,6 @@
 // The page of the fleet: what /api/fleet tells, a page of the table at a time. All of it is put in as text. What is chosen is in the address, so that a view can be sent to somebody.
 
+import { questions } from "./call.js";
 import { decimal, node, number } from "./nodes.js";
 import { t } from "./texts.js";
 
@@ -12,7 +13,8 @@ const COLUMNS = ["device", "site", "station", "state", "heard", "engine", "outco
 const LARGEST_FIRST = ["heard", "spool", "latency", "frames"];
 
 const chosen = new URLSearchParams(location.search);
-let open = "", shown = null, waiting = null, turn = 0;
+let open = "", shown = null, waiting = null;
+const question = questions();
 
 // the words of what a device or the address says; what is asked of the API stays as it is
 const stateWord = (state) => (Object.hasOwn(STATES, state) ? t("fleet.state_" + state) : state);
@@ -193,14 +195,14 @@ function silences(value) {
 }
 
 async function load() {
-  const mine = ++turn; // an answer that a later question overtook is not shown
+  const wanted = question();
   clearTimeout(waiting);
   const asked = new URLSearchParams([...chosen].filter(([key]) => [...KEYS, "sort", "descending", "offset"].includes(key)));
   asked.set("limit", PAGE);
   try {
     const answer = await fetch(`/api/fleet?${asked}`);
     const value = await answer.json();
-    if (mine !== turn) return;
+    if (!wanted()) return;
     if (!answer.ok) throw new Error(value.error);
     shown = value;
     // each is a state or an outcome
@@ -214,7 +216,7 @@ async function load() {
     rows(value);
     silences(value);
   } catch (error) {
-    if (mine !== turn) return;
+    if (!wanted()) return;
     at("live").textContent = t("fleet.again", { problem: error.message });
     at("live").className = "bad";
   }

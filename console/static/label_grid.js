@@ -4,7 +4,7 @@
 // 1. A class is given to what is on the screen with its picture loaded, and to nothing else.
 // 2. What was taken out stays in the queue and comes up for itself.
 
-import { answer } from "./call.js";
+import { answer, questions } from "./call.js";
 import { node } from "./nodes.js";
 import { imageOf, percent } from "./sample_view.js";
 import { t } from "./texts.js";
@@ -18,7 +18,7 @@ export class Grid {
     this.root = $("grid");
     this.tiles = []; // {item, button, image, of}
     this.of = null; // the near-duplicates of this one, or null
-    this.asked = 0; // counts what was asked for, so that an answer to an earlier choice is left aside
+    this.question = questions();
     $("grid-close").addEventListener("click", () => this.close());
     $("grid-all").addEventListener("click", () => this.all());
   }
@@ -38,15 +38,15 @@ export class Grid {
   // The choice of grids: the near-duplicates of the sample on the screen, else the class of which most wait.
   async show(current) {
     this.root.hidden = false;
-    const asked = this.empty();
+    const wanted = this.empty();
     const like = current?.like ?? [];
     let counts = {};
     try {
       counts = await answer(await fetch(`${this.queue.at}/batches`, { signal: AbortSignal.timeout(10000) }));
     } catch (error) {
-      if (asked === this.asked) this.trouble(t("label.cannot_fetch_grid", { why: error.message }));
+      if (wanted()) this.trouble(t("label.cannot_fetch_grid", { why: error.message }));
     }
-    if (asked !== this.asked) return;
+    if (!wanted()) return;
     const names = Object.entries(counts).filter(([, count]) => count > 1);
     this.choices = [
       ...(like.length ? [{ text: t("label.grid_alike", { n: like.length + 1 }), act: () => this.alike(current) }] : []),
@@ -75,23 +75,23 @@ export class Grid {
   }
 
   async says(name) {
-    const asked = this.empty();
+    const wanted = this.empty();
     try {
       const { items } = await answer(await fetch(`${this.queue.at}/batch?of=${encodeURIComponent(name)}`, { signal: AbortSignal.timeout(10000) }));
-      if (asked !== this.asked) return;
+      if (!wanted()) return;
       const fresh = items.filter((item) => !this.queue.answered.has(item.sample_id));
       this.held(fresh);
       this.draw(fresh, t("label.grid_class_told", { n: fresh.length, name }), name);
     } catch (error) {
-      if (asked === this.asked) this.trouble(t("label.cannot_fetch_grid", { why: error.message }));
+      if (wanted()) this.trouble(t("label.cannot_fetch_grid", { why: error.message }));
     }
   }
 
-  // Nothing of an earlier choice stays to be labelled while the next one is awaited. Returns the number of this choice.
+  // Nothing of an earlier choice stays to be labelled while the next one is awaited. Returns whether this choice is the last.
   empty() {
     this.of = null;
     this.draw([], "");
-    return (this.asked += 1);
+    return this.question();
   }
 
   draw(items, told, name) {

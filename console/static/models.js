@@ -1,7 +1,7 @@
 // The page of an inspection's models: what /api/<inspection>/models tells, and what a person does about it. All of it is
 // put in as text. Every act is asked for in a dialog that says what will follow.
 
-import { answer, send } from "./call.js";
+import { answer, questions, send } from "./call.js";
 import { minute, percent, plain, rounded, shareTold, span, told, whole } from "./figures.js";
 import { node } from "./nodes.js";
 import { t } from "./texts.js";
@@ -261,15 +261,15 @@ function look(version) {
   load(true).then(() => window.scrollTo({ top: 0 }));
 }
 
-let turn = 0;
+const question = questions();
 
 async function load(now = false) {
-  const mine = ++turn; // an answer that a later question overtook is not shown
+  const wanted = question();
   try {
     const got = await fetch(`${base}/models${looking ? `?version=${encodeURIComponent(looking)}` : ""}`);
     const text = await got.clone().text();
     const found = await answer(got);
-    if (mine !== turn) return;
+    if (!wanted()) return;
     const same = text.replace(/"age":\d+/, "") === shown;
     value = found;
     if (same && !now) return;
@@ -277,7 +277,7 @@ async function load(now = false) {
     shown = text.replace(/"age":\d+/, "");
     draw();
   } catch (error) {
-    if (mine !== turn) return;
+    if (!wanted()) return;
     at("registry").textContent = `${error.message} ${t("models.again")}`;
     at("registry").className = "bad";
   }

@@ -4,7 +4,7 @@
 // 2. Decisions go the way of all answers (unsent.js): nothing is lost when the console is away.
 // 3. A case that is decided leaves the list; undo brings it back.
 
-import { answer } from "./call.js";
+import { answer, questions } from "./call.js";
 import { node } from "./nodes.js";
 import { describe, instant, labelOf } from "./sample_facts.js";
 import { imageOf, SampleView } from "./sample_view.js";
@@ -25,7 +25,7 @@ let at = 0;
 let total = 0;
 let past = []; // {one, at, event, closed}
 let overview = null;
-let asked = 0; // the newest request; older answers are dropped
+const question = questions();
 
 const view = new SampleView({
   picture: $("picture"),
@@ -121,20 +121,20 @@ function choose(wanted) {
 }
 
 async function load() {
-  const mine = ++asked;
+  const wanted = question();
   $("cases").hidden = true;
   $("nothing").hidden = true;
   if (kind === "people") return people.load();
   try {
     const body = await answer(await fetch(`${base()}/review/cases?kind=${kind}`, { signal: AbortSignal.timeout(15000) }));
-    if (mine !== asked) return;
+    if (!wanted()) return;
     const decided = new Set(past.map((p) => p.one.told.event_id ?? p.one.sample.sample_id));
     cases = body.cases.filter((one) => !decided.has(one.told.event_id ?? one.sample.sample_id) || page.dataset.unsent === "0");
     total = body.count;
     at = 0;
     show();
   } catch (error) {
-    if (mine === asked) complain(t("review.cannot_fetch", { why: error.message }));
+    if (wanted()) complain(t("review.cannot_fetch", { why: error.message }));
   }
 }
 

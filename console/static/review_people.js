@@ -3,7 +3,7 @@
 // 1. An undo is shown before it is done, and does what was shown: the console refuses it if more answers stand by then.
 // 2. Everybody who labels may take back their own answers; those of others need the role approver.
 
-import { answer, send } from "./call.js";
+import { answer, questions, send } from "./call.js";
 import { node } from "./nodes.js";
 import { instant, labelOf } from "./sample_facts.js";
 import { imageOf } from "./sample_view.js";
@@ -23,7 +23,7 @@ export class People {
     Object.assign(this, { base, complain, tell, changed });
     this.who = null; // whose record is shown; null: everybody's
     this.rows = [];
-    this.turn = 0; // an answer that a later question overtook is not shown
+    this.question = questions();
     $("days").addEventListener("change", () => this.load());
     $("older").addEventListener("click", () => this.more());
     $("interval").addEventListener("submit", (event) => {
@@ -38,16 +38,16 @@ export class People {
 
   async load() {
     $("preview").hidden = true;
-    const mine = ++this.turn;
+    const wanted = this.question();
     try {
       const persons = await this.get(`people?days=${$("days").value}`);
-      if (mine !== this.turn) return;
+      if (!wanted()) return;
       this.sums(persons);
       this.rows = [];
       $("record").replaceChildren();
       await this.more();
     } catch (error) {
-      if (mine === this.turn) this.complain(t("review.cannot_fetch", { why: error.message }));
+      if (wanted()) this.complain(t("review.cannot_fetch", { why: error.message }));
     }
   }
 
@@ -73,17 +73,17 @@ export class People {
   }
 
   async more() {
-    const mine = ++this.turn;
+    const wanted = this.question();
     const before = this.rows.at(-1)?.serial;
     const query = [this.who ? `who=${encodeURIComponent(this.who)}` : "", before ? `before=${before}` : ""].filter(Boolean).join("&");
     try {
       const rows = await this.get(`record?${query}`);
-      if (mine !== this.turn) return;
+      if (!wanted()) return;
       this.rows.push(...rows);
       $("older").hidden = rows.length < PAGE;
       this.record();
     } catch (error) {
-      if (mine === this.turn) this.complain(t("review.cannot_fetch", { why: error.message }));
+      if (wanted()) this.complain(t("review.cannot_fetch", { why: error.message }));
     }
   }
 

@@ -1,6 +1,6 @@
 // The page of what the loop brought: what /api/<inspection>/value tells, as a page that prints.
 
-import { answer, send } from "./call.js";
+import { answer, questions, send } from "./call.js";
 import { day, minute, percent, rounded, shareTold, span, told, whole } from "./figures.js";
 import { node } from "./nodes.js";
 import { language, t } from "./texts.js";
@@ -10,7 +10,7 @@ const root = at("value");
 const KEYS = ["inspection", "days"];
 const PRICES = ["escape", "false_alarm", "label", "gigabyte"];
 const chosen = new URLSearchParams(location.search);
-let asked = 0;
+const question = questions();
 
 const amount = (currency) => (value) => {
   const figures = Math.abs(value) >= 1000 ? Number(value.toPrecision(3)) : value; // an interval makes more of them vain
@@ -116,19 +116,19 @@ function prices(v) {
 }
 
 async function load() {
-  const mine = ++asked, inspection = chosen.get("inspection") ?? at("inspection").value;
+  const wanted = question(), inspection = chosen.get("inspection") ?? at("inspection").value;
   if (!inspection) return (at("state").textContent = t("field.no_inspection"));
   at("state").textContent = t("field.computing");
   try {
     const v = await answer(await fetch(`/api/${encodeURIComponent(inspection)}/value?days=${encodeURIComponent(chosen.get("days") ?? "0")}`));
-    if (mine !== asked) return;
+    if (!wanted()) return;
     const show = amount(v.prices.currency);
     at("of").textContent = `${inspection}${v.since ? `, ${t("value.since", { day: day(v.since) })}` : ""}`;
     root.replaceChildren(...[sum(v, show), account(v, show), steps(v), served(v), assumed(v), prices(v)].filter((part) => part !== null));
     at("state").textContent = "";
     root.dataset.ready = "yes";
   } catch (error) {
-    if (mine === asked) at("state").textContent = error.message;
+    if (wanted()) at("state").textContent = error.message;
   }
 }
 

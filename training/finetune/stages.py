@@ -13,13 +13,9 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import pickle
-import warnings
 from collections.abc import Sequence
-from contextlib import redirect_stdout
 from dataclasses import dataclass
-from io import StringIO
 from typing import Protocol, cast
 
 import numpy as np
@@ -30,7 +26,7 @@ from torch import Tensor, nn
 from edge_client.contract.errors import ConfigError
 from training.backbone import Backbone
 from training.finetune.plan import FineTunePlan
-from training.trunk import OPSET
+from training.torch_to_onnx import to_onnx
 
 _KEPT_EXPORTS = 2
 _exports: dict[str, bytes] = {}  # the newest last (rule 3)
@@ -177,19 +173,4 @@ def _exported(module: nn.Module, example: Tensor) -> bytes:
 
 
 def _export(module: nn.Module, example: Tensor) -> bytes:
-    with warnings.catch_warnings(), redirect_stdout(StringIO()), torch.no_grad():
-        warnings.simplefilter("ignore")
-        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-        program = torch.onnx.export(
-            module.eval(),
-            (example,),
-            dynamo=True,
-            dynamic_shapes=({0: torch.export.Dim("N", min=2)},),
-            input_names=["image"],
-            external_data=False,
-            opset_version=OPSET,
-            verbose=False,
-        )
-    if program is None:
-        raise RuntimeError("torch.onnx.export returned nothing; expected an ONNX program")
-    return cast("bytes", program.model_proto.SerializeToString())
+    return cast("bytes", to_onnx(module.eval(), example, input_name="image").SerializeToString())
