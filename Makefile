@@ -70,12 +70,15 @@ test-swift: setup
 		{ echo "missing: run: sudo apt-get install --no-install-recommends $(SWIFT)" >&2; exit 1; }
 	$(BIN)/python -m pytest tests/swift -q
 
+# What opens a catalog; of the backups of files, which are SQLite's, PostgreSQL has its own tests in integration/data.
+CATALOG := tests/unit/data tests/unit/ingest tests/unit/fleet $(CONSOLE) \
+	$(addprefix tests/integration/,connect data fleet fleet_settings ingest shadow)
 test-production: setup
 	@command -v swift-proxy-server memcached promtool >/dev/null || \
 		{ echo "missing: run: sudo apt-get install --no-install-recommends $(SWIFT) prometheus" >&2; exit 1; }
 	$(BIN)/python -m pytest tests/production -q
 	$(ALONE) $(BIN)/python -m pytest -q -p tests.production.stack_elsewhere $(FLOWS)
-	$(BIN)/python -m pytest -q -p tests.production.catalog_on_postgres tests/unit/data tests/unit/ingest tests/unit/fleet
+	$(ALONE) $(BIN)/python -m pytest -q -p tests.production.catalog_on_postgres $(CATALOG)
 
 test-label-studio: setup
 	@test -x .venv-label-studio/bin/label-studio || \

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,10 @@ class Place:
     bucket: Path | S3Settings
     cache: Path
     identity: str
+
+    def with_catalog(self, catalog: Catalog) -> Place:
+        """The same, with the catalog where it really is."""
+        return replace(self, catalog_url=catalog.engine.url.render_as_string(hide_password=False))
 
     def open_bucket(self) -> Bucket:
         if isinstance(self.bucket, S3Settings):

@@ -63,7 +63,7 @@ def test_nothing_is_lost_or_doubled_wherever_ingest_is_killed(place: Place, tmp_
                 LedgerEntry(sample_id=i, state=LedgerState.UPLOADED, epoch=1, window=point) for i in upload.sample_ids
             ]
             note = tmp_path / "note"
-            child = _PROCESSES.Process(target=ingest_until, args=(place, point, note))
+            child = _PROCESSES.Process(target=ingest_until, args=(place.with_catalog(catalog), point, note))
             child.start()
             child.join(60)
             points.append(note.read_text())

@@ -36,7 +36,7 @@ def test_nothing_is_lost_or_doubled_when_two_workers_are_killed(tmp_path: Path, 
             put(bucket, upload)
             sent.update(upload.sample_ids)
     note = tmp_path / "note"
-    child = _PROCESSES.Process(target=ingest_until, args=(place, point, note, 2))
+    child = _PROCESSES.Process(target=ingest_until, args=(place.with_catalog(catalog), point, note, 2))
     child.start()
     child.join(120)
     assert child.exitcode == -signal.SIGKILL, note.read_text()
