@@ -4,6 +4,7 @@ import { t } from "./texts.js";
 import { Zoom } from "./zoom.js";
 
 const RETRY_MS = 3000;
+const LONGEST_RETRY_MS = 60000;
 const KEPT = 24; // pictures in memory: those ahead, and the last ones for undo
 
 export const percent = (value) => `${value > 0 && value < 0.01 ? "<1" : Math.round(100 * value)} %`;
@@ -27,6 +28,7 @@ export class SampleView {
     image.draggable = false;
     image.alt = t("label.frame_of", { station: item.station ?? t("label.unknown_station") });
     image.addEventListener("load", () => this.ahead());
+    this.#keepTrying(item, image);
     image.src = imageOf(item.sample_id);
     this.loaded.set(item.sample_id, image);
     if (this.loaded.size > KEPT) this.loaded.delete(this.loaded.keys().next().value);
@@ -41,7 +43,7 @@ export class SampleView {
 
   // The next ones are decoded while the person looks at this one.
   decode(items) {
-    for (const item of items) this.preload(item).decode().catch(() => {}); // one that fails is tried again when it is shown
+    for (const item of items) this.preload(item).decode().catch(() => {}); // one that fails is tried again by itself
   }
 
   show(item) {
@@ -51,20 +53,34 @@ export class SampleView {
     this.overlay.removeAttribute("src");
     this.zoom.reset();
     if (!item) return void before?.remove();
-    const image = this.preload(item);
+    let image = this.preload(item);
+    if (image.complete && !image.naturalWidth) {
+      this.loaded.delete(item.sample_id); // it failed while it was loaded ahead: now it is wanted at once
+      image = this.preload(item);
+    }
     if (before) before.replaceWith(image);
     else this.picture.prepend(image);
     this.zoom.follow(image.naturalWidth, image.naturalHeight, [image, this.overlay]);
     if (image.complete && image.naturalWidth) return this.#present(item, image);
     image.onload = () => this.shown === item && this.#present(item, image);
     image.onerror = () => this.shown === item && this.#retry(item);
-    if (image.complete) this.#retry(item); // it failed while it was loaded ahead
   }
 
   toggleOverlay() {
     this.withOverlay = !this.withOverlay;
     this.#draw();
     return this.withOverlay;
+  }
+
+  // A picture ahead that fails (the server is away for a moment) is loaded by the time it is shown, if that can be.
+  #keepTrying(item, image) {
+    let wait = RETRY_MS;
+    image.addEventListener("error", () => {
+      setTimeout(() => {
+        if (this.loaded.get(item.sample_id) === image && this.shown !== item) image.src = imageOf(item.sample_id);
+      }, wait);
+      wait = Math.min(2 * wait, LONGEST_RETRY_MS);
+    });
   }
 
   #present(item, image) {

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from data.labels import LabelKind, current_labels, label_history
 from tests.integration.console.conftest import Console, ConsoleProcess
+from tests.integration.console.polled import wait_for
 from tests.integration.console.pressed_plates import CLASSES, EVIL, INSPECTION, sample_id, truth
 
 KEY = {name: str(i + 1) for i, (name, _) in enumerate(CLASSES)}
@@ -149,6 +150,28 @@ def test_nobody_labels_a_picture_that_is_not_there(page: Page, console: Console)
     page.unroute("**/api/image/**")
     assert ready(page) == shown
     assert recorded(console) == {}
+
+
+def test_pictures_ahead_that_failed_are_loaded_by_themselves(page: Page, console: Console) -> None:
+    first: list[str] = []
+
+    def only_the_first(route: Route) -> None:
+        first.append(route.request.url)
+        if route.request.url == first[0]:
+            route.continue_()
+        else:
+            route.abort()
+
+    page.route("**/api/image/**", only_the_first)
+    page.goto(f"{console.url}/label/{INSPECTION}")
+    ready(page)
+    labelling = page.locator("#labelling")
+    expect(labelling).to_have_attribute("data-ahead", "0")
+    page.unroute("**/api/image/**")
+    wait_for(page, "document.getElementById('labelling').dataset.ahead >= 5")
+    page.keyboard.press("1")
+    ready(page)
+    expect(page.locator("#problem")).to_be_hidden()
 
 
 def test_an_answer_that_the_server_refuses_says_why_and_the_sample_comes_back(page: Page, console: Console) -> None:
