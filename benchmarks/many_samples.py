@@ -228,6 +228,7 @@ class _Filling:
                 "engine_id": "engine-1", "classes": list(CLASSES), "probabilities": [float(p) for p in row],
                 "anomaly": float(anomaly), "verdict": _VERDICTS[verdict],
                 "context": {"humidity": round(float(self._rng.normal(0.4, 0.05)), 3), "recipe": f"r{number % 4}"},
+                "erased_at": None,
             },
         )  # fmt: skip
         if number % 10 == 0:

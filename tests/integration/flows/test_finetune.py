@@ -18,7 +18,7 @@ from flows.tuned_trunks import origin_of
 from tests.integration.flows.line import import_factory_parts
 
 NAME = "castings"
-PARTS = 320
+PARTS = 240
 
 
 @pytest.fixture(scope="module", autouse=True)
