@@ -25,7 +25,7 @@ from data.agreement import labellers
 from data.catalog import Catalog
 from data.catalog.models import SampleRow
 from data.current_labels import LabelEvent, LabelKind, standing_events
-from data.disagreements import Concord, concord
+from data.disagreements import Concord, KeptConcord
 from data.golden_items import GoldenAnswer, golden_answers
 from data.inspections import get_inspection
 from data.label_activity import people, record_page
@@ -73,11 +73,12 @@ def make_review_api(workspace: Workspace, *, clock: Clock = lambda: datetime.now
     """Make the router."""
     api = APIRouter(prefix="/api")
     catalog = workspace.catalog()
+    concords = KeptConcord(catalog)
 
     @api.get("/{inspection}/review")
     def overview(inspection: str, person: Labeller) -> dict[str, Any]:
         get_inspection(catalog, inspection)
-        differing, answers = concord(catalog, inspection), _seen_by(person, golden_answers(catalog, inspection))
+        differing, answers = concords.of(inspection), _seen_by(person, golden_answers(catalog, inspection))
         return {
             "counts": {
                 "disagreement": len(differing.open),
@@ -96,7 +97,10 @@ def make_review_api(workspace: Workspace, *, clock: Clock = lambda: datetime.now
         inspection: str, kind: Kind, person: Labeller, offset: Annotated[int, Query(ge=0, le=100_000)] = 0
     ) -> dict[str, Any]:
         get_inspection(catalog, inspection)
-        found, count = _cases(catalog, inspection, kind, offset, person)
+        if kind == "disagreement":
+            found, count = _disagreements(concords.of(inspection), offset)
+        else:
+            found, count = _cases(catalog, inspection, kind, offset, person)
         return {"kind": kind, "count": count, "cases": _with_samples(catalog, found, clock())}
 
     @api.get("/{inspection}/review/people")
@@ -165,8 +169,6 @@ def _seen_by(person: Person, rows: Sequence[Whose]) -> list[Whose]:
 
 def _cases(catalog: Catalog, inspection: str, kind: Kind, offset: int, person: Person) -> tuple[list[Told], int]:
     """Cases of a kind, and how many there are."""
-    if kind == "disagreement":
-        return _disagreements(concord(catalog, inspection), offset)
     if kind == "flag":
         flags = open_flags(catalog, inspection, limit=CASES, offset=offset)
         return [(flag.sample_id, flag.to_dict()) for flag in flags], count_flags(catalog, inspection)

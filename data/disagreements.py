@@ -4,10 +4,13 @@
    (``source`` is `REVIEW`). Another opinion after that opens it again.
 2. Agreement (:func:`data.agreement.agreement_of`) counts every sample that two people labelled, decided or not: a
    decision does not make the two agree. What was decided on the review page is no blind opinion and is left out of it.
+3. Label events are only ever added, but for the names that an erasure takes out of them: as long as there are as many
+   of both, nobody has said anything new (`KeptConcord`).
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,7 +21,7 @@ from sqlalchemy.orm import Session
 
 from data.agreement import Agreement, agreement_of
 from data.catalog import Catalog
-from data.catalog.models import LabelEventRow
+from data.catalog.models import ErasureRow, LabelEventRow
 from data.current_labels import LabelEvent, LabelKind, derive, standing_events
 
 REVIEW = "review"
@@ -59,6 +62,26 @@ def concord(catalog: Catalog, inspection: str) -> Concord:
     with catalog.reading() as session:
         events = standing_events(session, _answered_twice(session, inspection))
     return concord_of(events)
+
+
+class KeptConcord:
+    """The concord of each inspection, read anew when there is something new (rule 3). Safe to share between threads."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+        self._lock = threading.Lock()
+        self._kept: dict[str, tuple[object, Concord]] = {}
+
+    def of(self, inspection: str) -> Concord:
+        """As :func:`concord`."""
+        with self._catalog.reading() as session:
+            events = select(func.count(), func.max(LabelEventRow.serial)).where(LabelEventRow.inspection == inspection)
+            erasures = select(func.count(), func.count(ErasureRow.done_at))
+            there = (*session.execute(events).one(), *session.execute(erasures).one())
+        with self._lock:
+            if inspection not in self._kept or self._kept[inspection][0] != there:
+                self._kept[inspection] = there, concord(self._catalog, inspection)
+            return self._kept[inspection][1]
 
 
 def concord_of(events: Iterable[LabelEvent]) -> Concord:

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from data.catalog import Catalog
-from data.disagreements import REVIEW, concord
+from data.catalog.models import ErasureRow, LabelEventRow
+from data.disagreements import REVIEW, KeptConcord, concord
 from data.label_activity import given_since, people, record_page
 from data.label_reviews import Doubt, record_doubts, suspects
 from data.label_undo import preview_undo, undo_labels
@@ -60,6 +61,33 @@ def test_a_reviewer_who_was_one_of_the_two_can_decide_and_taking_back_opens_it_a
     assert concord(catalog, INSPECTION).open == ()
     undo_label(catalog, event_id="u", who="bob", at=T0, target=decision)
     assert len(concord(catalog, INSPECTION).open) == 1
+
+
+def test_what_is_kept_is_read_anew_when_somebody_said_something_or_was_erased(
+    catalog: Catalog, samples: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept, read = KeptConcord(catalog), []
+    monkeypatch.setattr("data.disagreements.concord", lambda *of: read.append(of) or concord(*of))
+
+    def same(times: int) -> None:
+        assert kept.of(INSPECTION) == kept.of(INSPECTION) == concord(catalog, INSPECTION)
+        assert len(read) == times
+
+    same(1)
+    for n, (who, name) in enumerate([("ann", "ok"), ("bob", "crack"), ("eva", "ok")]):
+        say(catalog, samples[0], name, who, source=REVIEW if who == "eva" else "console")
+        same(2 + n)
+    undo_label(catalog, event_id="u", who="eva", at=T0, target=f"eva:{samples[0]}")
+    same(5)
+    with catalog.session() as session:
+        session.query(LabelEventRow).where(LabelEventRow.who == "bob").update({"who": "person-1"})
+        row = ErasureRow(kind="person", who="root", at=T0, pseudonym="person-1", subject={}, delete_next=[], counts={})
+        session.add(row)
+    same(6)
+    assert {opinion.who for opinion in kept.of(INSPECTION).open[0].opinions} == {"ann", "person-1"}
+    with catalog.session() as session:
+        session.query(ErasureRow).update({"done_at": T0})
+    same(7)
 
 
 def test_an_interval_is_shown_before_it_is_taken_back(catalog: Catalog, samples: list[str]) -> None:
