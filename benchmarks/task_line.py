@@ -40,6 +40,9 @@ staged_from = 4
 soak_minutes = 0.0
 min_frames = 500
 
+[labelling]
+draw_size = 90                # what waits is offered once: enough for four tours, whatever the devices send meanwhile
+
 [retrain]
 min_new_labels = 1000000000   # the machine is for what is measured
 """
