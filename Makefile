@@ -92,7 +92,7 @@ test-ray: setup
 	$(BIN)/python -m pytest tests/ray -q -s
 
 bench: setup
-	for group in device learning fleet; do $(BIN)/python -m benchmarks --group $$group --page docs/benchmarks-$$group.md || exit 1; done
+	for group in device learning fleet people; do $(BIN)/python -m benchmarks --group $$group --page docs/benchmarks-$$group.md || exit 1; done
 
 # The variable silences what the theme prints about its successor: no warning about these pages.
 docs: setup

@@ -105,7 +105,9 @@ def create_app(
 
     @app.get("/", response_class=HTMLResponse, dependencies=VIEWER)
     def home(request: Request) -> HTMLResponse:
-        return page(request, "inspections.html", here="home", statuses=live.now())
+        return page(
+            request, "inspections.html", here="home", statuses=live.soon(), inspections=list_inspections(catalog)
+        )
 
     @app.get("/label", dependencies=LABELLER)
     def choose() -> Response:
@@ -124,7 +126,7 @@ def create_app(
 
     @app.get("/loop", response_class=HTMLResponse, dependencies=VIEWER)
     def loop(request: Request) -> HTMLResponse:
-        return page(request, "loop.html", here="loop", statuses=live.now())
+        return page(request, "loop.html", here="loop", statuses=live.soon())
 
     @app.get("/causes", response_class=HTMLResponse, dependencies=VIEWER)
     def causes(request: Request) -> HTMLResponse:

@@ -64,6 +64,22 @@ class Kept(Generic[T]):
                 raise
             return known.result()
 
+    def soon(self, patience: float) -> T | None:
+        """The value, or None where there is none within so many seconds: it is being made meanwhile.
+
+        Raises:
+            Exception: As above.
+        """
+        running, known = self.begin()
+        if known is None and running is not None:
+            try:
+                return running.result(patience)
+            except NotYet:
+                if running.done():
+                    raise
+                return None
+        return self.get()
+
     def begin(self) -> tuple[Future[T] | None, Future[T] | None]:
         """See that it is made if it is due: what is being made, and what is known."""
         with self._lock:

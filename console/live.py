@@ -18,6 +18,7 @@ from data.policy import OutcomePolicy
 from edge_client.contract.errors import AndonError
 
 REFRESH_SECONDS = 2.0
+SOON_SECONDS = 2.0  # a page waits so long for the first statuses, and then comes without them
 _TICK_SECONDS = 0.5  # how soon a closed page and a stopping server are noticed
 # what the field's figures follow from: while none of it changes they stay as they are
 _FIELD_RESTS_ON = (
@@ -52,6 +53,10 @@ class LiveStatus:
     def now(self) -> list[dict[str, Any]]:
         """Return the statuses as JSON values, each with the MLflow version of every engine that is known."""
         return self._kept.get()
+
+    def soon(self) -> list[dict[str, Any]] | None:
+        """The same; None while the first are computed, which takes a while where a catalog is large."""
+        return self._kept.soon(SOON_SECONDS)
 
     def warm(self) -> None:
         """Begin to compute them, before somebody asks."""

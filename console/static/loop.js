@@ -192,6 +192,7 @@ function inspection(status) {
 let newest = JSON.parse(document.getElementById("first").textContent);
 
 function draw() {
+  if (!newest) return root.replaceChildren(node("p", { class: "soft" }, t("loop.computing"))); // the first figures are being computed
   root.replaceChildren(...newest.map(inspection));
   if (!newest.length) root.replaceChildren(node("p", {}, t("loop.no_inspection"), node("code", {}, "andon init NAME --from FOLDER")));
 }

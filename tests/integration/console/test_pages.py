@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
+from data.catalog import Catalog
 from data.labels import current_label, label_history
-from tests.integration.console.conftest import Console, ConsoleProcess
+from data.loop_status import loop_statuses
+from data.users import Role
+from data.workspace import Workspace
+from tests.console_person import sign_in_browser
+from tests.integration.console.conftest import Console, ConsoleProcess, served
 from tests.integration.console.pressed_plates import EVIL, INSPECTION, sample_id
 
 
@@ -30,6 +36,29 @@ def test_the_inspections_page_leads_to_labelling(page: Page, console: Console) -
     expect(page.locator(".card")).to_contain_text("60 captured, 4,000 frames seen")
     page.get_by_role("link", name="Label", exact=True).click()
     page.wait_for_selector("#labelling[data-ready=yes]", timeout=15_000)
+
+
+@pytest.mark.parametrize(("path", "then"), [("/", ".card .facts"), ("/loop", "#loop .tile")])
+def test_a_page_does_not_wait_for_the_first_figures(
+    page: Page, workspace: Workspace, monkeypatch: pytest.MonkeyPatch, path: str, then: str
+) -> None:
+    go = threading.Event()
+
+    def slow(catalog: Catalog) -> Sequence[Any]:
+        assert go.wait(120)
+        return loop_statuses(catalog)
+
+    monkeypatch.setattr("console.live.loop_statuses", slow)
+    monkeypatch.setattr("console.live.SOON_SECONDS", 0.1)
+    with served(workspace) as console:
+        sign_in_browser(page.context, console.url, workspace, "eva", Role.APPROVER)
+        page.goto(console.url + path)
+        expect(page.locator("main")).to_contain_text("being computed")
+        if path == "/":
+            expect(page.get_by_role("link", name=f"Label {INSPECTION}")).to_be_visible()
+        go.set()
+        expect(page.locator(then).first).to_be_visible(timeout=60_000)
+        expect(page.locator("main")).not_to_contain_text("being computed")
 
 
 def test_the_loop_page_shows_devices_versions_quarantine_and_follows_what_happens(page: Page, console: Console) -> None:

@@ -83,3 +83,20 @@ def test_what_takes_long_is_made_at_most_a_tenth_of_the_time() -> None:
     assert kept.get() == 1
     now[0] = 2.9
     assert kept.get() == 1
+
+
+def test_who_cannot_wait_gets_nothing_while_the_first_is_made_and_then_what_there_is() -> None:
+    make = Made()
+    make.go.clear()
+    kept = Kept(make, fresh=10, monotonic=lambda: 0.0)
+    assert kept.soon(0.0) is None
+    make.go.set()
+    assert kept.get() == 1
+    assert kept.soon(0.0) == 1
+
+
+def test_who_cannot_wait_is_told_if_the_first_fails() -> None:
+    make = Made()
+    make.error = ValueError("no catalog")
+    with pytest.raises(ValueError, match="no catalog"):
+        Kept(make, fresh=10).soon(60)
