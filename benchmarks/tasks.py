@@ -36,6 +36,7 @@ from benchmarks.task_hand import PATIENCE_MS, Done, Hand, seen
 from benchmarks.task_line import BAD_STATION, INSPECTION, Plant, running_plant
 from data.catalog.models import SampleRow
 from data.decisions import list_decisions
+from data.golden_items import golden_answers
 from data.intervals import clopper_pearson
 from data.label_activity import record_page
 from data.rollouts.values import State
@@ -68,7 +69,7 @@ def label(hand: Hand, plant: Plant) -> None:
     ready = page.locator("#labelling[data-ready=yes]")
     hand.click(_card(hand).get_by_role("link", name=re.compile("^Label ")), seen(ready))
     hand.read(page.get_by_role("group", name="Classes"))
-    before = len(record_page(plant.workspace.catalog(), INSPECTION, who=_PERSON, limit=10_000))
+    before, golden_before = _written(plant), _golden(plant)
     said: list[tuple[str, str]] = []
     for _ in range(_LABELS):
         sample = labelling.get_attribute("data-sample") or ""
@@ -76,9 +77,20 @@ def label(hand: Hand, plant: Plant) -> None:
         hand.key(_KEYS[said[-1][1]], seen(page.locator(f"#labelling[data-ready=yes]:not([data-sample='{sample}'])")))
     page.wait_for_selector("#labelling[data-unsent='0']", timeout=PATIENCE_MS)
     hand.check("labelled here", f"{_LABELS} labelled here" in page.locator("#progress").inner_text(), True)
+    recorded = [*_written(plant)[len(before) :], *_golden(plant)[len(golden_before) :]]
+    hand.check("labels", sorted(said), sorted(recorded))
+
+
+def _written(plant: Plant) -> list[tuple[str, str]]:
+    """What the catalog has of the person's labels, oldest first."""
     written = record_page(plant.workspace.catalog(), INSPECTION, who=_PERSON, limit=10_000)
-    recorded = [(one.event.sample_id, "+".join(one.event.classes)) for one in written[: len(written) - before]]
-    hand.check("labels", said, recorded[::-1])
+    return [(one.event.sample_id, "+".join(one.event.classes)) for one in reversed(written)]
+
+
+def _golden(plant: Plant) -> list[tuple[str, str]]:
+    """And of their answers to golden items, which are no labels."""
+    answers = golden_answers(plant.workspace.catalog(), INSPECTION)
+    return [(one.sample_id, "+".join(one.said)) for one in answers if one.who == _PERSON]
 
 
 def why_it_lost(hand: Hand, plant: Plant) -> None:

@@ -37,8 +37,12 @@ THERE = {
     "name": ["line-1", "ann"],
     "channel": ["stable"],
 }
-#: One never ends, the others end the session with which everything is asked.
-LEFT_OUT = ("/api/loop/live", "/api/sign-out", "/api/me/password", "/api/sign-in")
+#: One never ends, three end the session with which everything is asked. Two ask MLflow, which is not there: their 503
+#: says so; the tests of the flows ask them beside a real one.
+LEFT_OUT = (
+    *("/api/loop/live", "/api/sign-out", "/api/me/password", "/api/sign-in"),
+    *("/models/{inspection}/{version}/report", "/api/{inspection}/models/{version}/{what}"),
+)
 
 
 def say_what_is_there(document: dict[str, Any]) -> None:
