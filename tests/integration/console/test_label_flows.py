@@ -228,9 +228,9 @@ def test_answers_go_out_in_nobody_elses_name(page: Page, process: ConsoleProcess
     shown = ready(page)
     page.keyboard.press(KEY["ok"])
     page.wait_for_selector("#labelling[data-unsent='1']")
-    process.start()
     context = page.context
-    page.close()
+    page.close()  # before the server is back, or it sends the answer itself: in the right name, and rightly so
+    process.start()
     sign_in_browser(context, process.url, process.workspace, "lena", Role.LABELLER)
     second = context.new_page()
     open_page(second, process)
