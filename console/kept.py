@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotYet
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 PATIENCE_SECONDS = 0.1
 _REST = 10.0  # rule 2
@@ -53,32 +53,24 @@ class Kept(Generic[T]):
         Raises:
             Exception: What making it raised, where there is none yet or while somebody waits.
         """
-        running, known = self.begin()
-        if running is None:
-            assert known is not None
-            return known.result()
-        try:
-            return running.result(None if known is None else self._patience)
-        except NotYet:
-            if known is None or running.done():
-                raise
-            return known.result()
+        return cast("T", self.soon(None))
 
-    def soon(self, patience: float) -> T | None:
-        """The value, or None where there is none within so many seconds: it is being made meanwhile.
+    def soon(self, patience: float | None) -> T | None:
+        """The same; None where there is none within `patience` seconds: it is being made meanwhile.
 
         Raises:
             Exception: As above.
         """
         running, known = self.begin()
-        if known is None and running is not None:
-            try:
-                return running.result(patience)
-            except NotYet:
-                if running.done():
-                    raise
-                return None
-        return self.get()
+        if running is None:
+            assert known is not None
+            return known.result()
+        try:
+            return running.result(patience if known is None else self._patience)
+        except NotYet:
+            if running.done():
+                raise
+            return None if known is None else known.result()
 
     def begin(self) -> tuple[Future[T] | None, Future[T] | None]:
         """See that it is made if it is due: what is being made, and what is known."""

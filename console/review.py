@@ -97,10 +97,7 @@ def make_review_api(workspace: Workspace, *, clock: Clock = lambda: datetime.now
         inspection: str, kind: Kind, person: Labeller, offset: Annotated[int, Query(ge=0, le=100_000)] = 0
     ) -> dict[str, Any]:
         get_inspection(catalog, inspection)
-        if kind == "disagreement":
-            found, count = _disagreements(concords.of(inspection), offset)
-        else:
-            found, count = _cases(catalog, inspection, kind, offset, person)
+        found, count = _cases(catalog, concords, inspection, kind, offset, person)
         return {"kind": kind, "count": count, "cases": _with_samples(catalog, found, clock())}
 
     @api.get("/{inspection}/review/people")
@@ -167,8 +164,12 @@ def _seen_by(person: Person, rows: Sequence[Whose]) -> list[Whose]:
     return [row for row in rows if row.who == person.name or person.role.may(Role.APPROVER)]
 
 
-def _cases(catalog: Catalog, inspection: str, kind: Kind, offset: int, person: Person) -> tuple[list[Told], int]:
+def _cases(
+    catalog: Catalog, concords: KeptConcord, inspection: str, kind: Kind, offset: int, person: Person
+) -> tuple[list[Told], int]:
     """Cases of a kind, and how many there are."""
+    if kind == "disagreement":
+        return _disagreements(concords.of(inspection), offset)
     if kind == "flag":
         flags = open_flags(catalog, inspection, limit=CASES, offset=offset)
         return [(flag.sample_id, flag.to_dict()) for flag in flags], count_flags(catalog, inspection)

@@ -22,7 +22,7 @@ import pytest
 from data.services import Services, load_services
 from edge_client.contract.bucket import S3Bucket
 from infra.stack.databases import make_databases, upgrade_databases
-from infra.stack.servers import Server, mlflow_server, prefect_database, prefect_server
+from infra.stack.servers import Server, mlflow_database, mlflow_server, prefect_database, prefect_server
 from tests.integration.flows.stack import Stack
 from tests.production.plant import Plant, running_plant
 
@@ -53,7 +53,7 @@ class _Elsewhere:
         assert services.database is not None
         assert services.bucket is not None
         if name == "mlflow":
-            database = services.database.url_of(services.database.mlflow, driver="postgresql+psycopg")
+            database = mlflow_database(services.database)
             return mlflow_server(host=_HOST, port=port, database=database, bucket=services.bucket)
         if name == "prefect":
             return prefect_server(
