@@ -13,6 +13,7 @@ from fastapi import Request
 from console.kept import Kept
 from data.catalog import Catalog
 from data.field_measures import field_measures
+from data.kept import KeptWhileSame
 from data.loop_status import loop_statuses
 from data.policy import OutcomePolicy
 from edge_client.contract.errors import AndonError
@@ -46,7 +47,7 @@ class LiveStatus:
         outcomes: Callable[[], OutcomePolicy] = OutcomePolicy,
     ) -> None:
         self._catalog, self._outcomes = catalog, outcomes
-        self._fields: dict[str, tuple[Any, dict[str, Any]]] = {}
+        self._fields: KeptWhileSame[dict[str, Any]] = KeptWhileSame()
         self._kept = Kept(self._made, fresh=refresh, monotonic=monotonic)
         self.stopping: Callable[[], bool] = lambda: False  # set by whoever runs the server: live views then end
 
@@ -70,9 +71,7 @@ class LiveStatus:
     def _field(self, status: dict[str, Any], policy: OutcomePolicy) -> dict[str, Any]:
         """The field's figures of an inspection, estimated anew only when something they rest on has changed."""
         name, rests_on = status["inspection"], (policy, [status[key] for key in _FIELD_RESTS_ON])
-        if name not in self._fields or self._fields[name][0] != rests_on:
-            self._fields[name] = (rests_on, field_measures(self._catalog, name, outcomes=policy).to_dict())
-        return self._fields[name][1]
+        return self._fields.get(name, rests_on, lambda: field_measures(self._catalog, name, outcomes=policy).to_dict())
 
     async def events(self, request: Request) -> AsyncIterator[str]:
         """Yield server-sent events: the statuses whenever they change, else a sign of life."""

@@ -10,7 +10,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,6 +22,7 @@ from data.agreement import Agreement, agreement_of
 from data.catalog import Catalog
 from data.catalog.models import ErasureRow, LabelEventRow
 from data.current_labels import LabelEvent, LabelKind, derive, standing_events
+from data.kept import KeptWhileSame
 
 REVIEW = "review"
 
@@ -69,8 +69,7 @@ class KeptConcord:
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
-        self._lock = threading.Lock()
-        self._kept: dict[str, tuple[object, Concord]] = {}
+        self._kept: KeptWhileSame[Concord] = KeptWhileSame()
 
     def of(self, inspection: str) -> Concord:
         """As :func:`concord`."""
@@ -78,10 +77,7 @@ class KeptConcord:
             events = select(func.count(), func.max(LabelEventRow.serial)).where(LabelEventRow.inspection == inspection)
             erasures = select(func.count(), func.count(ErasureRow.done_at))
             there = (*session.execute(events).one(), *session.execute(erasures).one())
-        with self._lock:
-            if inspection not in self._kept or self._kept[inspection][0] != there:
-                self._kept[inspection] = there, concord(self._catalog, inspection)
-            return self._kept[inspection][1]
+        return self._kept.get(inspection, there, lambda: concord(self._catalog, inspection))
 
 
 def concord_of(events: Iterable[LabelEvent]) -> Concord:

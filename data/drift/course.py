@@ -11,7 +11,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,6 +24,7 @@ from sqlalchemy.orm import Session
 from data.catalog import Catalog
 from data.catalog.models import DriftPointRow, WindowRow
 from data.drift.watches import Device
+from data.kept import KeptWhileSame
 
 MOST_POINTS = 240
 _Leveled = TypeVar("_Leveled")  # a point, or a row of one
@@ -94,8 +94,7 @@ class KeptCourses:
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
-        self._lock = threading.Lock()
-        self._kept: dict[str, tuple[object, Courses]] = {}
+        self._kept: KeptWhileSame[Courses] = KeptWhileSame()
 
     def of(self, inspection: str, *, since: datetime, most: int = MOST_POINTS) -> Courses:
         """As :func:`courses`, from the full hour before `since` on."""
@@ -106,11 +105,9 @@ class KeptCourses:
                     DriftPointRow.inspection == inspection, DriftPointRow.at >= since
                 )
             ).one()
-        seen = (since, most, *there)
-        with self._lock:
-            if inspection not in self._kept or self._kept[inspection][0] != seen:
-                self._kept[inspection] = seen, courses(self._catalog, inspection, since=since, most=most)
-            return self._kept[inspection][1]
+        return self._kept.get(
+            inspection, (since, most, *there), lambda: courses(self._catalog, inspection, since=since, most=most)
+        )
 
 
 def thinned(points: Sequence[_Leveled], most: int) -> list[_Leveled]:
