@@ -21,7 +21,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     try:
         yield made
     finally:
-        _end(Home(made.path / ".andon"))
+        for name in (".andon", "elsewhere"):
+            _end(Home(made.path / name))
 
 
 def _end(home: Home) -> None:

@@ -98,6 +98,10 @@ mkdir -p tree dist && cp -r "$PYTHONPATH/edge_client" tree/
 cd tree
 python -m build --wheel --no-isolation --outdir ../dist edge_client > wheel.log 2>&1 || { cat wheel.log; exit 1; }"""
 
+_ON_A_DATABASE = """\
+up --database "$(until cat database.txt 2>/dev/null; do sleep 0.2; done)" --home elsewhere &&
+    andon doctor --home elsewhere && andon down --home elsewhere"""
+
 PLAN: dict[str, tuple[Step, ...]] = {
     "docs/start.md": (
         Declared(begins="make setup", reason="it made the environment that this runs in", check="make -n setup"),
@@ -201,10 +205,11 @@ check_network(Small(64).eval(), InputChoice.from_dict({"backbone": "plant_nets:S
         ),
     ),
     "docs/finetune.md": (
-        Declared(
+        Run(
             begins="andon retrain solder-joints",
-            reason="trains for many minutes; tests/integration/flows/test_finetune.py has both tiers train",
-            check="ls tests/integration/flows/test_finetune.py",
+            before="sed -i 's/^# stages = 12/stages = 2/; s/^# epochs = 10/epochs = 1/' .andon/policy.toml\n"
+            "grep -q '^epochs = 1' .andon/policy.toml",
+            replace={"solder-joints": "plates"},
         ),
     ),
     "docs/shadow.md": (
@@ -362,11 +367,11 @@ check_network(Small(64).eval(), InputChoice.from_dict({"backbone": "plant_nets:S
         ),
     ),
     "docs/production.md": (
-        Declared(
+        Run(
             begins="andon up --database",
-            reason="needs a server of the plant's; tests/production runs the whole loop on one, named in the file "
-            "that this writes",
-            check="ls tests/production/plant.py",
+            before="rm -f database.txt",
+            beside="python -m tests.docs.a_database database.txt",
+            replace={"up --database postgresql://andon@db.plant/andon": _ON_A_DATABASE},
         ),
         Declared(
             begins="buildah build",
