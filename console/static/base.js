@@ -1,6 +1,7 @@
-// What every page has: signing out, and the language, which is remembered for the person.
+// What every page has: signing out, the language, which is remembered for the person, and the inspection looked at last.
 
 import { answer, send } from "./call.js";
+import "./last_inspection.js";
 
 document.getElementById("sign-out")?.addEventListener("click", async () => {
   const { go } = await send("/api/sign-out", {}).then(answer).catch(() => ({}));

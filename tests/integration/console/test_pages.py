@@ -13,6 +13,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from data.catalog import Catalog
+from data.inspections import create_inspection
 from data.labels import current_label, label_history
 from data.loop_status import loop_statuses
 from data.users import Role
@@ -36,6 +37,28 @@ def test_the_inspections_page_leads_to_labelling(page: Page, console: Console) -
     expect(page.locator(".card")).to_contain_text("60 captured, 4,000 frames seen")
     page.get_by_role("link", name="Label", exact=True).click()
     page.wait_for_selector("#labelling[data-ready=yes]", timeout=15_000)
+
+
+def test_pages_begin_with_the_inspection_that_was_looked_at_last(
+    page: Page, console: Console, workspace: Workspace
+) -> None:
+    for name in ("anvils", "bolts"):  # before the one with samples, by name
+        create_inspection(workspace.catalog(), name, [("ok", "ok"), ("crack", "defect")])
+    chosen = page.locator("#inspection")
+    page.goto(f"{console.url}/field")
+    expect(chosen).to_have_value("anvils")
+    page.goto(f"{console.url}/label/{INSPECTION}")
+    for path in ("field", "value", "review"):
+        page.goto(f"{console.url}/{path}")
+        expect(chosen).to_have_value(INSPECTION)
+    chosen.select_option("bolts")
+    page.goto(f"{console.url}/value")
+    expect(chosen).to_have_value("bolts")
+    page.goto(f"{console.url}/field?inspection=anvils")
+    expect(chosen).to_have_value("anvils")
+    page.evaluate("localStorage.setItem('andon.inspection', 'gone')")
+    page.goto(f"{console.url}/field")
+    expect(chosen).to_have_value("anvils")
 
 
 @pytest.mark.parametrize(("path", "then"), [("/", ".card .facts"), ("/loop", "#loop .tile")])
