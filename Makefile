@@ -64,9 +64,9 @@ lane-parts:
 	$(ALONE) $(BIN)/python -m pytest tests/integration $(foreach part,$(FLOWS) $(CONSOLE) $(EDGE),--ignore=$(part)) -q
 
 # Apart from `test`: the packages take longer to install than all else that is needed from Debian.
-SWIFT := swift-proxy swift-account swift-container swift-object memcached
+SWIFT := swift-proxy swift-account swift-container swift-object python3-swiftclient memcached
 test-swift: setup
-	@command -v swift-proxy-server memcached >/dev/null || \
+	@command -v swift-proxy-server swift memcached >/dev/null || \
 		{ echo "missing: run: sudo apt-get install --no-install-recommends $(SWIFT)" >&2; exit 1; }
 	$(BIN)/python -m pytest tests/swift -q
 

@@ -12,7 +12,7 @@ import secrets
 import subprocess
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from edge_client.contract.bucket import S3Bucket, S3Settings
@@ -66,6 +66,7 @@ location = us-east-1
 [filter:tempauth]
 use = egg:swift#tempauth
 user_plant_line = {secret} .admin
+user_plant_devices = {devices_secret}
 [filter:copy]
 use = egg:swift#copy
 [filter:slo]
@@ -79,10 +80,17 @@ use = egg:swift#versioned_writes
 
 @dataclass
 class Swift:
-    """The node; its proxy can be killed and started again."""
+    """The node; its proxy can be killed and started again.
+
+    Attributes:
+        folder: Of all its files.
+        settings: The account that may do everything, and the bucket.
+        devices: A member without rights of its own, for all devices.
+    """
 
     folder: Path
     settings: S3Settings
+    devices: S3Settings
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     def start(self, what: str) -> None:
@@ -131,6 +139,7 @@ def running_swift(folder: Path) -> Iterator[Swift]:
         secret_access_key=secrets.token_hex(16),
         ca_bundle=str(certificate),
     )
+    devices = replace(settings, access_key_id="plant:devices", secret_access_key=secrets.token_hex(16))
     (folder / "swift.conf").write_text(f"[swift-hash]\nswift_hash_path_suffix = {secrets.token_hex(8)}\n")
     told = {"user": getpass.getuser(), "folder": folder}
     for kind in ("account", "container", "object"):
@@ -142,13 +151,14 @@ def running_swift(folder: Path) -> Iterator[Swift]:
             certificate=certificate,
             key=key,
             secret=settings.secret_access_key,
+            devices_secret=devices.secret_access_key,
             **told,
         )
     )
     rings = [str(ports[kind]) for kind in ("account", "container", "object")]
     script = str(Path(__file__).with_name("serve.py"))
     subprocess.run([_PYTHON, script, str(folder), "rings", *rings], check=True, timeout=60)
-    swift = Swift(folder, settings)
+    swift = Swift(folder, settings, devices)
     memcached = ["memcached", "-l", "127.0.0.1", "-p", str(ports["memcached"]), "-U", "0", "-m", "16"]
     swift.processes["memcached"] = subprocess.Popen([*memcached, "-u", getpass.getuser()])
     try:
