@@ -17,6 +17,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from pydantic import BaseModel, Field
 
+from console.last_inspection import last_inspection
 from console.model_acts import CHAMPION, hold, make_champion, promise
 from console.model_registry import Reading, RegistryView
 from console.pages import MakePage
@@ -65,9 +66,9 @@ def make_models_api(
         return get_inspection(catalog, inspection).name
 
     @api.get("/models", dependencies=viewer)
-    def choose() -> Response:
-        known = [each.name for each in list_inspections(catalog)]
-        return RedirectResponse(f"/models/{known[0]}" if known else "/")
+    def choose(request: Request) -> Response:
+        last = last_inspection(request, [each.name for each in list_inspections(catalog)])
+        return RedirectResponse(f"/models/{last}" if last else "/")
 
     @api.get("/models/{inspection}", response_class=HTMLResponse, dependencies=viewer)
     def models(request: Request, inspection: str) -> HTMLResponse:

@@ -13,6 +13,7 @@ from fastapi.responses import HTMLResponse, Response
 from fastapi.templating import Jinja2Templates
 
 from console.language import LANGUAGES, language_of, script, translator
+from console.last_inspection import last_inspection
 from console.people import Person
 from console.session_guard import Cookies
 from data.inspections import list_inspections
@@ -50,13 +51,15 @@ class Pages:
             values: For the template; ``here`` is the page's own name.
         """
         person, language = reader_of(request)
+        inspections = [i.name for i in list_inspections(self._catalog)] if person is not None else []
         shared = {
             "t": translator(language),
             "language": language,
             "languages": LANGUAGES,
             "person": person,
             "may": lambda role: person is not None and person.role.may(Role(role)),
-            "inspections": [i.name for i in list_inspections(self._catalog)] if person is not None else [],
+            "inspections": inspections,
+            "inspection_looked_at": last_inspection(request, inspections),
             "mlflow_url": self._workspace.mlflow_url,
             "prefect_url": self._workspace.prefect_url,
         }
