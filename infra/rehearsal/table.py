@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from infra.rehearsal.results import HoldoutScore, Report
 
@@ -32,8 +32,7 @@ def render_table(report: Report) -> str:
         f"holdout: {report.before.average_precision.n} frames that were never streamed; intervals at 95 %",
         f"requests: {report.requests}, lost over {report.swaps} swaps: {report.requests_lost}",
         f"defect-rate intervals that hold the truth: {held} of {of} rounds",
-        f"acknowledged samples: {report.audit['acknowledged']}, in the catalog: {report.audit['in_catalog']}, "
-        f"lost: {report.audit['lost']}, double: {report.audit['double']}",
+        f"samples that devices acknowledged: {report.audit['acknowledged']}: {', '.join(_fates(report.audit))}",
     ]
     for refusal in report.refused:
         why = "trained on sabotaged labels; " if refusal.sabotaged else ""
@@ -47,6 +46,19 @@ def _row(
     name: str, engine: str, frames: str, labels: str, sent: str, score: HoldoutScore, rate: str, gate: str
 ) -> tuple[str, ...]:
     return (name, engine, frames, labels, sent, str(score.average_precision), str(score.balanced_accuracy), rate, gate)
+
+
+def _fates(audit: Mapping[str, int]) -> list[str]:
+    """What became of the samples: lost and double are told always, the rest where there is some."""
+    words = {
+        "in_catalog": "in the catalog",
+        "evicted": "let go by the sampler for heavier ones",
+        "kept": "still on a device",
+        "waiting": "in the inbox",
+        "quarantined": "quarantined",
+    }
+    told = [f"{audit[key]} {word}" for key, word in words.items() if audit[key]]
+    return [*told, f"{audit['lost']} lost", f"{audit['double']} double"]
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -47,7 +47,16 @@ REPORT = Report(
     requests=1000,
     requests_lost=0,
     swaps=6,
-    audit={"acknowledged": 100, "in_catalog": 90, "lost": 0, "double": 0},
+    audit={
+        "acknowledged": 100,
+        "in_catalog": 90,
+        "evicted": 9,
+        "kept": 1,
+        "waiting": 0,
+        "quarantined": 0,
+        "lost": 0,
+        "double": 0,
+    },
     faults=("round 1: the bucket was away",),
     addresses={"console": "http://127.0.0.1:1/loop"},
 )
@@ -69,6 +78,8 @@ def test_the_table_tells_of_the_refused_challenger() -> None:
     table = render_table(REPORT)
     assert "challenger v9 (trained on sabotaged labels; worse by far); no device ever ran it" in table
     assert "0.800 [0.750, 0.850]" in table
+    fates = "100: 90 in the catalog, 9 let go by the sampler for heavier ones, 1 still on a device, 0 lost, 0 double"
+    assert f"samples that devices acknowledged: {fates}" in table
 
 
 def test_the_page_escapes_what_it_shows(tmp_path: Path) -> None:
