@@ -105,9 +105,7 @@ def create_app(
 
     @app.get("/", response_class=HTMLResponse, dependencies=VIEWER)
     def home(request: Request) -> HTMLResponse:
-        statuses = live.soon()
-        names = [each.name for each in list_inspections(catalog)] if statuses is None else []
-        return page(request, "inspections.html", here="home", statuses=statuses, names=names)
+        return page(request, "inspections.html", here="home", statuses=live.soon())
 
     @app.get("/label", dependencies=LABELLER)
     def choose() -> Response:

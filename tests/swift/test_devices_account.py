@@ -4,20 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator
 
 import pytest
 
 from edge_client.contract.bucket import S3Bucket
 from edge_client.contract.errors import Refused
 from tests.docs.blocks import blocks
-from tests.swift.node import Swift, running_swift
-
-
-@pytest.fixture(scope="module")
-def swift(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Swift]:
-    with running_swift(tmp_path_factory.mktemp("swift")) as node:
-        yield node
+from tests.swift.node import Swift
 
 
 def command(*, begins: str) -> str:

@@ -2,7 +2,6 @@
 
 import hashlib
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,14 +15,8 @@ from edge_client.contract.pace import Pace
 from edge_client.updates.download import download
 from tests.integration.capture.bad_line import self_signed
 from tests.integration.capture.wrong_clock import WrongClock
-from tests.swift.node import Swift, running_swift
+from tests.swift.node import Swift
 from tests.unit.capture.device import Bundle, noise
-
-
-@pytest.fixture(scope="module")
-def swift(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Swift]:
-    with running_swift(tmp_path_factory.mktemp("swift")) as node:
-        yield node
 
 
 def enrolled(folder: Path, settings: S3Settings, rest: str = "") -> Bundle:
