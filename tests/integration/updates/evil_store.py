@@ -11,7 +11,9 @@ from urllib.parse import unquote
 from edge_client.contract.bucket import DirectoryBucket, S3Bucket, S3Settings
 from edge_client.contract.pace import Pace
 
+# Only what is slow is waited for; what is refused for its answer must not look slow on a busy machine.
 QUICK = Pace(stall_seconds=0.3, least_bytes_per_second=1_000, total_seconds=5)
+PATIENT = Pace(stall_seconds=30, total_seconds=120)
 
 
 class EvilStore:
@@ -19,6 +21,7 @@ class EvilStore:
 
     def __init__(self, objects: DirectoryBucket, way: str, about: str) -> None:
         self.stop = threading.Event()
+        self.pace = QUICK if way == "slow" else PATIENT
         store = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -81,7 +84,7 @@ class EvilStore:
             access_key_id="AK",
             secret_access_key="not one",
         )
-        return S3Bucket.connect(settings, attempts=1, pace=QUICK)
+        return S3Bucket.connect(settings, attempts=1, pace=self.pace)
 
 
 @contextlib.contextmanager
