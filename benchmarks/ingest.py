@@ -85,7 +85,8 @@ def _work(job: Job, answer: Connection) -> None:
     lake = Lake(bucket, job.cache)
     began, before = time.monotonic(), _cpu()
     if job.workers:
-        report = ingest_inbox(catalog, bucket, lake, job.identity, workers=job.workers)
+        with catalog.lean() as lean:  # as the flow does
+            report = ingest_inbox(lean, bucket, lake, job.identity, workers=job.workers)
         if report.deferred or report.quarantined:
             raise SystemExit(f"not all was taken over: {[*report.deferred, *report.quarantined][:1]}")
         samples = report.samples

@@ -46,9 +46,9 @@ def ingest_once(
         Busy: Another ingest was running for all of `wait_seconds`.
         BucketError: The bucket is away or refuses; what was committed stays committed.
     """
-    with only_one(workspace.home, "ingest", wait_seconds=wait_seconds):
+    with only_one(workspace.home, "ingest", wait_seconds=wait_seconds), workspace.catalog().lean() as catalog:
         report = ingest_inbox(
-            workspace.catalog(),
+            catalog,
             workspace.bucket(),
             workspace.lake(),
             workspace.identity(),

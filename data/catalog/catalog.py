@@ -7,12 +7,14 @@
    One at a time: on SQLite it takes the write lock at once, so it waits its turn instead of failing half-way; on
    PostgreSQL a lock of the transaction's own, since what reads a row and then changes it would lose others' changes.
 4. ``reading()`` sees one consistent state and never waits for a writer (SQLite: WAL).
+5. ``lean()`` is for who goes through much once: a cache that fills would be memory that grows and serves nobody.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,7 @@ from edge_client.contract.errors import AndonError
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _BUSY_SECONDS = 30  # an ingest commit of one large window takes well under a second
 _CACHE_KIB = 32 << 10  # of a connection; SQLite's own 2 MB are read anew for each question to a large catalog
+_LEAN_CACHE_KIB = 2 << 10
 _ADVISORY_LOCK = 0x416E646F6E  # "Andon"; any constant that nobody else uses
 _WRITER_LOCK = _ADVISORY_LOCK + 1
 
@@ -98,6 +101,18 @@ class Catalog:
             session.expunge_all()  # rows stay readable after the block
             session.rollback()
 
+    @contextmanager
+    def lean(self) -> Iterator[Catalog]:
+        """The same catalog, whose connections remember little of it (SQLite in a file; else it is this one)."""
+        if self._engine.dialect.name != "sqlite" or isinstance(self._engine.pool, StaticPool):
+            yield self
+            return
+        catalog = Catalog(_engine(self._engine.url.render_as_string(hide_password=False), cache_kib=_LEAN_CACHE_KIB))
+        try:
+            yield catalog
+        finally:
+            catalog.close()
+
     def close(self) -> None:
         """Close every connection."""
         self._engine.dispose()
@@ -142,7 +157,7 @@ class Catalog:
         yield  # the migration's own transaction takes SQLite's write lock at its beginning
 
 
-def _engine(url: str) -> Engine:
+def _engine(url: str, *, cache_kib: int = _CACHE_KIB) -> Engine:
     try:
         parsed = make_url(url)
     except ArgumentError as error:
@@ -164,19 +179,19 @@ def _engine(url: str) -> Engine:
         except OSError as error:
             raise CatalogError(f"catalog {parsed.database}: its folder cannot be made ({error})") from error
     engine = create_engine(parsed, **options)
-    event.listen(engine, "connect", _on_sqlite_connect)
+    event.listen(engine, "connect", partial(_on_sqlite_connect, cache_kib=cache_kib))
     event.listen(engine, "begin", _on_sqlite_begin)
     return engine
 
 
-def _on_sqlite_connect(connection: Any, _record: Any) -> None:
+def _on_sqlite_connect(connection: Any, _record: Any, *, cache_kib: int) -> None:
     connection.isolation_level = None  # the driver's own BEGIN comes too late; ours is below
     cursor = connection.cursor()
     cursor.execute(f"PRAGMA busy_timeout = {_BUSY_SECONDS * 1000}")
     cursor.execute("PRAGMA journal_mode = WAL")
     cursor.execute("PRAGMA synchronous = FULL")  # ingest deletes from the inbox after this commit
     cursor.execute("PRAGMA foreign_keys = ON")
-    cursor.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+    cursor.execute(f"PRAGMA cache_size = -{cache_kib}")
     cursor.close()
 
 

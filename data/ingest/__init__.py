@@ -23,7 +23,7 @@
 9. A shard that cannot be found is waited for (`missing_grace_seconds` after its record): stores may show objects late.
 10. Of each device so much a day is taken over as its quota allows (`data.quotas`); the rest waits in the inbox.
 11. Memory, of each worker: one shard and 16 MiB of those that come after it, and at most five lake batches. A run's
-    memory does not grow with its samples.
+    memory does not grow with its samples, if the catalog does not remember more and more of itself (`Catalog.lean`).
 12. `workers` take windows side by side, each with a decoder of its own. The windows of one device are taken by one
     worker, in their order: so a quota is one worker's to count, and a device can block no more than one of them. They
     are threads: the decoder is a process, and opening, hashing, compressing and waiting let other threads go on.

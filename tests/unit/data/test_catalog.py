@@ -163,3 +163,25 @@ def test_writers_wait_for_each_other_instead_of_failing(catalog: Catalog) -> Non
         thread.join(60)
     with catalog.reading() as session:
         assert (errors, session.get_one(SampleRow, "s").lake_row) == ([], 80)
+
+
+@pytest.mark.sqlite_file
+def test_a_lean_catalog_is_the_same_and_remembers_less_of_it(tmp_path: Path) -> None:
+    catalog = Catalog.open(sqlite_url(tmp_path))
+    with catalog.lean() as lean:
+        with lean.session() as session:
+            session.add(InspectionRow(name="a", classes=[], settings={}, created_at=T0))
+        with catalog.reading() as session, lean.reading() as other:
+            assert session.get(InspectionRow, "a") is not None
+            usual, little = (each.scalar(text("PRAGMA cache_size")) for each in (session, other))
+            assert 0 < -little * 8 <= -usual
+    catalog.close()
+
+
+def test_a_catalog_in_memory_is_lean_itself() -> None:
+    catalog = Catalog.open("sqlite://")
+    with catalog.lean() as lean:
+        assert lean is catalog
+    with catalog.reading() as session:
+        assert session.scalars(text("SELECT 1")).one() == 1
+    catalog.close()
