@@ -20,9 +20,12 @@ def first_catalog(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def catalog(tmp_path: Path, first_catalog: Path) -> Iterator[Catalog]:
-    shutil.copy(first_catalog, tmp_path / "catalog.db")
-    opened = Catalog.open(sqlite_url(tmp_path))
+def catalog(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Catalog]:
+    if request.node.get_closest_marker("sqlite_file"):  # the first may lie on another database
+        opened = new_catalog(sqlite_url(tmp_path))
+    else:
+        shutil.copy(request.getfixturevalue("first_catalog"), tmp_path / "catalog.db")
+        opened = Catalog.open(sqlite_url(tmp_path))
     yield opened
     opened.close()
 

@@ -284,6 +284,7 @@ def drawn_of(catalog: Catalog, ids: list[str]) -> set[str]:
         return set(session.scalars(select(DrawItemRow.sample_id).where(DrawItemRow.drawn)))
 
 
+@pytest.mark.sqlite_file
 def test_no_page_of_the_file_keeps_what_was_deleted(catalog: Catalog, tmp_path: Path) -> None:
     secret = "serial-of-a-part " * 2_000
     with catalog.session() as session:
