@@ -4,8 +4,9 @@ Supervised: a quarter of the cells is held out, stratified by type and label as 
 defective if its probability is over 0.5. Beside the published SVM (0.8244) and CNN (0.8842) stand a regularised
 logistic regression on frozen features, the everyday fit on them (head tier), and the same fit on a fine-tuned trunk,
 which was shown three quarters of what may be learnt from. ECE is the calibration error on the cells held out; `claimed`
-the average precision that the fit itself expects. The last case calibrates on what the trunk was trained on, which is
-what Andon does not do.
+the average precision that the fit itself expects. "Two views" is the same trunk, exported to look at each frame also
+turned by half: a paired comparison, on the same fine-tuned weights. One case calibrates on what the trunk was trained
+on, which Andon does not do.
 Mono to poly: three quarters of the monocrystalline cells are the factory set, a tenth (or all) of two thirds of the
 polycrystalline ones is labelled at random, the other third is the holdout.
 
@@ -23,24 +24,30 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from elpv_dataset.utils import load_dataset
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score
 from threadpoolctl import threadpool_limits
+from torch import nn
 
 from benchmarks.embedded_set import Floats, Rows
 from benchmarks.learning import Cells, Job, parts_of
 from benchmarks.result import Row, tell
 from training.anomaly import Bank
+from training.backbones import load_backbone
 from training.calibration_error import calibration_error
 from training.evaluate import Measure
 from training.finetune.held import HELD_SHARE, seen_by
 from training.finetune.plan import FineTunePlan, fastest_precision
 from training.finetune.tuned import TunedTrunk, TuneRequest, tune_trunk
+from training.finetune.weights import load_weights
 from training.fit import FitRequest, Learnt, learn_with_bank
-from training.input_choice import DEFAULT_CHOICE, InputChoice
+from training.input_choice import DEFAULT_CHOICE, MOST_VIEWS, ONE_VIEW, InputChoice
+from training.torch_export import export_trunk
+from training.trunk import Trunk
 
 PUBLISHED = {"accuracy: published CNN": 0.8842, "accuracy: published SVM": 0.8244}
 _TEST_SHARE = 0.25
@@ -56,6 +63,10 @@ class Scores:
     precision: float
     error: float
     claimed: float
+
+
+#: By case.
+Found = dict[str, Scores]
 
 
 def supervised_parts(cells: Cells, kinds: np.ndarray, split: int) -> tuple[Rows, Rows]:
@@ -118,11 +129,18 @@ def tuned_on(cells: Cells, request: FitRequest, rows: Rows, plan: FineTunePlan, 
     )
 
 
-def embedded_by(cells: Cells, tuned: TunedTrunk, rows: Rows) -> Cells:
+def with_two_views(tuned: TunedTrunk) -> Trunk:
+    """Return the fine-tuned trunk as it would be with a second view: the same weights, exported once more."""
+    backbone = load_backbone(tuned.trunk.backbone, tuned.trunk.input_size)
+    load_weights(cast("nn.Module", backbone), tuned.weights, name="fine-tuned weights")
+    return Trunk.load(export_trunk(backbone, replace(tuned.trunk.choice, views=MOST_VIEWS)))
+
+
+def embedded_by(cells: Cells, trunk: Trunk, rows: Rows) -> Cells:
     """Return the same cells, embedded anew: those rows alone."""
     other = copy.copy(cells)
-    found = tuned.trunk.run([cells.frames[i] for i in rows])
-    other.trunk = tuned.trunk
+    found = trunk.run([cells.frames[i] for i in rows])
+    other.trunk = trunk
     other.features, other.patches = np.zeros_like(cells.features), np.zeros_like(cells.patches)
     other.features[rows], other.patches[rows] = found.features, found.patches
     return other
@@ -133,23 +151,32 @@ def honest(request: FitRequest, tuned: TunedTrunk) -> FitRequest:
     return replace(request, examples=replace(request.examples, seen=seen_by(request.examples.groups, tuned.seen)))
 
 
-def supervised(cells: Cells, kinds: np.ndarray, split: int, args: argparse.Namespace) -> dict[str, Scores]:
+def supervised(cells: Cells, turned: Cells, kinds: np.ndarray, split: int, args: argparse.Namespace) -> Found:
     """One split of all cells."""
     rows, held = supervised_parts(cells, kinds, split)
-    request = cells.request(rows, _NONE, np.empty(0), _NONE, split)
-    found = {"logistic regression": logistic(cells, rows, held), "head tier": measured(cells, request, held)}
+
+    def asked(data: Cells) -> FitRequest:
+        return data.request(rows, _NONE, np.empty(0), _NONE, split)
+
+    found = {
+        "logistic regression": logistic(cells, rows, held),
+        "head tier": measured(cells, asked(cells), held),
+        "head tier, two views": measured(turned, asked(turned), held),
+    }
     _say(f"split {split}: {found}")
     began = time.process_time()
-    tuned = tuned_on(cells, request, rows, plan_of(args, split), args)
-    other = embedded_by(cells, tuned, np.concatenate([rows, held]))
-    request = other.request(rows, _NONE, np.empty(0), _NONE, split)
-    found["fine-tune tier"] = measured(other, honest(request, tuned), held)
-    found["fine-tuned, calibrated on what the trunk saw"] = measured(other, request, held)
+    tuned = tuned_on(cells, asked(cells), rows, plan_of(args, split), args)
+    everything = np.concatenate([rows, held])
+    other = embedded_by(cells, tuned.trunk, everything)
+    found["fine-tune tier"] = measured(other, honest(asked(other), tuned), held)
+    found["fine-tuned, calibrated on what the trunk saw"] = measured(other, asked(other), held)
+    other = embedded_by(cells, with_two_views(tuned), everything)
+    found["fine-tune tier, two views"] = measured(other, honest(asked(other), tuned), held)
     _say(f"split {split}: {time.process_time() - began:.0f} s of a processor, {found}")
     return found
 
 
-def stream(cells: Cells, split: int, budget: float, args: argparse.Namespace) -> dict[str, Scores]:
+def stream(cells: Cells, turned: Cells, split: int, budget: float, args: argparse.Namespace) -> Found:
     """One product change: so much of the stream is labelled."""
     job = Job(strategy="random", split=split, draw=0, rounds=1, budget=budget, defect_share=None)
     parts = parts_of(cells, job)
@@ -161,10 +188,15 @@ def stream(cells: Cells, split: int, budget: float, args: argparse.Namespace) ->
         return data.request(parts.factory, labelled, p, parts.stream, split)
 
     name = f"mono to poly, {budget:.0%} labelled"
-    found = {f"{name}, head tier": measured(cells, asked(cells), parts.holdout)}
+    found = {
+        f"{name}, head tier": measured(cells, asked(cells), parts.holdout),
+        f"{name}, head tier, two views": measured(turned, asked(turned), parts.holdout),
+    }
     tuned = tuned_on(cells, asked(cells), rows, plan_of(args, split), args)
-    other = embedded_by(cells, tuned, np.concatenate([rows, parts.stream, parts.holdout]))
-    found[f"{name}, fine-tune tier"] = measured(other, honest(asked(other), tuned), parts.holdout)
+    everything = np.concatenate([rows, parts.stream, parts.holdout])
+    for views, trunk in (("", tuned.trunk), (", two views", with_two_views(tuned))):
+        other = embedded_by(cells, trunk, everything)
+        found[f"{name}, fine-tune tier{views}"] = measured(other, honest(asked(other), tuned), parts.holdout)
     _say(f"split {split}: {found}")
     return found
 
@@ -215,23 +247,25 @@ def main() -> None:
         type=InputChoice.parse,
         default=DEFAULT_CHOICE,
         metavar="BACKBONE@SIDE",
-        help="the trunk to begin with",
+        help="the trunk to begin with; its views are of no account, since one and two are both measured",
     )
     parser.add_argument(
         "--stages", type=int, default=FineTunePlan().stages, help="last stages of the backbone that learn"
     )
     parser.add_argument("--threads", type=int, help="of fine-tuning (default: the cores there are)")
     args = parser.parse_args()
-    cells = Cells(args.cache, "fp32", None, args.input)
+    cells, turned = (
+        Cells(args.cache, "fp32", None, replace(args.input, views=views)) for views in (ONE_VIEW, MOST_VIEWS)
+    )
     kinds = np.asarray(load_dataset()[2])
     runs: dict[str, list[Scores]] = {}
     for split in range(args.first, args.first + args.splits):
-        found: dict[str, Scores] = {}
+        found: Found = {}
         if args.only != "stream":
-            found |= supervised(cells, kinds, split, args)
+            found |= supervised(cells, turned, kinds, split, args)
         if args.only != "supervised":
             for budget in args.budgets:
-                found |= stream(cells, split, budget, args)
+                found |= stream(cells, turned, split, budget, args)
         for name, scores in found.items():
             runs.setdefault(name, []).append(scores)
     measures = {"accuracy": "accuracy", "average precision": "precision", "ECE": "error", "claimed": "claimed"}
@@ -242,7 +276,12 @@ def main() -> None:
     ]
     figures = {
         f"{tier}_{measure}": mean_of([getattr(s, attribute) for s in runs[name]])
-        for tier, name in (("head", "head tier"), ("finetune", "fine-tune tier"))
+        for tier, name in (
+            ("head", "head tier"),
+            ("head_two_views", "head tier, two views"),
+            ("finetune", "fine-tune tier"),
+            ("finetune_two_views", "fine-tune tier, two views"),
+        )
         for measure, attribute in (("accuracy", "accuracy"), ("ap", "precision"), ("ece", "error"))
         if name in runs
     }

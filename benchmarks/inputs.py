@@ -54,6 +54,7 @@ USUAL = (
     "efficientnet-lite2@256",
     "efficientnet-lite0@224/2x2",
     "efficientnet-lite0@224/2x2/overlap=0.25",
+    "efficientnet-lite0@224/views=2",
 )
 PLANTED = (
     "efficientnet-lite0@224",

@@ -396,7 +396,7 @@ _SECTIONS: dict[str, type[Any]] = {
 _FREE_SECTIONS = {
     "gate": "Margins and levels of the gate",
     "learning": "What plans are compared by, and costs or the recall that set the thresholds",
-    "input": "What models look at: backbone, side, region, tiles, overlap",
+    "input": "What models look at: backbone, side, region, tiles, overlap, views",
 }
 
 _T = TypeVar("_T")

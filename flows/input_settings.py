@@ -1,7 +1,7 @@
 """What an inspection's model looks at: its own setting `input` before the policy's section of that name.
 
-Backbone, side, region, tiles and overlap, as `training.input_choice` has them. A change takes effect with the next
-retrain, which makes a new trunk: every frame is embedded anew.
+Backbone, side, region, tiles, overlap and views, as `training.input_choice` has them. A change takes effect with the
+next retrain, which makes a new trunk: every frame is embedded anew.
 """
 
 from collections.abc import Mapping

@@ -4,7 +4,7 @@
 2. It is int8 if int8 keeps the embeddings of the inspection's own frames, else float; an inspection's setting
    `variant` ("int8" or "fp32") decides instead, before the first retrain.
 3. To choose anew (frames look quite different now), delete the object and retrain. Another choice of input (setting
-   `input`: backbone, side, region, tiles) does so by itself.
+   `input`: backbone, side, region, tiles, views) does so by itself.
 4. A network that int8 cannot take, as a user may register one, stays in float.
 5. Fine-tuned trunks are kept by their id beside the first one (`tuned_trunks`). One whose challenger became champion is
    carried on by the next retrain; one whose challenger was refused changes nothing.

@@ -1,12 +1,13 @@
-"""What a model looks at: which backbone, how finely, which part of the frame, in how many pieces.
+"""What a model looks at: which backbone, how finely, which part of the frame, in how many pieces, from how many sides.
 
 1. A choice is a value: it names all that is done to a frame before features come out, and a trunk's file carries it.
 2. Downscaling hides small defects. Against that help a larger side, a region of interest (pixels are spent where
    defects can be) and tiles (each piece of the region is resized by itself); each costs time on the device.
+   A second view, the frame turned by half, steadies what the network says of it; it costs a second run of it.
 3. The default is the default backbone over the whole frame at 224 pixels; its trunk's file is that of old.
 4. Whether another choice pays is measured on the inspection's own frames (`input_trial`), never assumed.
 
-A choice is written `BACKBONE@SIDE[/ROWSxCOLUMNS][/overlap=SHARE][/region=LEFT,TOP,RIGHT,BOTTOM]`.
+A choice is written `BACKBONE@SIDE[/ROWSxCOLUMNS][/overlap=SHARE][/views=2][/region=LEFT,TOP,RIGHT,BOTTOM]`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from edge_client.contract.errors import ConfigError
 DEFAULT_BACKBONE = "efficientnet-lite0"
 WHOLE = (0.0, 0.0, 1.0, 1.0)
 ONE_TILE = (1, 1)
+ONE_VIEW = 1
 #: Every part of a choice, in one line for people.
 MEANINGS: Mapping[str, str] = {
     "backbone": "the network: efficientnet-lite0, efficientnet-lite2, or one that is registered",
@@ -29,17 +31,21 @@ MEANINGS: Mapping[str, str] = {
     "region": "left, top, right, bottom of the part that is looked at, as shares of the frame",
     "tiles": "rows and columns that the region is cut into, such as 2x2; each is resized by itself",
     "overlap": "share of a tile's side that it has in common with its neighbour",
+    "views": "1: the frame as it is; 2: also turned by half, and the mean of what the network says",
 }
 #: Below, networks have no grid left; above, one frame takes a second on a device's processor.
 SIDES = range(32, 1025)
 #: More pieces than these no device has time for.
 MOST_TILES = 16
+#: A quarter turn more is no better, see docs/adr.
+MOST_VIEWS = 2
 _LEAST_EXTENT = 0.02  # of a region, as a share of the frame's side: a narrower one is a slip
 _MOST_OVERLAP = 0.5  # beyond, a point would lie in more than two tiles of one row
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
-_GRAMMAR = "BACKBONE@SIDE[/ROWSxCOLUMNS][/overlap=SHARE][/region=LEFT,TOP,RIGHT,BOTTOM]"
+_GRAMMAR = "BACKBONE@SIDE[/ROWSxCOLUMNS][/overlap=SHARE][/views=2][/region=LEFT,TOP,RIGHT,BOTTOM]"
 _TEXT = re.compile(
-    r"(?P<backbone>[^@/]+)@(?P<side>\d+)(/(?P<tiles>\d+x\d+))?(/overlap=(?P<overlap>[^/]+))?(/region=(?P<region>[^/]+))?"
+    r"(?P<backbone>[^@/]+)@(?P<side>\d+)(/(?P<tiles>\d+x\d+))?(/overlap=(?P<overlap>[^/]+))?(/views=(?P<views>\d+))?"
+    r"(/region=(?P<region>[^/]+))?"
 )
 
 
@@ -53,6 +59,7 @@ class InputChoice:
         region: Left, top, right and bottom of the part that is looked at, as shares of the frame's width and height.
         tiles: Rows and columns that the region is cut into.
         overlap: Share of a tile's side that it has in common with its neighbour; rounded to whole patches.
+        views: From how many sides the region is looked at: as it is, or also turned by 180 degrees.
 
     Raises:
         ConfigError: A value is out of range or of the wrong kind.
@@ -63,6 +70,7 @@ class InputChoice:
     region: tuple[float, float, float, float] = WHOLE
     tiles: tuple[int, int] = ONE_TILE
     overlap: float = 0.0
+    views: int = ONE_VIEW
 
     def __post_init__(self) -> None:
         if not isinstance(self.backbone, str) or not _NAME.fullmatch(self.backbone):
@@ -86,6 +94,10 @@ class InputChoice:
             raise ConfigError(f"overlap = {self.overlap!r}: expected a share of a tile's side, 0 to {_MOST_OVERLAP}")
         if self.overlap and self.tiles == ONE_TILE:
             raise ConfigError(f"overlap = {self.overlap!r} with one tile: leave it away, or set tiles")
+        if not _is_whole(self.views) or not ONE_VIEW <= self.views <= MOST_VIEWS:
+            raise ConfigError(
+                f"views = {self.views!r}: expected 1 (the frame as it is) or {MOST_VIEWS} (also turned by half)"
+            )
 
     def _check_region(self) -> None:
         form = "expected left, top, right, bottom as shares of the frame, such as [0.1, 0.0, 0.9, 1.0]"
@@ -104,6 +116,11 @@ class InputChoice:
         return self.tiles != ONE_TILE
 
     @property
+    def turned(self) -> bool:
+        """Whether the region is also looked at turned by half."""
+        return self.views != ONE_VIEW
+
+    @property
     def cropped(self) -> bool:
         """Whether less than the whole frame is looked at."""
         return self.region != WHOLE
@@ -114,7 +131,7 @@ class InputChoice:
 
         Args:
             values: `backbone`, `side`, `region` (four numbers, or a text with commas), `tiles` (two numbers, or a
-                text such as `2x2`) and `overlap`.
+                text such as `2x2`), `overlap` and `views`.
             where: The settings' name for messages.
 
         Raises:
@@ -153,6 +170,8 @@ class InputChoice:
             raise ConfigError(f"input {text!r}: expected {_GRAMMAR}, such as {DEFAULT_BACKBONE}@224/2x2")
         given = {key: value for key, value in found.groupdict().items() if value is not None}
         values: dict[str, Any] = {**given, "side": int(given["side"])}
+        if "views" in given:
+            values["views"] = int(given["views"])
         if "overlap" in given:
             values["overlap"] = _number(given["overlap"], f"input {text!r}: overlap")
         return InputChoice.from_dict(values, where=f"input {text!r}:")
@@ -165,6 +184,7 @@ class InputChoice:
             "region": list(self.region),
             "tiles": list(self.tiles),
             "overlap": self.overlap,
+            "views": self.views,
         }
 
     def __str__(self) -> str:
@@ -174,6 +194,8 @@ class InputChoice:
             text += f"/{self.tiles[0]}x{self.tiles[1]}"
         if self.overlap:
             text += f"/overlap={self.overlap!r}"
+        if self.turned:
+            text += f"/views={self.views}"
         if self.cropped:
             text += (
                 f"/region={','.join(f'{edge:g}' if float(f'{edge:g}') == edge else repr(edge) for edge in self.region)}"

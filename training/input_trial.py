@@ -136,7 +136,7 @@ def usual_candidates(today: InputChoice, *, backbones: Sequence[str] = ()) -> li
     """
     wanted: list[dict[str, Any]] = [{"side": side} for side in (160, 224, 320)]
     wanted += [{"backbone": name} for name in backbones]
-    wanted += [{"tiles": [1, 1], "overlap": 0.0}, {"tiles": [2, 2]}]
+    wanted += [{"tiles": [1, 1], "overlap": 0.0}, {"tiles": [2, 2]}, {"views": 1}, {"views": 2}]
     return _changed(today, wanted)
 
 

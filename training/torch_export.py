@@ -1,4 +1,4 @@
-"""Backbone to ONNX as a trunk: before the network what the input choice asks for (region, resize, tiles)."""
+"""Backbone to ONNX as a trunk: before the network what the input choice asks for (region, resize, views, tiles)."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from training.resize import resize_part
 from training.tiles import Layout, cutting_part, joining_part, rename
 from training.torch_to_onnx import to_onnx
 from training.trunk import NETWORK_INPUT, choice_facts, stamp
+from training.views import averaging_part, turning_part
 
 
 def export_checked(backbone: Backbone, choice: InputChoice, *, weights: str = "") -> bytes:
@@ -81,14 +82,19 @@ def _composed(model: onnx.ModelProto, backbone: Backbone, choice: InputChoice, w
     layout = Layout.of(choice, backbone.grid)
     for part in reversed(_preparation(backbone, choice, layout)):
         part.before(model.graph)
+    feature_width = backbone.feature_width * (2 if choice.tiled else 1)
     if choice.tiled:
         _join(model.graph, backbone, layout)
+    if choice.turned:
+        _average(model.graph, backbone, layout, feature_width)
+    if choice.tiled or choice.turned:
+        _declare_answers(model.graph, backbone, layout, feature_width)
     del model.graph.input[:]
     model.graph.input.append(helper.make_tensor_value_info("image", TensorProto.UINT8, ["N", "H", "W", 3]))
     facts = {
         "variant": "fp32",
         "input_size": backbone.input_size,
-        "feature_width": backbone.feature_width * (2 if choice.tiled else 1),
+        "feature_width": feature_width,
         "embedding_width": backbone.embedding_width,
         "patch_width": backbone.patch_width,
         "grid": backbone.grid,
@@ -109,13 +115,16 @@ def _set_apart(graph: onnx.GraphProto) -> None:
 
 
 def _preparation(backbone: Backbone, choice: InputChoice, layout: Layout) -> list[GraphPart]:
-    """Region, resize and cutting, in order, as far as the choice has them."""
+    """Region, resize, turning and cutting, in order, as far as the choice has them."""
     seen = "region" if choice.cropped else "image"
     canvas = "canvas" if choice.tiled else NETWORK_INPUT
+    resized = "one_view" if choice.turned else canvas
     size = (layout.rows.pixels, layout.columns.pixels)
-    parts = [resize_part(*size, offset=backbone.offset, scale=backbone.scale, source=seen, target=canvas)]
+    parts = [resize_part(*size, offset=backbone.offset, scale=backbone.scale, source=seen, target=resized)]
     if choice.cropped:
         parts.insert(0, region_part(choice.region, target=seen))
+    if choice.turned:
+        parts.append(turning_part(*size, source=resized, target=canvas))
     if choice.tiled:
         parts.append(cutting_part(layout, source=canvas, target=NETWORK_INPUT))
     return parts
@@ -131,8 +140,22 @@ def _join(graph: onnx.GraphProto, backbone: Backbone, layout: Layout) -> None:
         features="tile_features",
         patches="tile_patches",
     ).behind(graph)
-    # The exporter calls the network's batch N, which is the frames' number here.
+
+
+def _average(graph: onnx.GraphProto, backbone: Backbone, layout: Layout, feature_width: int) -> None:
+    """Put the mean over both views behind the network, and behind what joins its tiles."""
+    rename(graph, {"features": "view_features", "patches": "view_patches"})
+    averaging_part(
+        feature_width=feature_width,
+        patch_shape=(layout.rows.patches, layout.columns.patches, backbone.patch_width),
+        features="view_features",
+        patches="view_patches",
+    ).behind(graph)
+
+
+def _declare_answers(graph: onnx.GraphProto, backbone: Backbone, layout: Layout, feature_width: int) -> None:
+    """Declare the trunk's answers anew: the exporter calls the network's batch N, which is the frames' number here."""
     del graph.value_info[:], graph.output[:]
     patches = ["N", layout.rows.patches, layout.columns.patches, backbone.patch_width]
-    for name, shape in (("features", ["N", 2 * backbone.feature_width]), ("patches", patches)):
+    for name, shape in (("features", ["N", feature_width]), ("patches", patches)):
         graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))

@@ -31,7 +31,7 @@ from edge_client.contract.errors import BadEngine
 from training.atomic import write_atomically
 from training.backbones import BUILT_IN, load_backbone, weights_digest
 from training.frames import Frame, decode
-from training.input_choice import DEFAULT_BACKBONE, DEFAULT_CHOICE, ONE_TILE, WHOLE, InputChoice
+from training.input_choice import DEFAULT_BACKBONE, DEFAULT_CHOICE, ONE_TILE, ONE_VIEW, WHOLE, InputChoice
 from training.tiles import Layout
 
 #: Rises when the exported graph changes, so that a stale cache is not used.
@@ -74,6 +74,7 @@ class Trunk:
         region: Left, top, right, bottom of what is looked at.
         tiles: Rows and columns.
         overlap: Of neighbouring tiles.
+        views: From how many sides it looks.
     """
 
     onnx: bytes
@@ -88,6 +89,7 @@ class Trunk:
     region: tuple[float, float, float, float] = WHOLE
     tiles: tuple[int, int] = ONE_TILE
     overlap: float = 0.0
+    views: int = ONE_VIEW
 
     def __getstate__(self) -> dict[str, Any]:
         return {each.name: getattr(self, each.name) for each in fields(self)}  # a session cannot be sent
@@ -137,6 +139,7 @@ class Trunk:
             region=self.region,
             tiles=self.tiles,
             overlap=self.overlap,
+            views=self.views,
         )
 
     @cached_property

@@ -1,4 +1,4 @@
-"""``andon inputs``: which backbone, side, region and tiles pay for an inspection, measured on its own frames."""
+"""``andon inputs``: which backbone, side, region, tiles and views pay for an inspection, measured on its own frames."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def add_parser(sub: Any) -> None:
     inputs = command(
         sub,
         "inputs",
-        "which backbone, side, region and tiles pay for an inspection",
+        "which backbone, side, region, tiles and views pay for an inspection",
         "Tries other input choices beside today's on labelled frames of the training side: by the inspection's own "
         "measure, out of fold, with what each costs a device. A choice is recommended only if its gain exceeds its "
         "uncertainty. Takes some minutes: each choice needs a trunk (half a minute the first time) and embeddings. "
@@ -33,8 +33,9 @@ def add_parser(sub: Any) -> None:
         dest="candidates",
         action="append",
         metavar="CHOICE",
-        help="a choice such as efficientnet-lite0@320, efficientnet-lite0@224/2x2/overlap=0.25 or "
-        "package.module:Factory@224; several times (default: sides 160, 224 and 320, the other backbone, 2x2 tiles)",
+        help="a choice such as efficientnet-lite0@320, efficientnet-lite0@224/2x2/overlap=0.25, "
+        "efficientnet-lite0@224/views=2 or package.module:Factory@224; several times "
+        "(default: sides 160, 224 and 320, the other backbone, 2x2 tiles, two views)",
     )
     inputs.add_argument(
         "--region",

@@ -51,7 +51,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "watch": ("infra.cli.loop", "read what devices report, write it to MLflow, see what is wanted"),
     "report": ("infra.cli.report", "how the loop of each inspection is doing, with uncertainties"),
     "fleet": ("infra.cli.fleet", "how the devices are: sites, versions, health, who is silent"),
-    "inputs": ("infra.cli.inputs", "which backbone, side, region and tiles pay for an inspection"),
+    "inputs": ("infra.cli.inputs", "which backbone, side, region, tiles and views pay for an inspection"),
     "notify": ("infra.cli.notify", "tell people by webhook or mail: try it, see what was told"),
     "automations": ("infra.cli.automations", "what happens at the Prefect server when a flow fails, as code"),
     "drift": ("infra.cli.drift", "whether the line still looks as it did, and what is likely the matter"),

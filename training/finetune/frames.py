@@ -67,6 +67,7 @@ def network_frames(
 
     def bring(index: int) -> None:
         (normal,) = session.run([NETWORK_INPUT], {"image": decode(frame_of(index))[None]})
+        # Of several views the first is the frame as it is; turning it is the augmentation's business.
         kept[index] = np.clip(np.rint(normal[0] * backbone.scale + backbone.offset), 0, 255).astype(np.uint8)
 
     with ThreadPoolExecutor(threads) as pool:

@@ -31,7 +31,9 @@ from training.quantize import feature_error, quantize
 from training.torch_export import export_checked, export_trunk
 from training.trunk import Trunk, file_name, float_original, float_trunk
 
-CHOICE = InputChoice(backbone="plant_nets:Small", side=64, region=(0.1, 0.2, 0.9, 1.0), tiles=(2, 2), overlap=0.25)
+CHOICE = InputChoice(
+    backbone="plant_nets:Small", side=64, region=(0.1, 0.2, 0.9, 1.0), tiles=(2, 2), overlap=0.25, views=2
+)
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +77,14 @@ def by_hand(choice: InputChoice, frame: NDArray[np.uint8]) -> tuple[NDArray[np.f
         antialias=True,
     )
     canvas = (canvas - backbone.offset) / backbone.scale
+    views = [canvas, canvas.flip(2, 3)][: choice.views]
+    features, patches = zip(*(of_tiles(backbone, view, step) for view in views), strict=True)
+    upright = [patches[0], *(turned[::-1, ::-1] for turned in patches[1:])]
+    return np.mean(features, axis=0), np.mean(upright, axis=0)
+
+
+def of_tiles(backbone: Any, canvas: Tensor, step: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """What a canvas of 2x2 tiles that start so many patches apart gives, stitched."""
     starts = [0, step * 8]
     with torch.no_grad():
         answers = [[backbone(canvas[:, :, y : y + 64, x : x + 64]) for x in starts] for y in starts]
@@ -88,15 +98,18 @@ def by_hand(choice: InputChoice, frame: NDArray[np.uint8]) -> tuple[NDArray[np.f
     return np.concatenate([features.mean(axis=0), features.max(axis=0)]), patches
 
 
+@pytest.mark.parametrize("views", [1, 2])
 def test_the_trunk_does_in_the_graph_what_torch_does_step_by_step(
-    plain: Trunk, make_picture: Callable[..., NDArray[np.uint8]]
+    views: int, plain: Trunk, make_picture: Callable[..., NDArray[np.uint8]], tmp_path: Path
 ) -> None:
     assert plain.choice == CHOICE
+    choice = replace(CHOICE, views=views)
+    plain = float_trunk(tmp_path, choice)
     assert (plain.feature_width, plain.embedding_width, plain.patch_shape) == (192, 48, (14, 14))
     frames = frames_of(make_picture, [0, 1, 2])
     embedded = plain.run(frames)
     for row, frame in enumerate(frames):
-        features, patches = by_hand(CHOICE, frame)
+        features, patches = by_hand(choice, frame)
         np.testing.assert_allclose(embedded.features[row], features, atol=1e-3)
         np.testing.assert_allclose(embedded.patches[row], patches, atol=1e-2)  # kept in half precision
     together = plain._session.run(["features"], {"image": np.stack(frames)})[0]

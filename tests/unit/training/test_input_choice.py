@@ -26,6 +26,7 @@ def choices(draw: st.DrawFn) -> InputChoice:
         region=(left, top, right, bottom),
         tiles=tiles,
         overlap=draw(st.sampled_from([0.0, 0.1, 0.25, 0.5])) if tiles != (1, 1) else 0.0,
+        views=draw(st.sampled_from([1, 2])),
     )
 
 
@@ -74,6 +75,9 @@ def test_a_policy_may_write_lists_as_text() -> None:
         ({"tiles": [5, 5]}, "25 tiles a frame; expected at most 16"),
         ({"tiles": [2, 2], "overlap": 0.6}, "overlap = 0.6"),
         ({"overlap": 0.2}, "with one tile"),
+        ({"views": 0}, "views = 0: expected 1 (the frame as it is) or 2 (also turned by half)"),
+        ({"views": 4}, "views = 4"),
+        ({"views": True}, "views = True"),
     ],
 )
 def test_what_is_no_choice_is_refused_by_name(values: dict[str, Any], message: str) -> None:
@@ -84,7 +88,8 @@ def test_what_is_no_choice_is_refused_by_name(values: dict[str, Any], message: s
 
 
 @pytest.mark.parametrize(
-    "text", ["", "lite", "lite@", "lite@224/2", "lite@224/2x2x2", "lite@224/region=1", "a@224/overlap=x"]
+    "text",
+    ["", "lite", "lite@", "lite@224/2", "lite@224/2x2x2", "lite@224/region=1", "a@224/overlap=x", "a@224/views=x"],
 )
 def test_a_text_that_is_no_choice_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="input"):

@@ -150,6 +150,7 @@ def test_one_thing_at_a_time_is_changed() -> None:
         "efficientnet-lite0@320",
         "efficientnet-lite2@224",
         "efficientnet-lite0@224/2x2",
+        "efficientnet-lite0@224/views=2",
     ]
     region = (0.2, 0.2, 0.8, 0.8)
     assert [str(choice) for choice in region_candidates(TODAY, region)] == [
@@ -159,3 +160,5 @@ def test_one_thing_at_a_time_is_changed() -> None:
     assert len(region_candidates(InputChoice(region=region), region)) == 1
     tiled = usual_candidates(InputChoice(tiles=(2, 2), overlap=0.25))
     assert "efficientnet-lite0@224" in [str(choice) for choice in tiled]
+    turned = usual_candidates(InputChoice(views=2))
+    assert "efficientnet-lite0@224" in [str(choice) for choice in turned]
