@@ -21,7 +21,7 @@ import argparse
 import copy
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
@@ -224,6 +224,18 @@ def mean_of(values: Sequence[float]) -> Measure:
     return Measure(value=mean, low=mean - half, high=mean + half, n=n)
 
 
+def figures_of(runs: Mapping[str, Sequence[Scores]]) -> dict[str, Measure]:
+    """Means over splits of each tier, with one view and with two, and what the second view brings, split by split."""
+    figures = {}
+    for tier, case in (("head", "head tier"), ("finetune", "fine-tune tier")):
+        for measure, attribute in (("accuracy", "accuracy"), ("ap", "precision"), ("ece", "error")):
+            one, two = ([getattr(s, attribute) for s in runs[name]] for name in (case, f"{case}, two views"))
+            figures[f"{tier}_{measure}"] = mean_of(one)
+            figures[f"{tier}_two_views_{measure}"] = mean_of(two)
+            figures[f"{tier}_two_views_gain_{measure}"] = mean_of(np.subtract(two, one).tolist())
+    return figures
+
+
 def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
@@ -274,17 +286,7 @@ def main() -> None:
         for name, scores in runs.items()
         for word, attribute in measures.items()
     ]
-    figures = {
-        f"{tier}_{measure}": mean_of([getattr(s, attribute) for s in runs[name]])
-        for tier, name in (
-            ("head", "head tier"),
-            ("head_two_views", "head tier, two views"),
-            ("finetune", "fine-tune tier"),
-            ("finetune_two_views", "fine-tune tier, two views"),
-        )
-        for measure, attribute in (("accuracy", "accuracy"), ("ap", "precision"), ("ece", "error"))
-        if name in runs
-    }
+    figures = {} if args.only == "stream" else figures_of(runs)
     if args.only != "stream":
         rows += [Row(case=case, unit="", median=v, low=v, high=v, n=1) for case, v in PUBLISHED.items()]
     tell("finetune", rows, figures, as_json=args.json)
