@@ -285,6 +285,7 @@ def main() -> None:
         Row.of(f"{word}: {name}", "", [getattr(s, attribute) for s in scores])
         for name, scores in runs.items()
         for word, attribute in measures.items()
+        if not np.isnan([getattr(s, attribute) for s in scores]).any()  # not every way of fitting claims something
     ]
     figures = {} if args.only == "stream" else figures_of(runs)
     if args.only != "stream":
