@@ -6,7 +6,7 @@ held-out fold measures. "chosen" is the whole search as a retrain runs it. The p
 LogisticRegression(class_weight="balanced") over the standardised features of the last stage, and over all levels,
 C = 1 as it comes and C chosen by cross-validation.
 
-    python -m benchmarks.rebalancing --tiles PATH [--long-tail 30] [--repeats 5] [--json]
+    python -m benchmarks.rebalancing --tiles PATH [--long-tail 30] [--input CHOICE] [--repeats 5] [--json]
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from edge_client.contract.engine_metadata import Kind
 from training.evaluate import Measure
 from training.fit import learn, score_examples
 from training.folds import group_folds
+from training.input_choice import DEFAULT_CHOICE, InputChoice
 from training.plans import DEFAULT, LADDER, Plan
 from training.rebalance import Rebalance
 
@@ -165,9 +166,12 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5, help="deals of the five folds")
     parser.add_argument("--by-frame", action="store_true", help="split near-duplicates too, as is often published")
     parser.add_argument("--long-tail", type=float, metavar="RATIO", help="thin training classes: commonest over rarest")
+    parser.add_argument(
+        "--input", type=InputChoice.parse, default=DEFAULT_CHOICE, metavar="CHOICE", help=f"default {DEFAULT_CHOICE}"
+    )
     parser.add_argument("--plans", nargs="+", choices=every, default=every, metavar="NAME", help="default: all")
     args = parser.parse_args()
-    data = embedded_set(args.tiles, args.cache)
+    data = embedded_set(args.tiles, args.cache, args.input)
     if args.by_frame:
         data.groups = np.arange(len(data.labels)).astype(str)
     print(f"{data.name}: {len(data.labels)} frames in {len(set(data.groups))} groups", file=sys.stderr)
