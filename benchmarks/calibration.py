@@ -28,8 +28,7 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks.embedded_set import EmbeddedSet, Rows
 from benchmarks.plan_sets import embedded_set
-from benchmarks.rebalancing import measure
-from benchmarks.result import Row, ratio_of_means, tell
+from benchmarks.result import Row, mean_of, ratio_of_means, tell
 from data.priority_sampling import priority_sample
 from edge_client.contract.decision import defect_probability
 from edge_client.contract.engine_metadata import Kind, Thresholds
@@ -194,8 +193,8 @@ def main() -> None:
     rows = [Row.of(name, "", values) for name, values in columns.items()]
     costs = columns["cost of a frame, threshold from costs"]
     figures = {
-        "ece_before": measure(columns["calibration error of the head"]),
-        "ece_after": measure(columns["calibration error as the engine has it"]),
+        "ece_before": mean_of(columns["calibration error of the head"]),
+        "ece_after": mean_of(columns["calibration error as the engine has it"]),
         "cost_over_half": ratio_of_means(costs, columns["cost of a frame, threshold at 0.5"]),
         "cost_over_balanced": ratio_of_means(costs, columns["cost of a frame, threshold of best balanced accuracy"]),
         "cost_asking_over_half": ratio_of_means(

@@ -31,7 +31,7 @@ from scipy import stats
 from threadpoolctl import threadpool_limits
 
 from benchmarks.learning import AUDIT, Cells, Judged, judge
-from benchmarks.result import Row, ratio_of_means, tell
+from benchmarks.result import Row, mean_of, ratio_of_means, tell
 from edge_client.contract.campaigns import Campaign, Like
 from edge_client.contract.decision import Judge
 from edge_client.contract.inclusion import inclusion_probability
@@ -206,14 +206,6 @@ def stored_sizes(cells: Cells, cache: Path) -> NDArray[np.int64]:
     return found
 
 
-def measure(values: NDArray[np.float64]) -> Measure:
-    """Mean over splits with its 95 % interval (Student's t)."""
-    n = len(values)
-    half = float(stats.t.ppf(0.975, n - 1) * values.std(ddof=1) / np.sqrt(n)) if n > 1 else float("nan")
-    mean = float(values.mean())
-    return Measure(value=mean, low=mean - half, high=mean + half, n=n)
-
-
 def figures_of(cases: Mapping[str, list[Case]], share: float) -> dict[str, Measure]:
     """What this benchmark is run for."""
 
@@ -225,18 +217,18 @@ def figures_of(cases: Mapping[str, list[Case]], share: float) -> dict[str, Measu
     p = float(stats.chi2.sf((z**2).sum(), len(z)))
     largest = float(np.abs(z).max())
     return {
-        "precision": measure(means("campaign", "precision")),
-        "precision_nearness": measure(means("nearness", "precision")),
-        "defective_kept": measure(means("campaign", "defective")),
-        "defective_kept_without": measure(means("none", "defective")),
-        "recall": measure(means("campaign", "recall")),
-        "recall_without": measure(means("none", "recall")),
-        "recall_nearness": measure(means("nearness", "recall")),
+        "precision": mean_of(means("campaign", "precision")),
+        "precision_nearness": mean_of(means("nearness", "precision")),
+        "defective_kept": mean_of(means("campaign", "defective")),
+        "defective_kept_without": mean_of(means("none", "defective")),
+        "recall": mean_of(means("campaign", "recall")),
+        "recall_without": mean_of(means("none", "recall")),
+        "recall_nearness": mean_of(means("nearness", "recall")),
         "defects_ratio": ratio_of_means(means("campaign", "defects").tolist(), means("none", "defects").tolist()),
         "bytes_ratio": ratio_of_means(means("campaign", "kept_bytes").tolist(), means("none", "kept_bytes").tolist()),
-        "paid_share": measure(means("campaign", "paid")),
+        "paid_share": mean_of(means("campaign", "paid")),
         "asked_share": Measure(value=share, low=share, high=share, n=len(cases["campaign"])),
-        "matching_share": measure(np.array([case.matching for case in cases["campaign"]])),
+        "matching_share": mean_of(np.array([case.matching for case in cases["campaign"]])),
         "largest_z": Measure(value=largest, low=largest, high=largest, n=len(z)),
         "unbiased_p": Measure(value=p, low=p, high=p, n=len(z)),
     }

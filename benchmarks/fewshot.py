@@ -22,8 +22,8 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks.embedded_set import EmbeddedSet, Rows
 from benchmarks.plan_sets import embedded_set
-from benchmarks.rebalancing import FOLDS, measure
-from benchmarks.result import Row, tell
+from benchmarks.rebalancing import FOLDS
+from benchmarks.result import Row, mean_of, tell
 from edge_client.contract.engine_metadata import Kind
 from training.fit import learn, score_examples
 from training.folds import group_folds
@@ -145,8 +145,8 @@ def main() -> None:
         for new in defects:
             mine = [s.new for s in stories[new, shots]]
             rows.append(Row.of(f"{shots} labels: AP of {data.classes[new].name} as new", "", mine))
-        figures[f"new_class_ap_{shots}"] = measure([s.new for s in every])
-        figures[f"old_class_loss_{shots}"] = measure([s.lost for s in every])
+        figures[f"new_class_ap_{shots}"] = mean_of([s.new for s in every])
+        figures[f"old_class_loss_{shots}"] = mean_of([s.lost for s in every])
     worst = max(SHOTS, key=lambda shots: figures[f"old_class_loss_{shots}"].value)
     figures["old_class_loss"] = figures[f"old_class_loss_{worst}"]
     tell("fewshot", rows, figures, as_json=args.json)

@@ -33,9 +33,9 @@ from sklearn.metrics import average_precision_score
 from threadpoolctl import threadpool_limits
 from torch import nn
 
-from benchmarks.embedded_set import Floats, Rows
+from benchmarks.embedded_set import Floats, Rows, embed_once
 from benchmarks.learning import Cells, Job, parts_of
-from benchmarks.result import Row, tell
+from benchmarks.result import Row, mean_of, tell
 from training.anomaly import Bank
 from training.backbones import load_backbone
 from training.calibration_error import calibration_error
@@ -47,7 +47,7 @@ from training.finetune.weights import load_weights
 from training.fit import FitRequest, Learnt, learn_with_bank
 from training.input_choice import DEFAULT_CHOICE, MOST_VIEWS, ONE_VIEW, InputChoice
 from training.torch_export import export_trunk
-from training.trunk import Trunk
+from training.trunk import Embedded, Trunk, float_trunk
 
 PUBLISHED = {"accuracy: published CNN": 0.8842, "accuracy: published SVM": 0.8244}
 _TEST_SHARE = 0.25
@@ -133,17 +133,22 @@ def with_two_views(tuned: TunedTrunk) -> Trunk:
     """Return the fine-tuned trunk as it would be with a second view: the same weights, exported once more."""
     backbone = load_backbone(tuned.trunk.backbone, tuned.trunk.input_size)
     load_weights(cast("nn.Module", backbone), tuned.weights, name="fine-tuned weights")
-    return Trunk.load(export_trunk(backbone, replace(tuned.trunk.choice, views=MOST_VIEWS)))
+    choice = replace(tuned.trunk.choice, views=MOST_VIEWS)
+    return Trunk.load(export_trunk(backbone, choice, weights=tuned.trunk.weights))
 
 
-def embedded_by(cells: Cells, trunk: Trunk, rows: Rows) -> Cells:
-    """Return the same cells, embedded anew: those rows alone."""
+def with_trunk(cells: Cells, trunk: Trunk, found: Embedded, rows: Rows | slice = slice(None)) -> Cells:
+    """Return the same cells with what another trunk found in some of them."""
     other = copy.copy(cells)
-    found = trunk.run([cells.frames[i] for i in rows])
     other.trunk = trunk
     other.features, other.patches = np.zeros_like(cells.features), np.zeros_like(cells.patches)
     other.features[rows], other.patches[rows] = found.features, found.patches
     return other
+
+
+def embedded_by(cells: Cells, trunk: Trunk, rows: Rows) -> Cells:
+    """Return the same cells, embedded anew: those rows alone."""
+    return with_trunk(cells, trunk, trunk.run([cells.frames[i] for i in rows]), rows)
 
 
 def honest(request: FitRequest, tuned: TunedTrunk) -> FitRequest:
@@ -213,17 +218,6 @@ def plan_of(args: argparse.Namespace, seed: int) -> FineTunePlan:
     )
 
 
-def mean_of(values: Sequence[float]) -> Measure:
-    """Mean over splits with the 95 % interval of a t distribution."""
-    from scipy.stats import t
-
-    mean, n = float(np.mean(values)), len(values)
-    if n < 2:
-        return Measure(value=mean, low=float("nan"), high=float("nan"), n=n)
-    half = float(t.ppf(0.975, n - 1)) * float(np.std(values, ddof=1)) / float(np.sqrt(n))
-    return Measure(value=mean, low=mean - half, high=mean + half, n=n)
-
-
 def figures_of(runs: Mapping[str, Sequence[Scores]]) -> dict[str, Measure]:
     """Means over splits of each tier, with one view and with two, and what the second view brings, split by split."""
     figures = {}
@@ -232,7 +226,7 @@ def figures_of(runs: Mapping[str, Sequence[Scores]]) -> dict[str, Measure]:
             one, two = ([getattr(s, attribute) for s in runs[name]] for name in (case, f"{case}, two views"))
             figures[f"{tier}_{measure}"] = mean_of(one)
             figures[f"{tier}_two_views_{measure}"] = mean_of(two)
-            figures[f"{tier}_two_views_gain_{measure}"] = mean_of(np.subtract(two, one).tolist())
+            figures[f"{tier}_two_views_gain_{measure}"] = mean_of(np.subtract(two, one))
     return figures
 
 
@@ -266,9 +260,9 @@ def main() -> None:
     )
     parser.add_argument("--threads", type=int, help="of fine-tuning (default: the cores there are)")
     args = parser.parse_args()
-    cells, turned = (
-        Cells(args.cache, "fp32", None, replace(args.input, views=views)) for views in (ONE_VIEW, MOST_VIEWS)
-    )
+    cells = Cells(args.cache, "fp32", None, replace(args.input, views=ONE_VIEW))
+    both_ways = float_trunk(args.cache, replace(args.input, views=MOST_VIEWS))
+    turned = with_trunk(cells, both_ways, embed_once(cells.name, cells.frames, both_ways, args.cache))
     kinds = np.asarray(load_dataset()[2])
     runs: dict[str, list[Scores]] = {}
     for split in range(args.first, args.first + args.splits):

@@ -30,7 +30,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from scipy import stats
 from sklearn.isotonic import IsotonicRegression
 from threadpoolctl import threadpool_limits
 
@@ -49,7 +48,7 @@ from benchmarks.learning import Cells
 from benchmarks.peers.active_learning import STRATEGIES as OF_ACTIVEML
 from benchmarks.peers.active_learning import ActiveLearning
 from benchmarks.quick_learner import QuickLearner
-from benchmarks.result import Row, ratio_of_means, tell
+from benchmarks.result import Row, mean_of, ratio_of_means, tell
 from benchmarks.strategies import OWN, Strategy
 from data.label_scores import Mix
 from data.policy import DrawPolicy
@@ -105,15 +104,6 @@ def cells_parts(cells: Cells, split: int, share: float | None = None) -> Parts:
         n = max(1, round(share / (1 - share) * int((~bad).sum())))
         stream = random.permutation(np.concatenate([stream[~bad], stream[bad][:n]]))
     return Parts(mono[: round(0.75 * len(mono))], tuple(np.array_split(stream, ROUNDS)), holdout)
-
-
-def mean_of(values: Sequence[float]) -> Measure:
-    """Mean with Student's 95 % interval."""
-    found = np.asarray(values, dtype=float)
-    half = float(stats.t.ppf(0.975, len(found) - 1) * found.std(ddof=1) / np.sqrt(len(found)))
-    return Measure(
-        value=float(found.mean()), low=float(found.mean()) - half, high=float(found.mean()) + half, n=len(found)
-    )
 
 
 def labels_needed(curve: Floats, budgets: Sequence[float], wanted: float) -> float:

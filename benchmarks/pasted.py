@@ -25,8 +25,8 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks.embedded_set import EmbeddedSet, Rows
 from benchmarks.plan_sets import embedded_set
-from benchmarks.rebalancing import FOLDS, measure
-from benchmarks.result import Row, tell
+from benchmarks.rebalancing import FOLDS
+from benchmarks.result import Row, mean_of, tell
 from edge_client.contract.engine_metadata import Kind
 from training.examples import PASTED, Examples
 from training.fit import learn, score_examples
@@ -141,7 +141,7 @@ def main() -> None:
         Row.of("three of a class, as they are: its AP", "", [one for one, _ in few]),
         Row.of("three of a class, with pasted: its AP", "", [two for _, two in few]),
     ]
-    figures = {"gain_mean_ap": measure(gains), "gain_few": measure([two - one for one, two in few])}
+    figures = {"gain_mean_ap": mean_of(gains), "gain_few": mean_of([two - one for one, two in few])}
     tell("pasted", table, figures, as_json=args.json)
 
 

@@ -31,9 +31,8 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks.embedded_set import EmbeddedSet, Rows
 from benchmarks.plan_sets import embedded_set
-from benchmarks.result import Row, tell
+from benchmarks.result import Row, mean_of, tell
 from edge_client.contract.engine_metadata import Kind
-from training.evaluate import Measure
 from training.fit import learn, score_examples
 from training.folds import group_folds
 from training.input_choice import DEFAULT_CHOICE, InputChoice
@@ -145,17 +144,6 @@ def thinner(data: EmbeddedSet, ratio: float | None) -> Callable[[Rows, int], Row
     return thin
 
 
-def measure(values: Sequence[float]) -> Measure:
-    """Mean over repeats, t interval; they share frames, so it tells of deals and seeds, not of other frames."""
-    from scipy import stats
-
-    mean = float(np.mean(values))
-    if len(values) < 2:
-        return Measure(value=mean, low=float("nan"), high=float("nan"), n=len(values))
-    half = float(stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values)))
-    return Measure(value=mean, low=mean - half, high=mean + half, n=len(values))
-
-
 def main() -> None:
     """Compare plans."""
     every = [CHOSEN, *(how.value for how in Rebalance), LAST_ALONE, *PEERS]
@@ -193,16 +181,16 @@ def main() -> None:
                 rows.append(Row.of(f"{name}: AP {info.name}", "", [s.by_class[c] for s in mine]))
     chosen = [run[CHOSEN] for run in runs]
     figures = {
-        "mean_ap": measure([float(s.by_class[defect].mean()) for s in chosen]),
-        "worst_class_ap": measure([float(s.by_class[defect].min()) for s in chosen]),
-        "balanced_accuracy": measure([s.balanced_accuracy for s in chosen]),
+        "mean_ap": mean_of([float(s.by_class[defect].mean()) for s in chosen]),
+        "worst_class_ap": mean_of([float(s.by_class[defect].min()) for s in chosen]),
+        "balanced_accuracy": mean_of([s.balanced_accuracy for s in chosen]),
     }
     against = next((name for name in names if name in PEERS), None)
     if against:
-        figures["worst_class_ap_over_peer"] = measure(
+        figures["worst_class_ap_over_peer"] = mean_of(
             [float(run[CHOSEN].by_class[defect].min() - run[against].by_class[defect].min()) for run in runs]
         )
-        figures["balanced_accuracy_over_peer"] = measure(
+        figures["balanced_accuracy_over_peer"] = mean_of(
             [run[CHOSEN].balanced_accuracy - run[against].balanced_accuracy for run in runs]
         )
     tell("rebalancing", rows, figures, as_json=args.json)

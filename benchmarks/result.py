@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
+from scipy import stats
 
 from training.evaluate import Measure
 
@@ -32,6 +34,20 @@ class Row:
         """Summarise runs."""
         low, median, high = (float(q) for q in np.quantile(values, [0.05, 0.5, 0.95]))
         return Row(case=case, unit=unit, median=median, low=low, high=high, n=len(values))
+
+
+def mean_of(values: ArrayLike) -> Measure:
+    """Mean of runs with Student's 95 % interval; of one run there is none.
+
+    What the runs share (frames, a split) the interval does not tell of.
+
+    Args:
+        values: float [n].
+    """
+    found = np.asarray(values, dtype=float)
+    mean, n = float(found.mean()), len(found)
+    half = float(stats.t.ppf(0.975, n - 1) * found.std(ddof=1) / np.sqrt(n)) if n > 1 else float("nan")
+    return Measure(value=mean, low=mean - half, high=mean + half, n=n)
 
 
 def ratio_of_means(ours: Sequence[float], theirs: Sequence[float], *, seed: int = 0, resamples: int = 2000) -> Measure:
