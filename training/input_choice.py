@@ -37,7 +37,7 @@ MEANINGS: Mapping[str, str] = {
 SIDES = range(32, 1025)
 #: More pieces than these no device has time for.
 MOST_TILES = 16
-#: A quarter turn more is no better, see docs/adr.
+#: The frame as it is, and turned by half; quarter turns too brought no more (docs/adr).
 MOST_VIEWS = 2
 _LEAST_EXTENT = 0.02  # of a region, as a share of the frame's side: a narrower one is a slip
 _MOST_OVERLAP = 0.5  # beyond, a point would lie in more than two tiles of one row

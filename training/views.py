@@ -11,9 +11,7 @@ here it is done to features, so a head is trained on the very averages that it m
 from __future__ import annotations
 
 from training.graph_part import GraphPart
-
-#: Upright and turned.
-_VIEWS = 2
+from training.input_choice import MOST_VIEWS
 
 
 def turning_part(height: int, width: int, *, source: str, target: str) -> GraphPart:
@@ -46,9 +44,9 @@ def averaging_part(*, feature_width: int, patch_shape: tuple[int, int, int], fea
     """
     part = GraphPart("averaged")
     height, width, _ = patch_shape
-    by_view = part.node("Reshape", [features, part.whole(_VIEWS, -1, feature_width)], "features_by_view")
+    by_view = part.node("Reshape", [features, part.whole(MOST_VIEWS, -1, feature_width)], "features_by_view")
     part.node("ReduceMean", [by_view, part.whole(0)], "features", keepdims=0)
-    grids = part.node("Reshape", [patches, part.whole(_VIEWS, -1, *patch_shape)], "patches_by_view")
+    grids = part.node("Reshape", [patches, part.whole(MOST_VIEWS, -1, *patch_shape)], "patches_by_view")
     upright = part.node("Slice", [grids, part.whole(0), part.whole(1), part.whole(0)], "patches_upright")
     first, behind = part.whole(1, height - 1, width - 1), part.whole(2, -height - 1, -width - 1)
     turned_back = part.node(
