@@ -106,6 +106,10 @@ def cells_parts(cells: Cells, split: int, share: float | None = None) -> Parts:
     return Parts(mono[: round(0.75 * len(mono))], tuple(np.array_split(stream, ROUNDS)), holdout)
 
 
+def _say_split(part: str, split: int, splits: range) -> None:
+    print(f"{part}: split {split} of {splits.start} to {splits.stop - 1}", file=sys.stderr, flush=True)
+
+
 def labels_needed(curve: Floats, budgets: Sequence[float], wanted: float) -> float:
     """Share of labels at which a mean curve reaches a score: monotone, linear in the logarithm of the share.
 
@@ -169,12 +173,12 @@ def random_ap(learner: Learner, budget: float, seed: int, first: Story | None = 
 
 
 def stream(
-    cells: Cells, splits: int, chosen: Mapping[str, Strategy], mix: Mix, told: Told, kind: type[Learner]
+    cells: Cells, splits: range, chosen: Mapping[str, Strategy], mix: Mix, told: Told, kind: type[Learner]
 ) -> None:
     """Average precision against the share labelled."""
     found: dict[tuple[str, float], list[float]] = {}
     off: dict[str, list[float]] = {}
-    for split in range(splits):
+    for split in splits:
         learner = kind(cells, cells_parts(cells, split), split)
         for budget in BUDGETS:
             some = chosen if budget == BUDGET else {name: chosen[name] for name in FOLLOWED if name in chosen}
@@ -185,7 +189,7 @@ def stream(
                     off.setdefault(name, []).append(story.rate_error)
         for budget in set(RANDOM_BUDGETS) - set(BUDGETS):
             found.setdefault((RANDOM, budget), []).append(random_ap(learner, budget, split))
-        print(f"stream: split {split + 1} of {splits}", file=sys.stderr, flush=True)
+        _say_split("stream", split, splits)
     for (name, budget), values in sorted(found.items(), key=lambda item: (item[0][1], item[0][0])):
         told.say(f"{name}, {budget:.0%} labelled" if budget < 1 else "everything labelled", "AP", values)
     ours, everything = (np.array(found[key]) for key in ((QUEUE, BUDGET), (RANDOM, 1.0)))
@@ -218,7 +222,7 @@ def differences(found: Mapping[tuple[str, float], Sequence[float]], budget: floa
 
 
 def longtail(
-    cells: Cells, splits: int, chosen: Mapping[str, Strategy], mix: Mix, told: Told, kind: type[Learner]
+    cells: Cells, splits: range, chosen: Mapping[str, Strategy], mix: Mix, told: Told, kind: type[Learner]
 ) -> None:
     """The stream with few defects."""
     some = {name: chosen[name] for name in FOLLOWED if name in chosen}
@@ -227,7 +231,7 @@ def longtail(
         defects: dict[str, list[float]] = {}
         off: dict[str, list[float]] = {}
         budgets = (0.05, 0.1, 0.2, 0.3, 0.5, 1.0)
-        for split in range(splits):
+        for split in splits:
             learner = kind(cells, cells_parts(cells, split, share), split)
             for name, story in compare(learner, BUDGET, split, some, mix).items():
                 ap = random_ap(learner, BUDGET, split, story) if name == RANDOM else story.average_precision
@@ -238,7 +242,7 @@ def longtail(
             for budget in budgets:
                 if budget != BUDGET:
                     found.setdefault((RANDOM, budget), []).append(random_ap(learner, budget, split))
-            print(f"longtail {share:.0%}: split {split + 1} of {splits}", file=sys.stderr, flush=True)
+            _say_split(f"longtail {share:.0%}", split, splits)
         for (name, budget), values in sorted(found.items(), key=lambda item: (item[0][1], item[0][0])):
             case = f"{name}, {budget:.0%} labelled" if budget < 1 else "everything labelled"
             told.say(f"{share:.0%} defects: {case}", "AP", values)
@@ -254,7 +258,7 @@ def longtail(
         rate_errors(off, suffix, told)
 
 
-def noise(cells: Cells, splits: int, peers: ActiveLearning | None, mix: Mix, told: Told) -> None:
+def noise(cells: Cells, splits: range, peers: ActiveLearning | None, mix: Mix, told: Told) -> None:
     """Wrong labels: precision and recall of what is suggested, and what looking at it brings."""
     for rate in NOISE:
         found: dict[str, list[float]] = {}
@@ -262,7 +266,7 @@ def noise(cells: Cells, splits: int, peers: ActiveLearning | None, mix: Mix, tol
         def note(name: str, value: float, to: dict[str, list[float]] = found) -> None:
             to.setdefault(name, []).append(value)
 
-        for split in range(splits):
+        for split in splits:
             parts = cells_parts(cells, split)
             flipped = np.random.default_rng([split, 4]).random(len(cells.labels)) < rate
             said = np.where(flipped, 1 - cells.labels, cells.labels)
@@ -287,7 +291,7 @@ def noise(cells: Cells, splits: int, peers: ActiveLearning | None, mix: Mix, tol
             corrected[again] = cells.labels[again]
             after = Learner(cells, parts, split, labels=corrected).measure(story.labelled, story.p, kept)
             note("andon: AP after the suggested ones were looked at", float(after[1]))
-            print(f"noise {rate:.0%}: split {split + 1} of {splits}", file=sys.stderr, flush=True)
+            _say_split(f"noise {rate:.0%}", split, splits)
         for name, values in found.items():
             told.say(f"{rate:.0%} wrong labels: {name}", "AP" if " AP" in name else "share", values)
         suffix = f"_at_{rate * 100:.0f}_percent_noise"
@@ -313,7 +317,7 @@ def fresh_parts(tiles: EmbeddedSet, new: int, split: int) -> Parts:
 def fresh(
     place: Path,
     cache: Path,
-    splits: int,
+    splits: range,
     peers: ActiveLearning | None,
     mix: Mix,
     told: Told,
@@ -335,7 +339,7 @@ def fresh(
     if peers is not None:
         chosen["typiclust"] = partial(peers.choose, "typiclust")
     found: dict[str, dict[str, list[float]]] = {}
-    for split in range(splits):
+    for split in splits:
         for new in range(1, len(tiles.classes)):
             learner = kind(tiles, fresh_parts(tiles, new, split), split)
             stories = compare(learner, BUDGET, split, chosen, mix)
@@ -346,7 +350,7 @@ def fresh(
                 others = [k for k in range(1, len(tiles.classes)) if k != new]
                 mine["old"].append(float(np.mean(story.by_class[others])))
                 mine["labels"].append(float((tiles.labels[story.labelled] == new).sum()))
-        print(f"fresh: split {split + 1} of {splits}", file=sys.stderr, flush=True)
+        _say_split("fresh", split, splits)
     for name, mine in sorted(found.items()):
         told.say(f"fresh class: {name}", "AP of the fresh class", mine["AP"])
         told.say(f"fresh class: {name}", "mean AP of the old defects", mine["old"])
@@ -363,6 +367,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cache", type=Path, metavar="DIR", help="keeps embeddings and the peers' environment")
     parser.add_argument("--splits", type=int, default=10, help="independent splits, 5 or more to be quoted")
+    parser.add_argument("--first", type=int, default=0, help="number of the first split, to look at others")
     parser.add_argument(
         "--parts",
         nargs="+",
@@ -385,8 +390,11 @@ def main() -> int:
     args = parser.parse_args()
     if args.splits < 2:
         parser.error(f"--splits {args.splits}: expected at least 2, else nothing can be said about the spread")
+    if args.first < 0:
+        parser.error(f"--first {args.first}: expected 0 or more")
     kind = Learner if args.everyday else QuickLearner
     mix = Mix(**{name: getattr(args, name) for name in Mix().weights})
+    splits = range(args.first, args.first + args.splits)
     began = time.perf_counter()
     told = Told()
     with ExitStack() as stack:
@@ -396,13 +404,13 @@ def main() -> int:
         cells = Cells(cache, "int8", [DEFAULT])
         chosen = strategies(peers, args.peers)
         if "stream" in args.parts:
-            stream(cells, args.splits, chosen, mix, told, kind)
+            stream(cells, splits, chosen, mix, told, kind)
         if "longtail" in args.parts:
-            longtail(cells, args.splits, chosen, mix, told, kind)
+            longtail(cells, splits, chosen, mix, told, kind)
         if "noise" in args.parts:
-            noise(cells, max(2, args.splits // 2), peers, mix, told)
+            noise(cells, splits[: max(2, args.splits // 2)], peers, mix, told)
         if "fresh" in args.parts and args.tiles:
-            fresh(args.tiles, cache, max(1, args.splits // 3), peers, mix, told, kind)
+            fresh(args.tiles, cache, splits[: max(1, args.splits // 3)], peers, mix, told, kind)
     print(f"{time.perf_counter() - began:.0f} s", file=sys.stderr)
     tell("labels", told.rows, told.figures, as_json=args.json)
     return 0
