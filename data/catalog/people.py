@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import BigInteger, ForeignKey, Integer, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from data.catalog.models import Base
+from data.catalog.models.base import Base
 
 _BigId = BigInteger().with_variant(Integer(), "sqlite")
 
