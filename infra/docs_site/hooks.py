@@ -55,10 +55,10 @@ def andon_edge() -> str:
 
 def device_file() -> str:
     """The page about ``andon.toml``."""
-    from edge_client.config import _TABLES
+    from edge_client.config import TABLES
     from infra.docs_site.device_file import page
 
-    return page(_TABLES)
+    return page(TABLES)
 
 
 def policy() -> str:

@@ -15,7 +15,7 @@ from typing import Any
 
 from data.policy import Policy
 from data.services import parse_services
-from edge_client.config import _TABLES, Config
+from edge_client.config import TABLES, Config
 
 #: Sections of services.toml; `[bucket]` beside one of them is the cloud's.
 _ELSEWHERE = {"database", "mlflow", "prefect", "console", "oidc", "ray"}
@@ -86,7 +86,7 @@ def read_toml(text: str, folder: Path) -> str:
         return "services.toml"
     if "project" in document:
         return "pyproject.toml"  # its entry points name what a block of Python beside it makes: executed there
-    if set(document) <= set(_TABLES):
+    if set(document) <= set(TABLES):
         _read_device(document, folder)
         return "andon.toml"
     _read_policy(document)

@@ -13,7 +13,7 @@ import infra.docs_site.device_file
 import infra.docs_site.doctests
 import tests.docs.blocks
 import tests.docs.script
-from edge_client.config import _TABLES
+from edge_client.config import TABLES
 from infra.docs_site import hooks
 from infra.docs_site.commands import children, reference
 from tests.docs.blocks import ROOT
@@ -58,7 +58,7 @@ def test_every_command_of_the_device_is_in_its_page() -> None:
 
 def test_every_key_of_the_devices_file_is_in_its_page_and_says_what_it_is() -> None:
     page = hooks.device_file()
-    for table, kind in _TABLES.items():
+    for table, kind in TABLES.items():
         assert f"## \\[{table}\\]" in page
         for each in fields(kind):
             assert f"| `{each.name}` |" in page
