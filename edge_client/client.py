@@ -54,7 +54,7 @@ from edge_client.software.protocol import launched
 from edge_client.software.upgrade import Upgrader
 from edge_client.unchanged import Unchanged
 from edge_client.updates.outcome import UpdateStatus
-from edge_client.updates.trusted import SoftwareOffer
+from edge_client.updates.signed import SoftwareOffer
 from edge_client.updates.updater import Updater
 from edge_client.updates.updater_config import UpdaterConfig
 from edge_client.version import VERSION

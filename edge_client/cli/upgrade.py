@@ -25,8 +25,8 @@ from edge_client.software.protocol import Launched, last_launch
 from edge_client.software.rules import Phase, Place, SoftwareState
 from edge_client.software.store import SoftwareStore
 from edge_client.software.upgrade import Upgrade, UpgradeOutcome, describe, upgrade
+from edge_client.updates.signed import SoftwareOffer
 from edge_client.updates.single import SingleUse
-from edge_client.updates.trusted import SoftwareOffer
 from edge_client.updates.updater import Updater
 from edge_client.updates.updater_config import UpdaterConfig
 

@@ -33,8 +33,9 @@ from edge_client.shadow.process import Challenger, ChallengerProcess
 from edge_client.shadow.tally import ShadowTally
 from edge_client.shadow.worker import ShadowWorker
 from edge_client.updates.download import download
+from edge_client.updates.fetching import fetch_target
+from edge_client.updates.signed import ShadowOffer
 from edge_client.updates.trial import TrialOrder, TrialReport, try_engine
-from edge_client.updates.trusted import ShadowOffer, fetch_target
 from edge_client.updates.updater_config import UpdaterConfig
 
 log = logging.getLogger("edge_client.shadow")

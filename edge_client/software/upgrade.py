@@ -34,7 +34,7 @@ from edge_client.software.protocol import Launched
 from edge_client.software.rules import Environment, Limits, Phase, Place, SoftwareState
 from edge_client.software.store import SoftwareStore
 from edge_client.updates.download import download
-from edge_client.updates.trusted import SoftwareOffer
+from edge_client.updates.signed import SoftwareOffer
 from edge_client.version import VERSION
 
 _RESERVE_BYTES = 100_000_000

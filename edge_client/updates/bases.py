@@ -19,9 +19,10 @@ from edge_client.contract.bucket import Bucket
 from edge_client.contract.chunks import MAX_LIST_BYTES, FilePieces
 from edge_client.contract.errors import BadRelease, NotFound, Refused
 from edge_client.updates.delta import Piece, compare, missing_bytes
+from edge_client.updates.fetching import fetch_chunks
 from edge_client.updates.rules import Place
+from edge_client.updates.signed import Release, SignedFile
 from edge_client.updates.slots import ENGINE_FILE, SELFTEST_FILE, Slots
-from edge_client.updates.trusted import Release, SignedFile, fetch_chunks
 
 _LEAST_GAIN = 4  # a list of more than a quarter of its engine is not worth its fetching
 _MOST_BASE = 2  # a base that is more than twice as large as the new file is another kind of file

@@ -18,14 +18,15 @@ from edge_client.contract.errors import AndonError, BadRelease, Unavailable
 from edge_client.updates import rules
 from edge_client.updates.bases import plan_download
 from edge_client.updates.download import download
+from edge_client.updates.fetching import fetch_selftest
 from edge_client.updates.keeper import Keeper
 from edge_client.updates.opening import DeviceEngineKeys
 from edge_client.updates.outcome import Check
 from edge_client.updates.rules import Installed, Phase
+from edge_client.updates.signed import Release
 from edge_client.updates.slots import ENGINE_FILE, SELFTEST_FILE, DamagedSlot, Slots
 from edge_client.updates.sources import Sources
 from edge_client.updates.trial import TrialOrder, TrialReport
-from edge_client.updates.trusted import Release, fetch_selftest
 from edge_client.updates.updater_config import UpdaterConfig
 
 _RESERVE_BYTES = 50_000_000  # free space that an update leaves

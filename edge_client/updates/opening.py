@@ -15,8 +15,8 @@ from edge_client.contract.bucket import Bucket, ObjectInfo
 from edge_client.contract.engine_keys import MAX_KEYS_BYTES, EngineKeys, keys_object, turned
 from edge_client.contract.errors import BadRelease, BucketError, ConfigError, NotFound, Refused
 from edge_client.contract.signing import load_private_key
+from edge_client.updates.signed import SignedFile
 from edge_client.updates.store import UpdateStore
-from edge_client.updates.trusted import SignedFile
 
 _FACT = "engine_keys"
 

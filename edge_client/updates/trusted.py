@@ -21,31 +21,28 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from tuf.api import exceptions as tuf_errors
 from tuf.api.metadata import TargetFile  # type: ignore[attr-defined]  # re-exported there without saying so
-from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig  # type: ignore[attr-defined]  # likewise
+from tuf.ngclient import Updater, UpdaterConfig  # type: ignore[attr-defined]  # likewise
 
 from edge_client.clock import Clock
 from edge_client.contract.bucket import Bucket, Fetched
 from edge_client.contract.build_date import BUILT_AT
-from edge_client.contract.chunks import MAX_LIST_BYTES, ChunkList, chunks_path
+from edge_client.contract.chunks import chunks_path
 from edge_client.contract.conditional import get_changed
 from edge_client.contract.credentials import Offer, credentials_target
-from edge_client.contract.engine_keys import Sealing
 from edge_client.contract.errors import AndonError, BadRelease, BucketError, NotFound, Refused, Unavailable
-from edge_client.contract.help import HelpRequest
-from edge_client.contract.releases import METADATA_PREFIX, TARGETS_PREFIX, Channel, channel_target
+from edge_client.contract.releases import Channel, channel_target
 from edge_client.contract.shadow import Shadow, shadow_target
-from edge_client.contract.software import SOFTWARE_TARGET, Software, SoftwareRelease, version_key, wheel_target
+from edge_client.contract.software import SOFTWARE_TARGET, Software, version_key, wheel_target
 from edge_client.contract.staging import DeviceFacts, as_channel, choice_for
 from edge_client.settings_in_force import SignedDocuments
-from edge_client.updates.delta import Piece
+from edge_client.updates.fetching import BucketFetcher, fetch_signed
+from edge_client.updates.signed import Release, ShadowOffer, SignedFile, SoftwareOffer, Trusted, signed_file
 from edge_client.updates.signed_documents import fetch_documents, fetch_help
 from edge_client.updates.slots import open_plain_folder, sync_tree
 from edge_client.updates.store import UpdateStore
@@ -60,87 +57,8 @@ from edge_client.updates.unchanged import (
 from edge_client.version import VERSION
 
 ISSUED_AT = "x-andon-issued-at"  # in the timestamp metadata
-_MAX_METADATA_BYTES = 5_000_000
 _MAX_DOCUMENT_BYTES = 1_000_000  # channel, settings
-_MAX_SELFTEST_BYTES = 64 * 1024 * 1024
 _DELEGATED = ("engines", "rollouts")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SignedFile:
-    """A target as signed."""
-
-    path: str
-    sha256: str
-    length: int
-    sealing: Sealing | None = None
-
-    @property
-    def key(self) -> str:
-        """Where the bucket keeps it: by the digest of what lies there."""
-        folder, _, name = self.path.rpartition("/")
-        stored = self.sha256 if self.sealing is None else self.sealing.sha256
-        return f"{TARGETS_PREFIX}{folder}/{stored}.{name}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Release:
-    """An engine that both roles name for this device; `channel` reads as if it named that engine for all.
-
-    `chunks` is the list of its pieces, where there is one.
-    """
-
-    channel: Channel
-    engine: SignedFile
-    selftest: SignedFile
-    chunks: SignedFile | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SoftwareOffer:
-    """Client software that this device should run, with its wheels as `engines` signed them."""
-
-    release: SoftwareRelease
-    files: tuple[SignedFile, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShadowOffer:
-    """A challenger that this channel's devices may run unseen, with its files as `engines` signed them."""
-
-    document: Shadow
-    engine: SignedFile
-    selftest: SignedFile
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trusted:
-    """The result of a refresh.
-
-    Attributes:
-        releases: What the channel names for this device: files of one model, in the order in which it should try
-            them. Empty when the channel does not exist yet.
-        documents: Settings and campaigns; what was refused is as it was before.
-        help: Requests for help to this device, answered ones too.
-        versions: Accepted metadata versions by role.
-        problems: What was refused without touching the rest.
-        release_refused: Why the channel's release can't be accepted, or "".
-        signed_at: The latest issue time that the keys in force signed; None when they signed none.
-        software: Client software that this device should run; None for what it has.
-        shadow: A challenger to run unseen; None for none.
-        offer: What the cloud offers this device alone: new credentials, a new key; None when nothing.
-    """
-
-    releases: Sequence[Release]
-    documents: SignedDocuments
-    help: Sequence[HelpRequest] = ()
-    versions: Mapping[str, int] = field(default_factory=dict)
-    problems: Sequence[str] = ()
-    release_refused: str = ""
-    signed_at: datetime | None = None
-    software: SoftwareOffer | None = None
-    shadow: ShadowOffer | None = None
-    offer: Offer | None = None
 
 
 class TrustedMetadata:
@@ -266,7 +184,7 @@ class TrustedMetadata:
         updater = Updater(
             str(self._folder),
             "bucket://metadata/",
-            fetcher=_BucketFetcher(bucket),
+            fetcher=BucketFetcher(bucket),
             config=UpdaterConfig(max_root_rotations=64, max_delegations=4),
             bootstrap=self._root,
         )
@@ -366,7 +284,7 @@ class TrustedMetadata:
         if target is None:
             return None
         try:
-            document = Shadow.from_json(_fetch(bucket, _signed_file(target), _MAX_DOCUMENT_BYTES))
+            document = Shadow.from_json(fetch_signed(bucket, signed_file(target), _MAX_DOCUMENT_BYTES))
             if (document.inspection, document.channel) != (inspection, channel):
                 raise BadRelease(f"it is for {document.inspection!r}, channel {document.channel!r}")
             named = document.engine
@@ -386,7 +304,7 @@ class TrustedMetadata:
         target = updater.get_targetinfo(path)
         if target is None:
             raise BadRelease(f"{path!r} is not approved by the `engines` key: refused")
-        return _signed_file(target)
+        return signed_file(target)
 
     def _software(
         self, updater: Updater, bucket: Bucket, facts: DeviceFacts, problems: list[str]
@@ -397,7 +315,7 @@ class TrustedMetadata:
         if target is None:
             return None
         try:
-            named = Software.from_json(_fetch(bucket, _signed_file(target), _MAX_DOCUMENT_BYTES))
+            named = Software.from_json(fetch_signed(bucket, signed_file(target), _MAX_DOCUMENT_BYTES))
             self._needs = named
             release = named.release_for(facts)
             if release is None:
@@ -407,7 +325,7 @@ class TrustedMetadata:
                 approved = updater.get_targetinfo(wheel_target(wheel.name))
                 if approved is None:
                     raise BadRelease(f"wheel {wheel.name!r} is not approved by the `engines` key: refused")
-                signed = _signed_file(approved)
+                signed = signed_file(approved)
                 if (signed.sha256, signed.length) != (wheel.sha256, wheel.bytes):
                     raise BadRelease(
                         f"wheel {wheel.name!r} is named with digest {wheel.sha256[:16]}… of {wheel.bytes} bytes, "
@@ -440,7 +358,7 @@ class TrustedMetadata:
         facts: DeviceFacts,
     ) -> tuple[Release, ...]:
         """Rule 5."""
-        named = Channel.from_json(_fetch(bucket, _signed_file(document), _MAX_DOCUMENT_BYTES))
+        named = Channel.from_json(fetch_signed(bucket, signed_file(document), _MAX_DOCUMENT_BYTES))
         if (named.inspection, named.channel) != (inspection, channel):
             raise BadRelease(
                 f"channel document is for {named.inspection!r}, channel {named.channel!r}: this device "
@@ -466,7 +384,7 @@ class TrustedMetadata:
                     f"channel {channel!r} names {path!r}, which the `engines` key has not approved: refused; "
                     "approve it first"
                 )
-            files[path] = _signed_file(target)
+            files[path] = signed_file(target)
         self._check_floors(updater)
         engine = files[named.engine_path]
         if (engine.sha256, engine.length) != (named.engine_sha256, named.engine_bytes):
@@ -479,7 +397,7 @@ class TrustedMetadata:
             channel=named,
             engine=engine,
             selftest=files[named.selftest_path],
-            chunks=None if listed is None else _signed_file(listed),
+            chunks=None if listed is None else signed_file(listed),
         )
 
     def _content(self, updater: Updater, bucket: Bucket, path: str) -> bytes | None:
@@ -488,7 +406,7 @@ class TrustedMetadata:
         if target is None:
             return None
         self._check_needs(path)
-        return _fetch(bucket, _signed_file(target), _MAX_DOCUMENT_BYTES)
+        return fetch_signed(bucket, signed_file(target), _MAX_DOCUMENT_BYTES)
 
     def _offer(self, updater: Updater, bucket: Bucket, device: str, problems: list[str]) -> Offer | None:
         target = updater.get_targetinfo(credentials_target(device))
@@ -497,7 +415,7 @@ class TrustedMetadata:
         try:
             facts = target.unrecognized_fields.get("custom")
             return Offer(
-                sealed=_fetch(bucket, _signed_file(target), _MAX_DOCUMENT_BYTES),
+                sealed=fetch_signed(bucket, signed_file(target), _MAX_DOCUMENT_BYTES),
                 facts=dict(facts) if isinstance(facts, dict) else {},
             )
         except BucketError:
@@ -513,86 +431,6 @@ class TrustedMetadata:
             "that is right, the cloud "
             "has not renewed its releases; else set the clock. The engine in service goes on"
         )
-
-
-def fetch_selftest(bucket: Bucket, release: Release, plan: Sequence[Piece] = ()) -> bytes:
-    """Fetch a release's self-test into memory and check it.
-
-    Args:
-        bucket: Where it lies.
-        release: Names it.
-        plan: Which parts of it are held already; what comes of them counts only with the signed digest.
-
-    Raises:
-        BadRelease: Too large, or not what was signed.
-        BucketError: As the bucket says.
-    """
-    file = release.selftest
-    if plan and file.length <= _MAX_SELFTEST_BYTES:
-        data = b"".join(
-            piece.held if piece.held is not None else bucket.get_range(file.key, piece.start, piece.end - piece.start)
-            for piece in plan
-        )
-        if len(data) == file.length and hashlib.sha256(data).hexdigest() == file.sha256:
-            return data
-    return fetch_target(bucket, file)
-
-
-def fetch_chunks(bucket: Bucket, listed: SignedFile) -> ChunkList:
-    """Fetch the list of an engine's chunks and check it.
-
-    Raises:
-        BadRelease: Too large, not what was signed, or no list.
-        BucketError: As the bucket says.
-    """
-    return ChunkList.from_json(_fetch(bucket, listed, MAX_LIST_BYTES))
-
-
-def fetch_target(bucket: Bucket, file: SignedFile) -> bytes:
-    """Fetch a small signed file, such as a self-test, into memory and check it.
-
-    Raises:
-        BadRelease: Too large, or not what was signed.
-        BucketError: As the bucket says.
-    """
-    return _fetch(bucket, file, _MAX_SELFTEST_BYTES)
-
-
-class _BucketFetcher(FetcherInterface):
-    """python-tuf's way out, through a bucket (rule 1)."""
-
-    def __init__(self, bucket: Bucket) -> None:
-        self._bucket = bucket
-
-    def _fetch(self, url: str) -> Iterator[bytes]:
-        key = METADATA_PREFIX + url.removeprefix("bucket://metadata/")
-        try:
-            yield self._bucket.get(key, max_bytes=_MAX_METADATA_BYTES)
-        except NotFound as error:
-            raise tuf_errors.DownloadHTTPError(str(error), 404) from error
-        except Refused as error:
-            raise tuf_errors.DownloadHTTPError(str(error), 403) from error
-        except Unavailable as error:
-            raise tuf_errors.DownloadError(str(error)) from error
-        except BucketError as error:
-            raise tuf_errors.DownloadLengthMismatchError(str(error)) from error
-
-
-def _fetch(bucket: Bucket, file: SignedFile, most: int) -> bytes:
-    if file.length > most:
-        raise BadRelease(f"target {file.path!r} has {file.length} bytes: at most {most} are fetched")
-    data = bucket.get(file.key, max_bytes=most)
-    if len(data) != file.length or hashlib.sha256(data).hexdigest() != file.sha256:
-        raise BadRelease(f"target {file.path!r} in the bucket is not what was signed: it was damaged or tampered with")
-    return data
-
-
-def _signed_file(target: Any) -> SignedFile:
-    digest = target.hashes.get("sha256")
-    if digest is None:
-        raise BadRelease(f"target {target.path!r} is signed without a SHA-256 digest: refused")
-    sealing = Sealing.from_custom(target.unrecognized_fields.get("custom"))
-    return SignedFile(path=target.path, sha256=digest, length=target.length, sealing=sealing)
 
 
 def _fingerprint(keyids: Sequence[str]) -> str:

@@ -42,13 +42,14 @@ from edge_client.updates.polling import PollSchedule
 from edge_client.updates.requests import answer_request, next_request
 from edge_client.updates.rules import Outcome, Phase, Step, Target
 from edge_client.updates.share import ShareServer
+from edge_client.updates.signed import Release, ShadowOffer, SoftwareOffer, Trusted
 from edge_client.updates.signed_documents import store_documents, stored_documents
 from edge_client.updates.single import SingleUse
 from edge_client.updates.slots import DamagedSlot, Slots
 from edge_client.updates.sources import Sources, open_sources, refreshed, source_of
 from edge_client.updates.store import UpdateStore
 from edge_client.updates.trial import TrialOrder, TrialReport, try_engine
-from edge_client.updates.trusted import Release, ShadowOffer, SoftwareOffer, Trusted, TrustedMetadata
+from edge_client.updates.trusted import TrustedMetadata
 from edge_client.updates.updater_config import UpdaterConfig
 
 __all__ = ["Updater", "UpdaterConfig"]

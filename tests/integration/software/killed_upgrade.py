@@ -21,7 +21,7 @@ from edge_client.software.protocol import Launched
 from edge_client.software.rules import SoftwareState
 from edge_client.software.store import SoftwareStore
 from edge_client.software.upgrade import upgrade
-from edge_client.updates.trusted import SoftwareOffer
+from edge_client.updates.signed import SoftwareOffer
 from edge_client.updates.updater import Updater
 from tests.unit.updates.release_world import World, passing
 

@@ -16,7 +16,7 @@ from edge_client.contract.errors import BadRelease
 from edge_client.contract.releases import Cohort
 from edge_client.contract.software import SOFTWARE_TARGET
 from edge_client.updates.outcome import Check
-from edge_client.updates.trusted import SoftwareOffer
+from edge_client.updates.signed import SoftwareOffer
 from edge_client.updates.updater import Updater
 from edge_client.version import VERSION
 from flows import software
