@@ -8,7 +8,7 @@ the interval is Clopper-Pearson's, to which `rate_interval` comes down.
 
 from __future__ import annotations
 
-from data.estimates import recall_interval
+from data.intervals import recall_interval
 
 RATES = (0.05, 0.02, 0.01, 0.005, 0.002)
 RECALLS = (0.5, 0.8, 0.9, 0.95)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.sampled_line import NO_BOUND, THRESHOLD, Drawn, Line, answers, through_sampler, weights_of
-from data.estimates import rate_interval, recall_interval
+from data.intervals import rate_interval, recall_interval
 from data.priority_sampling import priority_sample
 
 

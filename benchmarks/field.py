@@ -32,8 +32,8 @@ from benchmarks.coverage import labelled
 from benchmarks.result import Row, ratio_of_means, tell
 from benchmarks.sampled_line import NO_BOUND, Answers, Floats, Line, through_sampler, weights_of
 from data.difference import Auxiliary, estimate_total
-from data.estimates import Estimate, rate_interval
 from data.field_measures import Truth, precision_of, rate_of, recall_of
+from data.intervals import Estimate, rate_interval
 from edge_client.tally import PROBABILITY_EDGES
 from training.evaluate import Measure
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from data.estimates import horvitz_thompson
+from data.intervals import horvitz_thompson
 from edge_client.contract.engine_metadata import ClassInfo, EngineMetadata, Kind, Thresholds
 from edge_client.contract.inclusion import counts_for_estimates, inclusion_probability
 from edge_client.runs import Runs

@@ -39,7 +39,7 @@ from benchmarks.coverage import SETTINGS, coverage
 from benchmarks.learning import AUDIT, Cells, Judged, judge, metadata_of, weigh
 from benchmarks.result import Row, ratio_of_means, tell
 from benchmarks.sampled_line import Line, Verdict, answers, draws_of, judged, weights_of
-from data.estimates import rate_interval
+from data.intervals import rate_interval
 from edge_client.capture import draw_from_os
 from edge_client.clock import SystemClock
 from edge_client.contract.engine_metadata import Thresholds

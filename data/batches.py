@@ -2,7 +2,7 @@
 
 1. A batch takes nothing that the queue would not give this person, and is leased like it (:mod:`data.queue`).
 2. Looked at are the first `MOST` free samples of the queue: what is labelled stays near the queue's order, so that a
-   draw's answered part grows without holes (:mod:`data.estimates`, rule 1).
+   draw's answered part grows without holes (:mod:`data.answered_draws`, rule 1).
 3. The surest first: what does not belong is seen as the odd one out. A sample without an opinion is in no batch.
 """
 

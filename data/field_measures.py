@@ -33,7 +33,8 @@ from data.difference import (
     share_of,
     sum_of,
 )
-from data.estimates import FieldSample, LabelledSample, field_samples_by
+from data.estimates import field_samples_by
+from data.field_sample import FieldSample, LabelledSample
 from data.inspections import inspection_in
 from data.intervals import Estimate, typical_weight
 from data.known_frames import VERDICTS, Cell

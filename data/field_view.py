@@ -20,12 +20,14 @@ from sqlalchemy import func, select
 
 from data.catalog import Catalog
 from data.catalog.models import WindowRow
-from data.estimates import BY_PLACE, FieldSample, SeenWindow, field_samples_by
+from data.estimates import BY_PLACE, field_samples_by
 from data.field_measures import Measures, Truth, measures_of, rate_of
+from data.field_sample import FieldSample
 from data.inspections import get_inspection
 from data.intervals import Estimate
 from data.known_frames import Cell
 from data.policy import OutcomePolicy
+from data.seen_rows import SeenWindow
 
 MOST_POINTS = 62
 _MONDAY = date(1970, 1, 5).toordinal()

@@ -37,10 +37,10 @@ from data.catalog.models import (
 from data.current_labels import current_labels_in, labels_seen
 from data.decisions import GateDecision, ReleaseEntry, list_decisions, list_releases
 from data.devices import Device, device_status, get_device
-from data.estimates import field_sample, miss_rate, miss_statement
+from data.estimates import field_sample, miss_rate
 from data.field_measures import Truth, rate_of
 from data.inspections import get_inspection
-from data.intervals import Estimate
+from data.intervals import Estimate, miss_statement
 from data.label_reviews import open_reviews
 from data.labels import CurrentLabel, LabelKind, current_labels
 from data.queue import queue_size

@@ -26,7 +26,8 @@ from data.causes.analysis import Settings, analyse
 from data.causes.findings import Causes
 from data.causes.join import LONGEST_NAME, MOST_FRAMES, MOST_UNITS
 from data.causes.values import Context, Population, Sighting, Truth
-from data.estimates import FieldSample, field_sample
+from data.estimates import field_sample
+from data.field_sample import FieldSample
 from data.inspections import Inspection
 
 ANY_DEFECT = "any defect"

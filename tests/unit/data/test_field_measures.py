@@ -9,8 +9,8 @@ import pytest
 
 from data.catalog import Catalog
 from data.draws import draw
-from data.estimates import LabelledSample
 from data.field_measures import field_measures, missed_in_words, units
+from data.field_sample import LabelledSample
 from data.policy import OutcomePolicy
 from tests.unit.data.captured_line import INSPECTION, T0
 from tests.unit.data.judged_line import CLASSES, JudgedLine, judged
