@@ -25,6 +25,7 @@ from data.causes.variables import Variable, weighted_ranks
 from data.intervals import Estimate, clopper_pearson
 
 _Array = NDArray[np.float64]
+_MOST_REACH = 700.0  # of the logarithm of a ratio: beyond it there is no upper bound to tell
 _NAN = float("nan")
 
 
@@ -201,10 +202,11 @@ def _within(
     d_bottom = (truth * (1 - group) * n1_i + b_i * group) / n_i - b_i * n1_i / n_i**2
     spread = float(np.sqrt(((w * (d_top / top - d_bottom / bottom)) ** 2).sum()))
     value, z = top / bottom, float(stats.norm.isf((1 - level) / 2))
+    reach = z * spread
     return Estimate(
         value=value,
-        low=float(value * np.exp(-z * spread)),
-        high=float(value * np.exp(z * spread)),
+        low=float(value * np.exp(-reach)),
+        high=float(value * np.exp(reach)) if reach < _MOST_REACH else _NAN,
         n=rows,
         population=round(float(n.sum())),
         level=level,

@@ -103,6 +103,17 @@ def test_no_defect_in_a_group_leaves_the_ratio_open_above() -> None:
     assert effect.to_dict()["ratio"]["high"] is None
 
 
+def test_a_ratio_of_almost_nothing_has_no_upper_bound_and_overflows_nothing() -> None:
+    """Estimated truth may be below 0, so that a group's defects may come to almost none."""
+    y = np.concatenate([[1.0, -0.9999], np.zeros(98), np.arange(100) < 10]).astype(float)
+    ones = np.ones(200)
+    with np.errstate(over="raise"):
+        effect = effect_of(variable(["A"] * 100 + ["B"] * 100), "=A", y, ones, ones, np.zeros(200, dtype=int))
+    assert 0 < effect.within.value < 1e-4
+    assert np.isnan(effect.within.high)
+    assert effect.to_dict()["within"]["high"] is None
+
+
 def test_intervals_of_rate_and_ratio_cover_under_unequal_probabilities() -> None:
     random = np.random.default_rng(4)
     n, repeats, held, ratio_held = 3_000, 100, 0, 0
