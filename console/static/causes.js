@@ -1,7 +1,7 @@
 // The page of causes: what /api/<inspection>/causes tells, as sentences and a table. Everything is put in as text.
 
 import { questions } from "./call.js";
-import { decimal, drawn, node, number, pointed } from "./nodes.js";
+import { decimal, drawn, node, number, pointed, shareOr } from "./nodes.js";
 import { t } from "./texts.js";
 
 const root = document.getElementById("causes");
@@ -9,7 +9,7 @@ const days = document.getElementById("days");
 const names = JSON.parse(document.getElementById("names").textContent);
 const question = questions();
 
-const share = (value) => (value === null ? t("causes.unknown") : `${decimal(100 * value, value < 0.1 ? 1 : 0)} %`);
+const share = shareOr(t("causes.unknown"));
 const digits = (value) => (value === null ? "?" : value < 0.001 ? `< ${pointed(0.001)}` : pointed(Number(value.toPrecision(2))));
 const high = (estimate) => (estimate.high === null ? t("causes.no_bound") : digits(estimate.high));
 const VERDICT = { found: "good", first_sight: "warn", nothing: "soft" };

@@ -1,14 +1,13 @@
 // The loop page: what /api/loop/live sends, drawn anew whenever it changes.
 
-import { node, number } from "./nodes.js";
+import { decimal, node, number, shareOr } from "./nodes.js";
 import { language, t } from "./texts.js";
 
 const root = document.getElementById("loop");
 const live = document.getElementById("live");
 const mlflow = root.dataset.mlflow;
 
-const decimal = (value, digits) => value.toLocaleString(language, { minimumFractionDigits: digits, maximumFractionDigits: digits });
-const share = (value) => (value === null ? t("loop.unknown") : `${decimal(100 * value, value < 0.1 ? 1 : 0)} %`);
+const share = shareOr(t("loop.unknown"));
 
 function bytes(value) {
   for (const [unit, size] of [["GB", 1e9], ["MB", 1e6], ["kB", 1e3]]) if (value >= size) return `${decimal(value / size, 1)} ${unit}`;

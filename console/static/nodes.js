@@ -22,3 +22,4 @@ export const number = (value) => Number(value).toLocaleString(document.documentE
 const POINT = (0.5).toLocaleString(document.documentElement.lang)[1];
 export const pointed = (value) => String(value).replace(".", POINT);
 export const decimal = (value, digits) => pointed(Number(value).toFixed(digits));
+export const shareOr = (unknown) => (value) => (value === null ? unknown : `${decimal(100 * value, value < 0.1 ? 1 : 0)} %`);

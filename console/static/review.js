@@ -5,7 +5,7 @@
 // 3. A case that is decided leaves the list; undo brings it back.
 
 import { answer, questions } from "./call.js";
-import { node } from "./nodes.js";
+import { decimal, node } from "./nodes.js";
 import { describe, instant, labelOf } from "./sample_facts.js";
 import { imageOf, SampleView } from "./sample_view.js";
 import { People } from "./review_people.js";
@@ -32,7 +32,7 @@ const view = new SampleView({
   overlay: $("overlay"),
   ready: () => (page.dataset.ready = "yes"),
   failed: () => complain(t("label.picture_missing")),
-  zoomed: (scale) => ($("zoomed").textContent = scale > 1 ? `${scale.toFixed(1)}×` : ""),
+  zoomed: (scale) => ($("zoomed").textContent = scale > 1 ? `${decimal(scale, 1)}×` : ""),
 });
 const unsent = new Unsent({
   who,
@@ -90,7 +90,7 @@ function tellTrust() {
   if (!overview) return;
   const { kappa, observed } = overview.agreement;
   $("agreement").hidden = kind !== "disagreement";
-  const known = kappa.n ? t("review.kappa", { value: kappa.value === null ? t("review.unknown") : kappa.value.toFixed(2), low: kappa.low.toFixed(2), high: kappa.high.toFixed(2), n: kappa.n, agree: share(observed) }) : t("review.no_pairs");
+  const known = kappa.n ? t("review.kappa", { value: kappa.value === null ? t("review.unknown") : decimal(kappa.value, 2), low: decimal(kappa.low, 2), high: decimal(kappa.high, 2), n: kappa.n, agree: share(observed) }) : t("review.no_pairs");
   $("agreement").textContent = overview.decided ? `${known} ${t("review.decided", { n: overview.decided })}` : known;
   $("labellers").hidden = kind !== "golden" || !overview.labellers.length;
   const rows = overview.labellers.map((one) => node("tr", {}, node("td", {}, one.who), node("td", {}, share(one.accuracy))));

@@ -1,6 +1,6 @@
 // What is known of a sample, in words: why the device kept it, why it is asked for, what the model said.
 
-import { node } from "./nodes.js";
+import { decimal, node } from "./nodes.js";
 import { percent } from "./sample_view.js";
 import { language, t } from "./texts.js";
 
@@ -25,7 +25,7 @@ export function factsOf(item) {
   if (parts.length) rows.push([item.why === "extra" ? t("label.chosen") : t("label.drawn"), parts.map(([what, part]) => `${CHOSEN[what] ?? what} (${percent(part)})`).join("; ")]);
   if (item.why === "second") rows.push([t("label.asked_for"), t("label.second_opinion")]);
   if (item.why === "review" && item.reason) rows.push([t("label.look_again"), item.reason]);
-  if (item.anomaly !== null) rows.push([t("label.anomaly"), t("label.anomaly_of", { score: item.anomaly.toFixed(2) })]);
+  if (item.anomaly !== null) rows.push([t("label.anomaly"), t("label.anomaly_of", { score: decimal(item.anomaly, 2) })]);
   if (item.part_id) rows.push([t("label.part"), item.part_id]);
   for (const [key, value] of Object.entries(item.context)) rows.push([key, String(value)]);
   return rows;

@@ -60,6 +60,14 @@ def test_disagreements_are_decided_by_key_and_undo_brings_one_back(
     expect(page.locator("#tab-suspect")).to_be_focused()
 
 
+def test_figures_have_the_readers_decimal_point(page: Page, console: Console, catalog: Catalog) -> None:
+    page.goto(console.url)
+    page.locator("[data-language=de]").click()
+    expect(page.locator("html")).to_have_attribute("lang", "de")
+    show(page, console, "disagreement")
+    expect(page.locator("#agreement")).to_contain_text("0,00")
+
+
 def test_a_flag_shows_its_note_as_text_and_is_closed(page: Page, console: Console, catalog: Catalog) -> None:
     show(page, console, "flag")
     expect(page.locator("#wrong")).to_contain_text("<b>too dark?</b>", timeout=15_000)
