@@ -12,7 +12,7 @@ polycrystalline ones is labelled at random, the other third is the holdout.
 
     python -m benchmarks.finetune [--splits 5] [--epochs 10] [--budgets 0.1 1.0] [--only supervised|stream] [--json]
 
-A split costs about 8 minutes of one core for each fine-tuning: an hour and a half for all of the default.
+A split costs about 8 minutes of two cores for each fine-tuning: an hour and a half for all of the default.
 """
 
 from __future__ import annotations
@@ -240,7 +240,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--cache", type=Path, default=Path(".andon/cache/benchmarks"), help="folder for embeddings")
     parser.add_argument("--splits", type=int, default=5, help="repeats, each with another seed (default 5)")
-    parser.add_argument("--epochs", type=int, default=10, help="of fine-tuning")
+    parser.add_argument("--epochs", type=int, default=FineTunePlan().epochs, help="of fine-tuning")
     parser.add_argument("--rate", type=float, default=FineTunePlan().rate, help="learning rate at its peak")
     parser.add_argument("--first", type=int, default=0, help="number of the first split, to go on with more of them")
     parser.add_argument("--budgets", type=float, nargs="+", default=[0.1, 1.0], help="shares of the stream labelled")

@@ -38,7 +38,7 @@ class FineTunePlan:
     """
 
     stages: int = 12
-    epochs: int = 12
+    epochs: int = 10
     rate: float = 5e-4
     depth_decay: float = 0.8
     head_rate: float = 1e-3
@@ -71,7 +71,7 @@ class FineTunePlan:
         return replace(self, seed=seed)
 
     def __str__(self) -> str:
-        """Return for example `last 12 stages, 12 epochs, rate 0.0005`."""
+        """Return for example `last 12 stages, 10 epochs, rate 0.0005`."""
         return f"last {self.stages} stages, {self.epochs} epochs, rate {self.rate:g}"
 
 
