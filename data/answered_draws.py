@@ -107,7 +107,7 @@ class SampleReader:
         by_draw: dict[str, list[SeenWindow]] = defaultdict(list)
         answers: list[tuple[list[SeenWindow], _Answers]] = []
         for row in windows:
-            census = self._censuses.get(_key(row))
+            census = self._censuses.get(row.key)
             if census is not None:
                 answers.append(([row], census))
             elif row.draw_id is not None:
@@ -128,7 +128,7 @@ class SampleReader:
             silent += frames * (1 - answer.response)
             cells = self._cells(rows, answer)
             for row in rows:
-                if _key(row) in cells:
+                if row.key in cells:
                     known.append(row.known)
                     known_frames += row.frames
             samples += [
@@ -170,10 +170,10 @@ class SampleReader:
     def _cells(self, windows: Sequence[SeenWindow], answer: _Answers) -> dict[WindowKey, dict[str, Cell]]:
         """The cells of the samples of each window that tells them; with a sample outside of its cells it tells none."""
         found: dict[WindowKey, dict[str, Cell]] = {}
-        known = {_key(row): row.known for row in windows}
+        known = {row.key: row.known for row in windows}
         for row in windows:
             if row.known.tells:
-                found[_key(row)] = {}
+                found[row.key] = {}
         for sample in (one.sample for one in answer.samples):
             key = sample.inside
             if key in found:
@@ -282,7 +282,7 @@ class SampleReader:
     def _answers(self, draw_id: str, windows: Sequence[SeenWindow]) -> _Answers:
         """One draw, restricted to some of its windows."""
         draw = self._draws[draw_id]
-        inside = sorted(i for row in windows for i in draw.places.get(_key(row), ()))
+        inside = sorted(i for row in windows for i in draw.places.get(row.key, ()))
         asked = labelled = 0.0
         taken: list[_Answer] = []
         for i in inside:
@@ -322,8 +322,4 @@ class SampleReader:
             for device, epoch, number, p1 in offered:
                 found[device or "", epoch or 0, number or 0] += 1 / (p1 or 1.0)
             self._arrivals[draw_id] = found
-        return self._arrivals[draw_id].get(_key(window), 0.0)
-
-
-def _key(row: SeenWindow) -> WindowKey:
-    return row.device, row.epoch, row.window
+        return self._arrivals[draw_id].get(window.key, 0.0)

@@ -54,9 +54,7 @@ def field_sample(
     with catalog.reading() as session:
         info = inspection_in(session, inspection)
         chosen = [
-            row
-            for row in seen_windows(session, inspection, since, until)
-            if windows is None or (row.device, row.epoch, row.window) in windows
+            row for row in seen_windows(session, inspection, since, until) if windows is None or row.key in windows
         ]
         return SampleReader(session, info, _outcomes(session, info, outcomes)).sample_of(chosen)
 

@@ -57,6 +57,11 @@ class SeenWindow:
     opened_at: datetime
     known: KnownFrames
 
+    @property
+    def key(self) -> WindowKey:
+        """Which window it is."""
+        return self.device, self.epoch, self.window
+
 
 _WINDOWS = 1000  # read at once: what is parsed of a record is let go before the next
 _WINDOW_NAMES = tuple(name for name in SeenWindow.__slots__ if name != "known")

@@ -26,12 +26,11 @@ from edge_client.contract.claim import Claim, claim_key
 from edge_client.contract.credentials import KEY_WANTED, Credentials, Offer
 from edge_client.contract.errors import AndonError, BadRelease, BucketError, Refused
 from edge_client.contract.private_files import replace_private
-from edge_client.contract.releases import METADATA_PREFIX
+from edge_client.contract.releases import MAX_METADATA_BYTES, METADATA_PREFIX
 from edge_client.contract.sealing import generate_identity, load_identity, recipient_of
 from edge_client.contract.signing import generate_private_key, load_private_key, public_hex
 
 log = logging.getLogger("edge_client.account")
-_MOST_BYTES = 5_000_000
 
 
 class Account:
@@ -146,7 +145,7 @@ class Account:
         assert isinstance(self._bucket, S3Bucket)
         bucket = S3Bucket.connect(settings, attempts=1, server_time=self._bucket.server_time)
         try:
-            bucket.get(f"{METADATA_PREFIX}timestamp.json", max_bytes=_MOST_BYTES)
+            bucket.get(f"{METADATA_PREFIX}timestamp.json", max_bytes=MAX_METADATA_BYTES)
         except Refused as error:
             raise Refused(f"the bucket does not accept them yet ({error})") from error
         except BucketError as error:

@@ -10,7 +10,6 @@ import { help, anyOpen, askForClass, askForNote } from "./label_dialogs.js";
 import { Progress, Similar } from "./label_beside.js";
 import { Grid } from "./label_grid.js";
 import { Queue } from "./label_queue.js";
-import { decimal } from "./nodes.js";
 import { describe, labelOf } from "./sample_facts.js";
 import { imageOf, percent, SampleView } from "./sample_view.js";
 import { t } from "./texts.js";
@@ -42,9 +41,7 @@ const view = new SampleView({
   },
   failed: () => complain(t("label.picture_missing")),
   ahead,
-  zoomed(scale) {
-    $("zoomed").textContent = scale > 1 ? `${decimal(scale, 1)}×` : "";
-  },
+  zoomed: $("zoomed"),
 });
 
 const unsent = new Unsent({

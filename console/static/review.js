@@ -32,7 +32,7 @@ const view = new SampleView({
   overlay: $("overlay"),
   ready: () => (page.dataset.ready = "yes"),
   failed: () => complain(t("label.picture_missing")),
-  zoomed: (scale) => ($("zoomed").textContent = scale > 1 ? `${decimal(scale, 1)}×` : ""),
+  zoomed: $("zoomed"),
 });
 const unsent = new Unsent({
   who,

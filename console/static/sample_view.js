@@ -1,5 +1,6 @@
 // The frame and what the model saw in it: shows a sample's picture, loaded and decoded ahead, with the anomaly map over it.
 
+import { decimal } from "./nodes.js";
 import { t } from "./texts.js";
 import { Zoom } from "./zoom.js";
 
@@ -11,13 +12,13 @@ export const percent = (value) => `${value > 0 && value < 0.01 ? "<1" : Math.rou
 export const imageOf = (id) => `/api/image/${encodeURIComponent(id)}`;
 
 export class SampleView {
-  // ready() hears that the shown sample's picture is on the screen; failed() that it cannot be fetched; ahead() that one more is loaded.
+  // ready() hears that the shown sample's picture is on the screen; failed() that it cannot be fetched; ahead() that one more is loaded. `zoomed` is where it says how far the picture is magnified.
   constructor({ picture, overlay, ready, failed, ahead = () => {}, zoomed }) {
     Object.assign(this, { picture, overlay, ready, failed, ahead });
     this.loaded = new Map(); // sample id -> img element
     this.shown = null;
     this.withOverlay = false;
-    this.zoom = new Zoom(picture, { changed: zoomed });
+    this.zoom = new Zoom(picture, { changed: (scale) => (zoomed.textContent = scale > 1 ? `${decimal(scale, 1)}×` : "") });
     overlay.addEventListener("error", () => (overlay.hidden = true));
   }
 

@@ -127,7 +127,7 @@ class Config:
         return self._s3_settings(self.bucket)
 
     def _s3_settings(self, bucket: BucketConfig) -> S3Settings:
-        assert bucket.credentials is not None  # _check saw to it
+        assert bucket.credentials is not None  # `check` saw to it
         secrets = read_toml(bucket.credentials, "credentials")
         for key in ("access_key_id", "secret_access_key"):
             if not isinstance(secrets.get(key), str) or not secrets[key]:

@@ -20,14 +20,14 @@ from dataclasses import dataclass, field
 from edge_client.contract.errors import ConfigError
 from edge_client.contract.fields import Fields
 from edge_client.contract.foreign_json import read_json
-from edge_client.contract.releases import MAX_ENGINE_BYTES
+from edge_client.contract.releases import MAX_ENGINE_BYTES, MAX_METADATA_BYTES
 
 BUNDLES_PREFIX = "releases/bundles/"
 MAX_BUNDLE_BYTES = MAX_ENGINE_BYTES + (96 << 20)  # engine, self-test and small files
 _SMALL = 1 << 20
 FILES: Mapping[str, int] = {
     "andon.toml": _SMALL,
-    "root.json": 5_000_000,
+    "root.json": MAX_METADATA_BYTES,
     "factory.onnx": MAX_ENGINE_BYTES,
     "factory.selftest": 64 << 20,
     "credentials.toml": _SMALL,

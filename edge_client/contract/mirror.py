@@ -22,9 +22,8 @@ from edge_client.contract.bucket import Bucket, DirectoryBucket
 from edge_client.contract.engine_keys import KEYS_PREFIX, MAX_KEYS_BYTES, Sealing
 from edge_client.contract.errors import BadRelease, NotFound
 from edge_client.contract.foreign_json import read_json
-from edge_client.contract.releases import METADATA_PREFIX, TARGETS_PREFIX
+from edge_client.contract.releases import MAX_METADATA_BYTES, METADATA_PREFIX, TARGETS_PREFIX
 
-_MAX_METADATA_BYTES = 5_000_000
 _MAX_ROOTS = 1024
 _PIECE_BYTES = 1 << 20
 _ENGINES, _ROLLOUTS = "engines", "rollouts"
@@ -91,7 +90,7 @@ class _Copy:
         self._kept: dict[str, int] = {}
 
     def run(self, everything: bool, inspections: frozenset[str]) -> MirrorReport:
-        timestamp_bytes = self._get(f"{METADATA_PREFIX}timestamp.json", _MAX_METADATA_BYTES)
+        timestamp_bytes = self._get(f"{METADATA_PREFIX}timestamp.json", MAX_METADATA_BYTES)
         timestamp = _signed(timestamp_bytes, "timestamp")
         metadata: dict[str, bytes] = {}
         snapshot = self._named(timestamp, "snapshot", metadata)
@@ -123,7 +122,7 @@ class _Copy:
         """Fetch a role's metadata as the one above names it."""
         meta = _entry(above, f"{role}.json")
         name = f"{_whole(meta, 'version')}.{role}.json"
-        data = self._get(f"{METADATA_PREFIX}{name}", _MAX_METADATA_BYTES)
+        data = self._get(f"{METADATA_PREFIX}{name}", MAX_METADATA_BYTES)
         expected = meta.get("hashes", {}).get("sha256")
         if expected is not None and hashlib.sha256(data).hexdigest() != expected:
             raise BadRelease(
@@ -136,7 +135,7 @@ class _Copy:
         for version in range(1, _MAX_ROOTS):
             name = f"{version}.root.json"
             try:
-                yield name, self._get(f"{METADATA_PREFIX}{name}", _MAX_METADATA_BYTES)
+                yield name, self._get(f"{METADATA_PREFIX}{name}", MAX_METADATA_BYTES)
             except NotFound:
                 return
 

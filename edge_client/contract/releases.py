@@ -21,6 +21,7 @@ from edge_client.contract.signing import canonical_json
 METADATA_PREFIX = "releases/metadata/"
 TARGETS_PREFIX = "releases/targets/"
 MAX_ENGINE_BYTES = 512 * 1024 * 1024
+MAX_METADATA_BYTES = 5_000_000  # python-tuf's own bound for targets metadata
 _MOST_VARIANTS = 16
 _MOST_COHORTS = 64
 _MOST_NAMES = 2_000  # of one list of a cohort

@@ -16,10 +16,9 @@ from edge_client.clock import Clock
 from edge_client.config import Config
 from edge_client.contract.bucket import Bucket
 from edge_client.contract.errors import BucketError, NotFound, Refused
-from edge_client.contract.releases import METADATA_PREFIX
+from edge_client.contract.releases import MAX_METADATA_BYTES, METADATA_PREFIX
 from edge_client.doctor.finding import Finding, ok, problem, warning
 
-_MAX_BYTES = 5_000_000
 _MOST_ROOTS = 64
 _SOON = {"root": timedelta(days=30), "timestamp": timedelta(days=7)}
 
@@ -138,4 +137,4 @@ def _life(name: str, metadata: "Metadata[Any]", now: datetime, remedy: str) -> F
 
 
 def _get(bucket: Bucket, name: str) -> bytes:
-    return bucket.get(METADATA_PREFIX + name, max_bytes=_MAX_BYTES)
+    return bucket.get(METADATA_PREFIX + name, max_bytes=MAX_METADATA_BYTES)

@@ -11,11 +11,10 @@ from tuf.ngclient import FetcherInterface  # type: ignore[attr-defined]  # re-ex
 from edge_client.contract.bucket import Bucket
 from edge_client.contract.chunks import MAX_LIST_BYTES, ChunkList
 from edge_client.contract.errors import BadRelease, BucketError, NotFound, Refused, Unavailable
-from edge_client.contract.releases import METADATA_PREFIX
+from edge_client.contract.releases import MAX_METADATA_BYTES, METADATA_PREFIX
 from edge_client.updates.delta import Piece
 from edge_client.updates.signed import Release, SignedFile
 
-_MAX_METADATA_BYTES = 5_000_000
 _MAX_SELFTEST_BYTES = 64 * 1024 * 1024
 
 
@@ -71,7 +70,7 @@ class BucketFetcher(FetcherInterface):
     def _fetch(self, url: str) -> Iterator[bytes]:
         key = METADATA_PREFIX + url.removeprefix("bucket://metadata/")
         try:
-            yield self._bucket.get(key, max_bytes=_MAX_METADATA_BYTES)
+            yield self._bucket.get(key, max_bytes=MAX_METADATA_BYTES)
         except NotFound as error:
             raise tuf_errors.DownloadHTTPError(str(error), 404) from error
         except Refused as error:

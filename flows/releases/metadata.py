@@ -23,9 +23,8 @@ from tuf.api.serialization.json import JSONSerializer
 from edge_client.contract.bucket import Bucket
 from edge_client.contract.engine_keys import Sealing
 from edge_client.contract.errors import BadRelease, NotFound
-from edge_client.contract.releases import METADATA_PREFIX, TARGETS_PREFIX
+from edge_client.contract.releases import MAX_METADATA_BYTES, METADATA_PREFIX, TARGETS_PREFIX
 
-MAX_METADATA_BYTES = 5_000_000  # python-tuf's own bound for targets metadata
 TOP_ROLES = ("root", "targets", "snapshot", "timestamp")  # the root names their keys
 _PATHS = {"engines": ["engines/*/*", "client/*"], "rollouts": ["channels/*/*", "settings/*"]}
 

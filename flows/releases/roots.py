@@ -17,9 +17,8 @@ from tuf.api.metadata import Metadata, Root  # type: ignore[attr-defined]  # re-
 from edge_client.contract.bucket import Bucket
 from edge_client.contract.errors import BadRelease, NotFound
 from edge_client.contract.private_files import replace_private
-from edge_client.contract.releases import METADATA_PREFIX
+from edge_client.contract.releases import MAX_METADATA_BYTES, METADATA_PREFIX
 from flows.releases.keys import ANCHOR_FILE, public_key_of
-from flows.releases.metadata import MAX_METADATA_BYTES
 
 NEWEST_FILE = "newest.root.json"
 _MOST_ROOTS = 64  # as devices follow in one go

@@ -9,13 +9,12 @@ from email.utils import parsedate_to_datetime
 from data.workspace import Workspace
 from edge_client.contract.bucket import S3Bucket
 from edge_client.contract.errors import AndonError, BucketError, Unavailable
-from edge_client.contract.releases import METADATA_PREFIX
+from edge_client.contract.releases import MAX_METADATA_BYTES, METADATA_PREFIX
 from flows.stack import repository_of
 from infra.doctor.finding import Finding, Level
 from infra.stack.readiness import NotReady, bucket_probe
 
 _MOST_SKEW = timedelta(seconds=60)  # S3 refuses signatures 15 minutes off; Andon's own times should be far better
-_MAX_METADATA_BYTES = 5_000_000
 #: Role -> how long before its end somebody should act.
 _NOTICE = {role: timedelta(days=7) for role in ("timestamp", "snapshot", "rollouts")}  # signed anew after 15
 _PERSONS_NOTICE = timedelta(days=60)
@@ -85,7 +84,7 @@ def check_releases(
 ) -> Iterator[Finding]:
     """The first root can be read and is ours; nothing expires soon."""
     try:
-        found = workspace.bucket().get(f"{METADATA_PREFIX}1.root.json", max_bytes=_MAX_METADATA_BYTES)
+        found = workspace.bucket().get(f"{METADATA_PREFIX}1.root.json", max_bytes=MAX_METADATA_BYTES)
     except BucketError as error:
         yield Finding(
             check="releases",
