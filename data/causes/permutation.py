@@ -19,7 +19,8 @@ probabilities, which depend on y (a sampler looks for defects) and may depend on
    one of these, or the truth's own order, of each stratum at random. Under the null hypothesis the truth's own is any
    of them, so the test stays exact (Hemerik & Goeman 2018), and thousands of deals cost what 250 did.
 7. Within a shift, what drifts goes with what drifts. So the variance of what was seen is at least that of sums over
-   quarters of a shift, which is larger where both the truth and the scores drift (as for clustered samples).
+   quarters of a shift, which is larger where both the truth and the scores drift (as for clustered samples). Quarters
+   are the clock's, across strata: what drifts does so on all devices at once.
 """
 
 from __future__ import annotations
@@ -248,19 +249,18 @@ def _variance(h: _Stratum, error: _Array, weight: _Array) -> _Array:
 
 def _nearby(strata: Sequence[_Stratum], columns: int) -> _Array:
     """V if parts that are near in time go together (rule 7), [1, k]; 0 where too little is known of time."""
-    sums = []
-    for h in strata:
-        if h.near is not None:
-            parts = h.error[:, None] * (h.scores - h.weight @ h.scores / h.weight.sum())
-            codes, inverse = np.unique(h.near, return_inverse=True)
-            of_quarters = np.zeros((len(codes), columns))
-            np.add.at(of_quarters, inverse, parts)
-            sums.append(of_quarters)
-    quarters = np.concatenate(sums) if sums else np.zeros((0, columns))
-    if len(quarters) < _FEWEST_QUARTERS:
+    timed = [(h, h.near) for h in strata if h.near is not None]
+    if not timed:
         return np.zeros((1, columns))
+    codes, quarter = np.unique(np.concatenate([near for _, near in timed]), return_inverse=True)
+    if len(codes) < _FEWEST_QUARTERS:
+        return np.zeros((1, columns))
+    of_quarters = np.zeros((len(codes), columns))
+    edges = np.cumsum([len(near) for _, near in timed])[:-1]
+    for (h, _), rows in zip(timed, np.split(quarter, edges), strict=True):
+        np.add.at(of_quarters, rows, h.error[:, None] * (h.scores - h.weight @ h.scores / h.weight.sum()))
     # From their mean: T itself, spread over the quarters, is no variance.
-    return np.asarray(len(quarters) * quarters.var(axis=0, ddof=1, keepdims=True))
+    return np.asarray(len(codes) * of_quarters.var(axis=0, ddof=1, keepdims=True))
 
 
 def _under_dealing(strata: Sequence[_Stratum], columns: int) -> _Array:

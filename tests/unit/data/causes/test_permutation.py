@@ -155,8 +155,12 @@ def test_p_values_are_uniform_under_informative_sampling_and_would_not_be_withou
     assert np.mean(p_values(naive)[::VARIABLES] <= 0.05) > 0.5
 
 
-def test_what_drifts_within_a_shift_is_seldom_found_in_what_drifts() -> None:
-    """Truth and scores both wander slowly, each by itself: by parts alone they would go together far too often."""
+@pytest.mark.parametrize("devices", [1, 4])
+def test_what_drifts_within_a_shift_is_seldom_found_in_what_drifts(devices: int) -> None:
+    """Truth and scores both wander slowly, each by itself: by parts alone they would go together far too often.
+
+    So would they if each of four devices, which wander together, counted as a wandering of its own.
+    """
     random = np.random.default_rng(12)
     plain, careful = [], []
     for seed in range(40):
@@ -164,7 +168,8 @@ def test_what_drifts_within_a_shift_is_seldom_found_in_what_drifts() -> None:
         quarter = np.arange(960) // 30
         wander = random.normal(size=(6, 32))
         y = random.random(960) < 0.15 * np.exp(0.9 * wander[0])[quarter]
-        told = rows(wander[1:, quarter].T + 0.3 * random.normal(size=(960, 5)), y, np.ones(960), shift)
+        strata = devices * shift + random.integers(0, devices, size=960)
+        told = rows(wander[1:, quarter].T + 0.3 * random.normal(size=(960, 5)), y, np.ones(960), strata)
         for near, found in ((None, plain), (quarter, careful)):
             tests = permutation_tests(
                 replace(told, near=near), 0, [1] * 5, random=np.random.default_rng(seed), most=200
