@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from edge_client.contract.errors import ConfigError
 from infra.cli.arguments import command, open_workspace, print_json, the_inspection
 
 if TYPE_CHECKING:
+    from data.devices import Device
     from data.workspace import Workspace
 
 
@@ -26,9 +28,9 @@ def add_parser(sub: Any) -> None:
     )
     enroll.add_argument("device", help="its name, such as aoi-3")
     enroll.add_argument("--inspection", help="what it inspects (default: the only inspection there is)")
-    enroll.add_argument("--site", default="plant", help="plant (default: plant)")
+    enroll.add_argument("--site", help="plant (default: plant)")
     enroll.add_argument("--station", help="place on the line (default: the device's name)")
-    enroll.add_argument("--channel", default="stable", help="the channel it follows (default: stable)")
+    enroll.add_argument("--channel", help="the channel it follows (default: stable)")
     enroll.add_argument(
         "--out", type=Path, metavar="DIR", help="the bundle's folder (default: devices/DEVICE in the home directory)"
     )
@@ -47,7 +49,8 @@ def add_parser(sub: Any) -> None:
     enroll.add_argument(
         "--replace",
         action="store_true",
-        help="the name is a device's already, which the new one replaces: its history goes on; with --as file or qr",
+        help="the name is a device's already, which the new one replaces: its history goes on, and what is not said "
+        "(inspection, site, station, channel) stays as it was; with --as file or qr",
     )
     enroll.add_argument("--engine", type=Path, metavar="FILE", help="engine to start with (default: the champion)")
     enroll.add_argument(
@@ -73,6 +76,36 @@ def run(args: argparse.Namespace) -> int:
     return _enroll(args) if args.command == "enroll" else _revoke(args)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a device is, and what it follows."""
+
+    inspection: str
+    site: str
+    station: str
+    channel: str
+
+
+def place_of(args: argparse.Namespace, workspace: Workspace) -> Place:
+    """As the command says; what it leaves out is as with the device that is replaced, else the default.
+
+    Raises:
+        DeviceError: There is none of that name to replace.
+        ConfigError: The inspection is not named, and there are several.
+    """
+    from data.devices import get_device
+
+    old: Device | None = get_device(workspace.catalog(), args.device) if args.replace else None
+    runs = dict(old.inspections) if old is not None else {}
+    inspection = the_inspection(workspace, args.inspection or (next(iter(runs)) if len(runs) == 1 else None))
+    return Place(
+        inspection=inspection,
+        site=args.site or (old.site if old is not None else "plant"),
+        station=args.station or (old.station if old is not None else args.device),
+        channel=args.channel or runs.get(inspection, "stable"),
+    )
+
+
 def _enroll(args: argparse.Namespace) -> int:
     from edge_client.contract.names import check_name
     from infra.enrolment import enroll
@@ -82,16 +115,17 @@ def _enroll(args: argparse.Namespace) -> int:
     if args.replace and args.form == "folder":
         raise ConfigError("--replace is for --as file or --as qr: the old device goes on until the new one claims it")
     workspace = open_workspace(args)
+    place = place_of(args, workspace)
     if args.form != "folder":
-        return _invite(args, workspace, settings)
+        return _invite(args, workspace, place, settings)
     bundle = enroll(
         workspace,
         args.device,
-        site=args.site,
-        station=args.station or args.device,
-        inspection=the_inspection(workspace, args.inspection),
+        site=place.site,
+        station=place.station,
+        inspection=place.inspection,
         out_dir=args.out,
-        channel=args.channel,
+        channel=place.channel,
         engine=args.engine,
         settings=settings,
     )
@@ -114,20 +148,20 @@ def _enroll(args: argparse.Namespace) -> int:
     return 0
 
 
-def _invite(args: argparse.Namespace, workspace: Workspace, settings: Any) -> int:
+def _invite(args: argparse.Namespace, workspace: Workspace, place: Place, settings: Any) -> int:
     from infra.invitation import invite, write_qr
 
     invitation = invite(
         workspace,
         args.device,
-        site=args.site,
-        station=args.station or args.device,
-        inspection=the_inspection(workspace, args.inspection),
+        site=place.site,
+        station=place.station,
+        inspection=place.inspection,
         as_code=args.form == "qr",
         out=args.out,
         days=args.days,
         replace=args.replace,
-        channel=args.channel,
+        channel=place.channel,
         engine=args.engine,
         settings=settings,
     )
@@ -149,6 +183,7 @@ def _invite(args: argparse.Namespace, workspace: Workspace, settings: Any) -> in
         return 0
     what = str(invitation.path or args.qr or "the code below")
     print(f"{invitation.device} is invited until {invitation.until:%Y-%m-%d %H:%M} UTC, once, by {what}")
+    print(f"  for {place.inspection}, site {place.site}, station {place.station}, channel {place.channel}")
     if invitation.code:
         print(f"On the device: andon-edge enroll CODE --into DIR, with the code\n{invitation.code}")
     else:

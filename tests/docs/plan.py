@@ -275,7 +275,6 @@ check_network(Small(64).eval(), InputChoice.from_dict({"backbone": "plant_nets:S
         Run(
             begins="andon enroll aoi-3 --replace",
             before="rm .andon/devices/aoi-3.andon",  # it went to the device
-            replace={"--replace": "--inspection cells --replace"},
         ),
         Run(begins="andon revoke aoi-3"),
     ),
