@@ -80,6 +80,8 @@ class Keeper:
         with self._lock:
             if state != self._state:
                 self._save(state)
+                if state.target != self._state.target and state.target.outcome is rules.Outcome.CONFIRMED:
+                    self.problems.pop("engine", None)  # a newer release serves: what another did is history
                 self._state = state
             held = state.at(state.active)
             wanted = self.factory_sha256 if held is None else held.engine_sha256

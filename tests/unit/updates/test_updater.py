@@ -159,6 +159,23 @@ def test_an_engine_that_fails_in_service_many_times_in_a_row_is_left(world: Worl
     assert device.status().rollout.outcome == "quarantined"
 
 
+def test_an_engine_that_was_left_is_a_problem_until_a_newer_one_is_confirmed(world: World) -> None:
+    device = world.device()
+    older = world.release("e1")
+    device.check_once()
+    serve(device, 3)
+    for _ in range(Limits().service_failures):
+        device.observe(False, 1.0)
+    assert "'e1' was left" in device.status().problems[0]
+    newer = world.release("e2")
+    assert device.check_once().check is Check.SWAPPED
+    assert "'e1' was left" in device.status().problems[0]  # the newer one is on probation yet
+    serve(device, 3)
+    assert device.slot.engine.sha256 == digest(newer)
+    assert device.status().problems == ()
+    assert device.status().quarantined[0].engine_sha256 == digest(older)  # that is remembered
+
+
 def test_a_denied_engine_is_left_and_the_settings_hold_after_a_restart(world: World) -> None:
     taken: list[EffectiveSettings] = []
     device = Updater.open(world.config(), world.bucket, clock=world.clock, tries=_passes)
