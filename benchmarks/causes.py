@@ -37,6 +37,7 @@ from data.causes import Settings
 from data.causes.analysis import analyse_linked
 from data.causes.discoveries import q_values
 from data.causes.findings import Association
+from data.causes.phrases import Phrase
 from data.causes.variables import variable_of
 from data.intervals import clopper_pearson
 from training.evaluate import Measure
@@ -85,7 +86,7 @@ def naive(planted: Planted) -> list[Discovery]:
         for name, values in table.values.items():
             told = values[labelled] if isinstance(values, np.ndarray) else [values[i] for i in labelled.tolist()]
             variable = variable_of(name, told, np.ones(len(labelled)), table.at[labelled])
-            if isinstance(variable, str):
+            if isinstance(variable, Phrase):
                 continue
             for column, target in enumerate(planted.linked.targets):
                 y = table.positive[labelled][variable.rows, column].astype(float)

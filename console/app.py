@@ -39,7 +39,7 @@ from console.fleet import make_fleet_api
 from console.live import LiveStatus
 from console.model_registry import registry_view
 from console.models import make_models_api
-from console.pages import Pages, make_texts_script
+from console.pages import Pages, make_texts_script, reader_of
 from console.people import check_declared, needs
 from console.provider import Provider
 from console.provider_sign_in import ends_at, make_provider_api
@@ -51,7 +51,7 @@ from console.sign_in import Door, make_sign_in_api
 from console.sign_in_pages import make_sign_in_pages
 from console.users import make_users_api
 from console.value import make_value_api
-from data.causes.wording import CAUTION
+from data.causes.wording import caution
 from data.inspections import Inspection, get_inspection, list_inspections
 from data.users import Role
 from data.workspace import Workspace
@@ -128,7 +128,7 @@ def create_app(
 
     @app.get("/causes", response_class=HTMLResponse, dependencies=VIEWER)
     def causes(request: Request) -> HTMLResponse:
-        return page(request, "causes.html", here="causes", caution=CAUTION)
+        return page(request, "causes.html", here="causes", caution=caution(reader_of(request)[1]))
 
     @app.get("/drift", response_class=HTMLResponse, dependencies=VIEWER)
     def drift(request: Request) -> HTMLResponse:

@@ -1,6 +1,7 @@
 """The page of what goes with which defects: analyses computed once, however many pages are open.
 
-1. An analysis takes seconds: it is kept for a minute and computed once, however many ask (console.kept).
+1. An analysis takes seconds: it is kept for a minute and computed once, however many ask (console.kept). It is put
+   into words for each who asks, in their language.
 2. What comes from the line (keys, values, station names, part ids) goes out as JSON; the page puts it in as text.
 3. The answer is bounded: the associations with the smallest q, and how many there are.
 """
@@ -13,12 +14,14 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 
 from console.kept import Kept
+from console.pages import reader_of
 from console.people import needs
 from data.causes import Causes, Settings, find_causes
-from data.causes.wording import experiment, method, population, sentence
+from data.causes.phrases import Speech
+from data.causes.wording import experiment, groups, method, population, population_name, sentence, target_name
 from data.inspections import get_inspection
 from data.users import Role
 from data.workspace import Workspace
@@ -48,10 +51,10 @@ class CausesView:
     ) -> None:
         self._workspace, self._clock, self._fresh, self._monotonic = workspace, clock, fresh, monotonic
         self._lock = threading.Lock()
-        self._known: dict[tuple[str, int], Kept[dict[str, Any]]] = {}
+        self._known: dict[tuple[str, int], Kept[Causes]] = {}
 
-    def now(self, inspection: str, days: int) -> dict[str, Any]:
-        """Return the analysis of the last `days` (0: of all time) as JSON values.
+    def now(self, inspection: str, days: int) -> Causes:
+        """Return the analysis of the last `days` (0: of all time).
 
         Raises:
             InspectionError: Unknown inspection.
@@ -61,7 +64,7 @@ class CausesView:
         with self._lock:
             if key not in self._known:
                 self._known[key] = Kept(
-                    lambda: told(self._analysis(inspection, days)), fresh=self._fresh, monotonic=self._monotonic
+                    lambda: self._analysis(inspection, days), fresh=self._fresh, monotonic=self._monotonic
                 )
             kept = self._known[key]
         return kept.get()
@@ -81,27 +84,35 @@ def make_causes_api(view: CausesView) -> APIRouter:
     api = APIRouter(prefix="/api")
 
     @api.get("/{inspection}/causes", dependencies=[needs(Role.VIEWER)])
-    def causes(inspection: str, days: Days = "0") -> dict[str, Any]:
-        return view.now(inspection, int(days))
+    def causes(request: Request, inspection: str, days: Days = "0") -> dict[str, Any]:
+        return told(view.now(inspection, int(days)), reader_of(request)[1])
 
     return api
 
 
-def told(causes: Causes) -> dict[str, Any]:
+def told(causes: Causes, language: str) -> dict[str, Any]:
     """An analysis with its sentences, bounded."""
     value = causes.to_dict()
     shown = causes.associations[:MOST_SHOWN]
     value["associations"] = value["associations"][:MOST_SHOWN]
     for entry, association in zip(value["associations"], shown, strict=True):
-        entry["sentence"] = sentence(association)
-        entry["experiment"] = experiment(association)
-    refused = value["not_testable"]
+        entry["sentence"] = sentence(association, language)
+        entry["experiment"] = experiment(association, language)
+        entry["population_name"] = population_name(association.population, language)
+        entry["target_name"] = target_name(association.target, language)
+        if association.effect is not None:
+            entry["effect"]["high_group"], entry["effect"]["low_group"] = groups(association.effect, language)
+    say = Speech(language)
+    refused = value["not_testable"][:MOST_SHOWN]
+    for entry, item in zip(refused, causes.not_testable[:MOST_SHOWN], strict=True):
+        entry["reason"] = say.say(item.reason)
+        entry["target_name"] = None if item.target is None else target_name(item.target, language)
     return {
         **value,
-        "not_testable": refused[:MOST_SHOWN],
-        "refused": len(refused),
+        "not_testable": refused,
+        "refused": len(causes.not_testable),
         "found": len(causes.found),
         "first_sight": len(causes.first_sight),
-        "method": method(causes),
-        "populations": [population(speaks) for speaks in causes.speaks],
+        "method": method(causes, language),
+        "populations": [population(speaks, language) for speaks in causes.speaks],
     }

@@ -44,7 +44,7 @@ function row(a) {
   return node(
     "tr",
     { "data-verdict": a.verdict },
-    node("td", {}, a.target, a.population === "labels" ? null : node("div", { class: "soft" }, a.population)),
+    node("td", {}, a.target_name, a.population === "labels" ? null : node("div", { class: "soft" }, a.population_name)),
     node("td", { class: "told" }, a.variable, a.value === null ? null : ` = ${a.value}`),
     node("td", { class: "told" }, a.station),
     node("td", {}, a.lag ? t("causes.before", { time: duration(a.lag.median) }) : t("causes.same_frame"), a.lag ? node("div", { class: "soft" }, t("causes.between", { low: duration(a.lag.low), high: duration(a.lag.high) })) : null),
@@ -74,7 +74,7 @@ function listed(title, associations, nothing) {
 function refused(value) {
   if (!value.refused && !value.not_tested) return null;
   const heads = ["defect", "variable", "station", "why_not"];
-  const rows = value.not_testable.map((item) => node("tr", {}, node("td", {}, item.target ?? t("causes.all_targets")), node("td", { class: "told" }, item.variable ?? ""), node("td", { class: "told" }, item.station), node("td", { class: "text" }, item.reason)));
+  const rows = value.not_testable.map((item) => node("tr", {}, node("td", {}, item.target_name ?? t("causes.all_targets")), node("td", { class: "told" }, item.variable ?? ""), node("td", { class: "told" }, item.station), node("td", { class: "text" }, item.reason)));
   return node(
     "details",
     {},

@@ -23,6 +23,7 @@ from data.causes.effects import effect_of
 from data.causes.findings import Association, Basis, Causes, Companion, Lag, NotTestable, Speaks, Verdict
 from data.causes.join import Joined, Linked, join
 from data.causes.permutation import Tested, at_first_sight, comparable, permutation_tests
+from data.causes.phrases import Phrase
 from data.causes.strata import STEADY, WITHIN_SHARE, Rows, Strata, between, share_within, strata_of, stretches
 from data.causes.values import Population, Sighting
 from data.causes.variables import LEAST_PARTS, Variable, variable_of
@@ -146,14 +147,14 @@ def _collect(work: _Work, linked: Linked, settings: Settings) -> None:
         n = work.speaks[-1].with_target[target]
         labelled = work.speaks[-1].labelled
         if min(n, labelled - n) < LEAST_POSITIVE:
-            of_it = f"{n} parts with it" if n < LEAST_POSITIVE else f"only {labelled - n} parts without it"
+            lacks, count = ("with", n) if n < LEAST_POSITIVE else ("without", labelled - n)
             work.refused.append(
                 NotTestable(
                     population=linked.name,
                     target=target,
                     station="",
                     variable=None,
-                    reason=f"{of_it} among {labelled} labelled: at least {LEAST_POSITIVE} are needed",
+                    reason=Phrase(f"too_few_{lacks}", {"n": count, "labelled": labelled, "least": LEAST_POSITIVE}),
                 )
             )
         else:
@@ -166,7 +167,7 @@ def _collect(work: _Work, linked: Linked, settings: Settings) -> None:
         known: dict[tuple[bytes, int, Basis, bytes], _Comparable] = {}
         for name, values in table.values.items():
             variable = variable_of(name, values, table.weight, table.at)
-            if isinstance(variable, str):
+            if isinstance(variable, Phrase):
                 work.refused.append(_refusal(linked.name, None, table, name, variable))
                 continue
             basis, block, codes = _basis(variable, table, strata)
@@ -220,7 +221,7 @@ def _speaks(linked: Linked) -> Speaks:
     )
 
 
-def _refusal(population: str, target: str | None, table: Joined, name: str, reason: str) -> NotTestable:
+def _refusal(population: str, target: str | None, table: Joined, name: str, reason: Phrase) -> NotTestable:
     return NotTestable(population=population, target=target, station=table.station, variable=name, reason=reason)
 
 
@@ -233,19 +234,16 @@ class _Comparable:
     positive: int
     negative: int
 
-    def unfit(self, basis: Basis) -> str | None:
+    def unfit(self, basis: Basis) -> Phrase | None:
         """Rule 2, for a variable and a target."""
         if basis is not Basis.PARTS:
             if self.units >= LEAST_SHIFTS:
                 return None
-            why = "stays the same for long" if basis is Basis.STRETCHES else "hardly changes within a shift"
-            return f"it {why}, and only {self.units} {basis.value} can be compared: at least {LEAST_SHIFTS} are needed"
+            return Phrase(f"too_few_{basis.value}", {"n": self.units, "least": LEAST_SHIFTS})
         if min(self.positive, self.negative) >= LEAST_POSITIVE and self.units >= LEAST_PARTS:
             return None
-        return (
-            f"{self.positive} labelled parts with the target and {self.negative} without, {self.units} parts that can "
-            f"be compared with others of their shift: at least {LEAST_POSITIVE} of each and {LEAST_PARTS} are needed"
-        )
+        counts = {"positive": self.positive, "negative": self.negative, "n": self.units}
+        return Phrase("too_few_compared", {**counts, "least": LEAST_POSITIVE, "least_parts": LEAST_PARTS})
 
 
 def _comparable(trial: _Trial) -> _Comparable:

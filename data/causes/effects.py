@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from data.causes.phrases import Phrase
 from data.causes.variables import Variable, weighted_ranks
 from data.intervals import Estimate, clopper_pearson
 
@@ -34,7 +35,7 @@ class Effect:
     """Two groups of parts compared. An interval's end that is nan is unbounded.
 
     Attributes:
-        high_group: Which parts, in words, such as ``in the highest fifth (0.62 and more)``.
+        high_group: Which parts, such as ``in the highest fifth (0.62 and more)``.
         low_group: The parts they are compared with.
         high: Rate of the target among the first.
         low: Among the second.
@@ -43,8 +44,8 @@ class Effect:
         within: Of the rates among parts of the same strata; nan if too few can be compared.
     """
 
-    high_group: str
-    low_group: str
+    high_group: Phrase
+    low_group: Phrase
     high: Estimate
     low: Estimate
     difference: Estimate
@@ -54,7 +55,7 @@ class Effect:
     def to_dict(self) -> dict[str, Any]:
         """As JSON."""
         rates = {name: getattr(self, name).to_dict() for name in ("high", "low", "difference", "ratio", "within")}
-        return {"high_group": self.high_group, "low_group": self.low_group, **rates}
+        return {"high_group": str(self.high_group), "low_group": str(self.low_group), **rates}
 
 
 def effect_of(
@@ -90,11 +91,13 @@ def effect_of(
     )
 
 
-def groups_of(variable: Variable, column: str, weight: _Array) -> tuple[NDArray[np.bool_], NDArray[np.bool_], str, str]:
-    """The two groups as masks [n], and in words."""
+def groups_of(
+    variable: Variable, column: str, weight: _Array
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_], Phrase, Phrase]:
+    """The two groups as masks [n], and what they are."""
     if column.startswith("="):
         with_it = np.array([text == column[1:] for text in variable.texts])
-        return with_it, ~with_it, f"with {column[1:]!r}", "with other values"
+        return with_it, ~with_it, Phrase("with_value", {"value": repr(column[1:])}), Phrase("other_values")
     numbers = variable.numbers
     assert numbers is not None
     ranks = weighted_ranks(numbers, weight)
@@ -102,22 +105,18 @@ def groups_of(variable: Variable, column: str, weight: _Array) -> tuple[NDArray[
     if column == "bend":
         outer = low | high
         inner = numbers[~outer] if not outer.all() else numbers
-        span = f"{_short(inner.min())} to {_short(inner.max())}"
-        return outer, ~outer, "in the lowest and highest fifth", f"in the three fifths between ({span})"
-    words = ("in the highest fifth", "in the lowest fifth")
+        span = {"low": float(inner.min()), "high": float(inner.max())}
+        return outer, ~outer, Phrase("outer_fifths"), Phrase("inner_fifths", span)
+    names = ("highest_fifth", "lowest_fifth")
     if not low.any() or not high.any():  # so many equal values that no fifth can be cut off
         high = ranks > 0.5
         low = ~high
-        words = ("with upper values", "with lower values")
+        names = ("upper_values", "lower_values")
         if not high.any() or not low.any():
             high = numbers > numbers.min()
             low = ~high
-    return (
-        high,
-        low,
-        f"{words[0]} ({_short(numbers[high].min())} and more)",
-        f"{words[1]} ({_short(numbers[low].max())} and less)",
-    )
+    edges = float(numbers[high].min()), float(numbers[low].max())
+    return high, low, Phrase(names[0], {"edge": edges[0]}), Phrase(names[1], {"edge": edges[1]})
 
 
 def rate(y: _Array, weight: _Array, labelled: _Array, level: float = 0.95) -> Estimate:
@@ -211,7 +210,3 @@ def _within(
         population=round(float(n.sum())),
         level=level,
     )
-
-
-def _short(number: float) -> str:
-    return f"{number:.3g}" if abs(number) < 1000 else f"{number:.6g}"

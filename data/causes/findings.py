@@ -16,6 +16,11 @@ from typing import Any
 
 from data.causes.discoveries import Dependence
 from data.causes.effects import Effect
+from data.causes.phrases import Phrase
+
+OUTCOMES = "outcomes"  # the population of what was reported later, by stage where one was told
+OUTCOMES_AT = f"{OUTCOMES} at "
+ANY_DEFECT = "any defect"  # the target that holds where any class of defect does
 
 
 class Verdict(str, Enum):
@@ -116,7 +121,7 @@ class NotTestable:
     target: str | None
     station: str
     variable: str | None
-    reason: str
+    reason: Phrase
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,6 +180,8 @@ class Causes:
         value = asdict(self)
         for entry, association in zip(value["associations"], self.associations, strict=True):
             entry["effect"] = None if association.effect is None else association.effect.to_dict()
+        for entry, refused in zip(value["not_testable"], self.not_testable, strict=True):
+            entry["reason"] = str(refused.reason)
         plain = _plain(value)
         assert isinstance(plain, dict)
         return plain

@@ -23,14 +23,13 @@ from sqlalchemy.orm import Session
 from data.catalog import Catalog
 from data.catalog.models import DrawItemRow, DrawRow, InspectionRow, OutcomeRow, SampleRow, WindowRow
 from data.causes.analysis import Settings, analyse
-from data.causes.findings import Causes
+from data.causes.findings import ANY_DEFECT, OUTCOMES, OUTCOMES_AT, Causes
 from data.causes.join import LONGEST_NAME, MOST_FRAMES, MOST_UNITS
 from data.causes.values import Context, Population, Sighting, Truth
 from data.estimates import field_sample
 from data.field_sample import FieldSample
 from data.inspections import Inspection
 
-ANY_DEFECT = "any defect"
 _BATCH = 500  # SQLite's limit on parameters of one statement is 999 in old builds
 _MOST_FRAMES = 4 * MOST_UNITS  # a part may have several
 _MOST_STAGES = 4
@@ -167,7 +166,7 @@ def _outcomes(
         targets = tuple(value[:LONGEST_NAME] for value in frequent[1 : 1 + _MOST_OUTCOMES])
         if targets:
             yield Population(
-                name=f"outcomes at {stage[:LONGEST_NAME]}" if stage else "outcomes",
+                name=f"{OUTCOMES_AT}{stage[:LONGEST_NAME]}" if stage else OUTCOMES,
                 targets=tuple(dict.fromkeys(targets)),
                 truths=tuple(
                     Truth(part=row.part_id, at=row.at, holds=frozenset({row.value[:LONGEST_NAME]} & set(targets)))

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.causes.join import Value, Values
+from data.causes.phrases import Phrase
 
 LEAST_PARTS = 30  # with the variable: below, nothing survives a correction for many tests
 LEAST_SHARED = 10  # parts that differ from the rest, or share a value
@@ -51,7 +52,7 @@ class Variable:
     missing: float
 
 
-def variable_of(name: str, values: Values, weight: NDArray[np.float64], at: NDArray[np.float64]) -> Variable | str:
+def variable_of(name: str, values: Values, weight: NDArray[np.float64], at: NDArray[np.float64]) -> Variable | Phrase:
     """Code a variable.
 
     Args:
@@ -71,12 +72,12 @@ def variable_of(name: str, values: Values, weight: NDArray[np.float64], at: NDAr
         rows = np.array([i for i, value in enumerate(values) if _given(value)], dtype=np.int64)
         known = [values[i] for i in rows.tolist()]
     if len(known) < LEAST_PARTS:
-        return f"only {len(known)} parts have it: at least {LEAST_PARTS} are needed"
+        return Phrase("too_few_have_it", {"n": len(known), "least": LEAST_PARTS})
     if isinstance(known, np.ndarray) or all(not isinstance(value, str) for value in known):
         coded = _number(np.array(known, dtype=np.float64), weight[rows], at[rows])
     else:
         coded = _text([value if isinstance(value, str) else _figure(value) for value in known])
-    if isinstance(coded, str):
+    if isinstance(coded, Phrase):
         return coded
     columns, numbers, texts = coded
     return Variable(
@@ -109,12 +110,12 @@ def weighted_ranks(values: NDArray[np.float64], weight: NDArray[np.float64]) -> 
 _Coded = tuple[list[tuple[str, NDArray[np.float64]]], NDArray[np.float64] | None, tuple[str, ...]]
 
 
-def _number(numbers: NDArray[np.float64], weight: NDArray[np.float64], at: NDArray[np.float64]) -> _Coded | str:
+def _number(numbers: NDArray[np.float64], weight: NDArray[np.float64], at: NDArray[np.float64]) -> _Coded | Phrase:
     distinct, counts = np.unique(numbers, return_counts=True)
     if (others := len(numbers) - int(counts.max())) < LEAST_SHARED:
         return _constant(others, len(numbers))
     if _counts_up(numbers, at):
-        return "a counter: it rises from part to part, as time does"
+        return Phrase("a_counter")
     ranks = weighted_ranks(numbers, weight)
     columns = [("rank", ranks), ("bend", (ranks - 0.5) ** 2)]
     if not 2 < len(distinct) <= MOST_LEVELS:
@@ -123,7 +124,7 @@ def _number(numbers: NDArray[np.float64], weight: NDArray[np.float64], at: NDArr
     return columns + _levels(texts), numbers, texts
 
 
-def _text(texts: Sequence[str]) -> _Coded | str:
+def _text(texts: Sequence[str]) -> _Coded | Phrase:
     cut = tuple(text[:LONGEST_TEXT] for text in texts)
     counts = Counter(cut)
     if (others := len(cut) - counts.most_common(1)[0][1]) < LEAST_SHARED:
@@ -132,8 +133,8 @@ def _text(texts: Sequence[str]) -> _Coded | str:
     if columns:
         return columns, None, cut
     if 2 * len(counts) >= len(cut):
-        return f"an identifier: {len(counts)} values on {len(cut)} parts"
-    return f"no value is shared by {LEAST_SHARED} parts"
+        return Phrase("an_identifier", {"values": len(counts), "n": len(cut)})
+    return Phrase("nothing_shared", {"least": LEAST_SHARED})
 
 
 def _levels(texts: tuple[str, ...]) -> list[tuple[str, NDArray[np.float64]]]:
@@ -144,8 +145,8 @@ def _levels(texts: tuple[str, ...]) -> list[tuple[str, NDArray[np.float64]]]:
     return [(f"={level}", (array == level).astype(np.float64)) for level in sorted(levels)]
 
 
-def _constant(others: int, n: int) -> str:
-    return f"constant: all but {others} of {n} parts have the same value"
+def _constant(others: int, n: int) -> Phrase:
+    return Phrase("constant", {"others": others, "n": n})
 
 
 def _given(value: Value) -> bool:

@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
 
 def lines_of(causes: Causes) -> list[str]:
     """An analysis in lines."""
-    from data.causes.wording import CAUTION, experiment, method, population, sentence
+    from data.causes.wording import caution, experiment, method, population, sentence
 
     lines = [f"{causes.inspection}: {method(causes)}"]
     lines += [f"  {population(speaks)}" for speaks in causes.speaks]
@@ -92,7 +92,7 @@ def lines_of(causes: Causes) -> list[str]:
         lines.append(f"  and {len(causes.not_testable) - _SHOWN} more: see --json")
     if causes.not_tested:
         lines.append(f"{causes.not_tested} tests were left out: there are too many variables")
-    return [*lines, CAUTION]
+    return [*lines, caution()]
 
 
 def _instant(text: str) -> datetime:

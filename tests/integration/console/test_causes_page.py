@@ -77,6 +77,23 @@ def test_what_goes_with_which_defects_is_told_as_sentences_and_a_table(
     assert said == []
 
 
+def test_findings_are_told_in_the_readers_language(page: Page, told: Workspace, console: Console) -> None:
+    page.goto(console.url)
+    page.locator("[data-language=de]").click()
+    expect(page.locator("html")).to_have_attribute("lang", "de")
+    page.goto(f"{console.url}/causes")
+    section = page.locator(f"section[aria-label='{INSPECTION}']")
+    found = section.locator("ul.told li", has_text="geht einher mit hohen Werten von humidity an press-1")
+    expect(found).to_contain_text("42 min vorher erfasst", timeout=60_000)
+    expect(found).to_contain_text("in zufälliger Reihenfolge")
+    expect(page.locator(".caution")).to_contain_text("Das sind Zusammenhänge")
+    expect(section.locator("tr[data-verdict=found]", has_text="humidity").first).to_contain_text("im höchsten Fünftel")
+    expect(section).to_contain_text("Rückmeldungen aus end-of-line")
+    section.locator("summary", has_text="Nicht zu testen").click()
+    expect(section).to_contain_text("eine Kennung")
+    expect(section).to_contain_text("Benjamini-Hochberg über alle")
+
+
 def test_the_page_says_what_is_missing_and_follows_the_chosen_time(page: Page, console: Console) -> None:
     page.goto(f"{console.url}/causes")
     section = page.locator(f"section[aria-label='{INSPECTION}']")

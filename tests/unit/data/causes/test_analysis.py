@@ -11,7 +11,7 @@ import pytest
 from data.causes import Causes, Dependence, Settings, Verdict, analyse, sentence
 from data.causes.findings import Basis
 from data.causes.values import Population, Sighting, Truth
-from data.causes.wording import CAUTION, experiment, in_time, method, population
+from data.causes.wording import caution, experiment, in_time, method, population
 from infra.cli.causes import lines_of
 
 T0 = datetime(2031, 1, 6, tzinfo=UTC)
@@ -83,7 +83,7 @@ def test_an_effect_across_stations_is_found_with_its_lag_and_size(causes: Causes
 
 
 def test_every_test_is_counted_and_those_that_cannot_be_made_are_named(causes: Causes) -> None:
-    refused = {(item.variable, item.target): item.reason for item in causes.not_testable}
+    refused = {(item.variable, item.target): str(item.reason) for item in causes.not_testable}
     assert "0 parts with it" in refused[None, "scratch"]
     assert "identifier" in refused["serial", None]
     assert "counter" in refused["counter", None]
@@ -109,8 +109,8 @@ def test_nothing_says_that_a_thing_causes_another(causes: Causes) -> None:
     assert said.startswith("crack goes with high humidity at press, recorded 40 min before")
     assert "highest fifth" in said
     assert "parts whose truth is known have crack" in said
-    assert "associations" in CAUTION
-    assert "An experiment tells" in CAUTION
+    assert "associations" in caution()
+    assert "An experiment tells" in caution()
 
 
 def test_it_says_what_would_tell_and_whom_it_speaks_of(causes: Causes) -> None:
@@ -120,7 +120,7 @@ def test_it_says_what_would_tell_and_whom_it_speaks_of(causes: Causes) -> None:
     assert experiment(causes.associations[-1]) is None
     assert "1,000 labelled parts" in population(causes.speaks[0])
     assert "about 2,000" in population(causes.speaks[0])
-    assert "at most 10%" in method(causes)
+    assert "at most 10 %" in method(causes)
     assert in_time(42 * 60) == "42 min"
 
 
@@ -190,7 +190,7 @@ def test_without_any_truth_it_says_so() -> None:
     assert (empty.tests, empty.found, empty.associations) == (0, (), ())
     assert "no labelled sample and no outcome yet" in "\n".join(lines_of(empty))
     few = analyse("plates", [Population(name="labels", targets=("crack",), truths=(Truth(part="A", at=T0),))], [])
-    assert few.not_testable[0].reason.startswith("0 parts with it among 1 labelled")
+    assert str(few.not_testable[0].reason).startswith("0 parts with it among 1 labelled")
 
 
 def test_a_bad_night_of_two_devices_is_one_night() -> None:

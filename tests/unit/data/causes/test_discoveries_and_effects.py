@@ -45,19 +45,19 @@ def test_groups_are_fifths_of_the_population_not_of_the_sample() -> None:
     high, low, high_words, low_words = groups_of(variable(numbers, weight), "rank", weight)
     assert weight[high].sum() == pytest.approx(50, abs=2)
     assert weight[low].sum() == pytest.approx(50, abs=4)
-    assert high_words == "in the highest fifth (50 and more)"
-    assert low_words == "in the lowest fifth (12 and less)"
+    assert str(high_words) == "in the highest fifth (50 and more)"
+    assert str(low_words) == "in the lowest fifth (12 and less)"
 
 
 def test_groups_where_no_fifth_can_be_cut_off() -> None:
     heavy = variable([0.0] * 150 + [1.0] * 50)
     high, low, *words = groups_of(heavy, "rank", np.ones(200))
     assert (high.sum(), low.sum()) == (50, 150)
-    assert "1 and more" in words[0]
+    assert "1 and more" in str(words[0])
     outer, inner, *_ = groups_of(variable([float(i) for i in range(100)]), "bend", np.ones(100))
     assert (outer.sum(), inner.sum()) == (40, 60)
     with_it, rest, *words = groups_of(variable(["A"] * 30 + ["B"] * 70), "=A", np.ones(100))
-    assert (with_it.sum(), rest.sum(), words[0]) == (30, 70, "with 'A'")
+    assert (with_it.sum(), rest.sum(), str(words[0])) == (30, 70, "with 'A'")
 
 
 def test_the_ratio_within_one_stratum_is_the_plain_ratio_with_its_well_known_interval() -> None:

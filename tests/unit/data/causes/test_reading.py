@@ -15,7 +15,7 @@ import pytest
 from data.catalog import Catalog
 from data.catalog.models import OutcomeRow, SampleRow, WindowRow
 from data.causes import Settings, Verdict, find_causes
-from data.causes.reading import ANY_DEFECT
+from data.causes.findings import ANY_DEFECT
 from data.devices import register_device
 from data.draws import draw
 from data.inspections import InspectionError, create_inspection
