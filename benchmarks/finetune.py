@@ -31,9 +31,7 @@ import numpy as np
 from elpv_dataset.utils import load_dataset
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score
-from sklearn.model_selection import StratifiedKFold, cross_val_predict
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.model_selection import StratifiedKFold
 from threadpoolctl import threadpool_limits
 from torch import nn
 
@@ -93,34 +91,40 @@ def defect_probability(cells: Cells, learnt: Learnt, bank: Bank, rows: Rows) -> 
 def measured(cells: Cells, request: FitRequest, held: Rows) -> Scores:
     """Fit, and measure on rows that nothing has seen."""
     learnt, bank, _ = learn_with_bank(request)
-    p, truth = defect_probability(cells, learnt, bank, held), cells.labels[held] == 1
-    return Scores(
-        accuracy=float(((p > 0.5) == truth).mean()),
-        precision=float(average_precision_score(truth, p)),
-        error=calibration_error(p, truth, resamples=0).value,
-        claimed=learnt.metrics["oof_average_precision_all"],
-    )
+    p = defect_probability(cells, learnt, bank, held)
+    return scores_of(p, cells.labels[held] == 1, claimed=learnt.metrics["oof_average_precision_all"])
 
 
 def logistic(cells: Cells, rows: Rows, held: Rows) -> Scores:
     """Logistic regression on standardised frozen features."""
+    return scores_of(frozen_probability(cells, rows, held), cells.labels[held] == 1, claimed=float("nan"))
+
+
+def scores_of(p: Floats, truth: np.ndarray, claimed: float) -> Scores:
+    """Compare the probability of a defect with the truth."""
+    return Scores(
+        accuracy=float(((p > 0.5) == truth).mean()),
+        precision=float(average_precision_score(truth, p)),
+        error=calibration_error(p, truth, resamples=0).value,
+        claimed=claimed,
+    )
+
+
+def frozen_probability(cells: Cells, rows: Rows, held: Rows) -> Floats:
+    """What a logistic regression on standardised frozen features says of the cells held out."""
     mean, scale = cells.features[rows].mean(axis=0), cells.features[rows].std(axis=0) + 1e-3
     with threadpool_limits(1):
         model = LogisticRegression(C=_PENALTY, max_iter=2_000).fit(
             (cells.features[rows] - mean) / scale, cells.labels[rows]
         )
-    p, truth = model.predict_proba((cells.features[held] - mean) / scale)[:, 1], cells.labels[held] == 1
-    precision = float(average_precision_score(truth, p))
-    error = calibration_error(p, truth, resamples=0).value
-    return Scores(accuracy=float(((p > 0.5) == truth).mean()), precision=precision, error=error, claimed=float("nan"))
+    return np.asarray(model.predict_proba((cells.features[held] - mean) / scale)[:, 1], dtype=np.float64)
 
 
 def luck_of_the_kept(cells: Cells, draws: int = 200) -> list[Row]:
     """How easy the cells are that no trunk is shown: average precision of frozen features on them, out of fold."""
-    model = make_pipeline(StandardScaler(), LogisticRegression(C=_PENALTY, max_iter=2_000))
-    folds = StratifiedKFold(5, shuffle=True, random_state=0)
-    with threadpool_limits(1):
-        p = cross_val_predict(model, cells.features, cells.labels, cv=folds, method="predict_proba")[:, 1]
+    p = np.empty(len(cells.labels))
+    for rows, held in StratifiedKFold(5, shuffle=True, random_state=0).split(cells.features, cells.labels):
+        p[held] = frozen_probability(cells, rows, held)
     kept, random = roles_of(cells.groups, stopping=False).held, np.random.default_rng(0)
     quarters = [random.permutation(kept) for _ in range(draws)]
     return [

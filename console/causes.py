@@ -1,7 +1,7 @@
 """The page of what goes with which defects: analyses computed once, however many pages are open.
 
-1. An analysis takes seconds: it is kept for a minute and computed once, however many ask (console.kept). It is put
-   into words for each who asks, in their language.
+1. An analysis takes seconds: it is kept for a minute and computed once, however many ask (console.kept), and put
+   into words in every language then.
 2. What comes from the line (keys, values, station names, part ids) goes out as JSON; the page puts it in as text.
 3. The answer is bounded: the associations with the smallest q, and how many there are.
 """
@@ -23,6 +23,7 @@ from data.causes import Causes, Settings, find_causes
 from data.causes.phrases import Speech
 from data.causes.wording import experiment, groups, method, population, population_name, sentence, target_name
 from data.inspections import get_inspection
+from data.languages import LANGUAGES
 from data.users import Role
 from data.workspace import Workspace
 
@@ -51,10 +52,10 @@ class CausesView:
     ) -> None:
         self._workspace, self._clock, self._fresh, self._monotonic = workspace, clock, fresh, monotonic
         self._lock = threading.Lock()
-        self._known: dict[tuple[str, int], Kept[Causes]] = {}
+        self._known: dict[tuple[str, int], Kept[dict[str, dict[str, Any]]]] = {}
 
-    def now(self, inspection: str, days: int) -> Causes:
-        """Return the analysis of the last `days` (0: of all time).
+    def now(self, inspection: str, days: int, language: str) -> dict[str, Any]:
+        """Return the analysis of the last `days` (0: of all time) as JSON values, its words in a language.
 
         Raises:
             InspectionError: Unknown inspection.
@@ -64,10 +65,12 @@ class CausesView:
         with self._lock:
             if key not in self._known:
                 self._known[key] = Kept(
-                    lambda: self._analysis(inspection, days), fresh=self._fresh, monotonic=self._monotonic
+                    lambda: in_every_language(self._analysis(inspection, days)),
+                    fresh=self._fresh,
+                    monotonic=self._monotonic,
                 )
             kept = self._known[key]
-        return kept.get()
+        return kept.get()[language]
 
     def _analysis(self, inspection: str, days: int) -> Causes:
         policy = self._workspace.policy().causes
@@ -85,9 +88,14 @@ def make_causes_api(view: CausesView) -> APIRouter:
 
     @api.get("/{inspection}/causes", dependencies=[needs(Role.VIEWER)])
     def causes(request: Request, inspection: str, days: Days = "0") -> dict[str, Any]:
-        return told(view.now(inspection, int(days)), reader_of(request)[1])
+        return view.now(inspection, int(days), reader_of(request)[1])
 
     return api
+
+
+def in_every_language(causes: Causes) -> dict[str, dict[str, Any]]:
+    """By language, what is told of an analysis."""
+    return {language: told(causes, language) for language in LANGUAGES}
 
 
 def told(causes: Causes, language: str) -> dict[str, Any]:

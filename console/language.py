@@ -11,18 +11,13 @@
 from __future__ import annotations
 
 import json
-import re
-import tomllib
-from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-LANGUAGES = ("en", "de")
-FOLDER = Path(__file__).parent / "texts"
-_PLACE = re.compile(r"\{(\w+)\}")
+from data.languages import LANGUAGES, PLACE, Texts, read_texts, written
 
-Texts = Mapping[str, Mapping[str, str]]
+FOLDER = Path(__file__).parent / "texts"
 
 
 @lru_cache(maxsize=4)
@@ -32,14 +27,9 @@ def load_texts(folder: Path = FOLDER) -> Texts:
     Raises:
         ValueError: A key lacks a language, or is no text.
     """
-    table: dict[str, Mapping[str, str]] = {}
-    for path in sorted(folder.glob("*.toml")):
-        for key, texts in tomllib.loads(path.read_text(encoding="utf-8")).items():
-            wrong = [name for name in LANGUAGES if not isinstance(texts, dict) or not isinstance(texts.get(name), str)]
-            if wrong or set(texts) != set(LANGUAGES):
-                raise ValueError(f"{path.name}, {key}: expected a text for each of {', '.join(LANGUAGES)}")
-            table[f"{path.stem}.{key}"] = texts
-    return table
+    return {
+        f"{path.stem}.{key}": texts for path in sorted(folder.glob("*.toml")) for key, texts in read_texts(path).items()
+    }
 
 
 class Translator:
@@ -63,17 +53,15 @@ class Translator:
         if "|" in text and "n" in values:
             one, _, many = text.partition("|")
             text = one if values["n"] == 1 else many
-        return _PLACE.sub(lambda match: self._shown(values.get(match[1], match[0])), text)
+        return PLACE.sub(lambda match: self._shown(values.get(match[1], match[0])), text)
 
     def number(self, value: int) -> str:
         """A whole number with the language's separators."""
-        grouped = f"{value:,}"
-        return grouped.replace(",", ".") if self.language == "de" else grouped
+        return written(f"{value:,}", self.language)
 
     def decimal(self, value: float, digits: int = 1) -> str:
         """A number with so many digits behind the language's point."""
-        text = f"{value:.{digits}f}"
-        return text.replace(".", ",") if self.language == "de" else text
+        return written(f"{value:.{digits}f}", self.language)
 
     def _shown(self, value: Any) -> str:
         whole = isinstance(value, int) and not isinstance(value, bool)

@@ -12,11 +12,12 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
 from fastapi.templating import Jinja2Templates
 
-from console.language import LANGUAGES, language_of, script, translator
+from console.language import language_of, script, translator
 from console.last_inspection import last_inspection
 from console.people import Person
 from console.session_guard import Cookies
 from data.inspections import list_inspections
+from data.languages import LANGUAGES
 from data.users import Role
 from data.workspace import Workspace
 

@@ -1,6 +1,6 @@
 """Phrases of an analysis, in the languages that people read it in: one table, `phrases.toml` beside this file.
 
-1. Every phrase has a text in every language; the table is refused if one lacks.
+1. Every phrase has a text in every language, with the same values in it; the table is refused if one lacks.
 2. What an analysis keeps (a group of parts, why a variable cannot be tested) is a key with its values: put into words
    only where the reader is known.
 3. Whole numbers get the language's separators, other numbers three digits and the language's decimal sign.
@@ -8,18 +8,15 @@
 
 from __future__ import annotations
 
-import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
+from data.languages import LANGUAGES, PLACE, Texts, read_texts, written
 from edge_client.contract.errors import ConfigError
 
-LANGUAGES = ("en", "de")
 _FILE = Path(__file__).with_name("phrases.toml")
-_PLACE = re.compile(r"\{(\w+)\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +48,7 @@ class Speech:
     def __call__(self, key: str, /, **values: str | int | float) -> str:
         """Put values into the phrase of a key."""
         text = phrases()[key][self.language]
-        return _PLACE.sub(lambda match: self._shown(values[match[1]]), text)
+        return PLACE.sub(lambda match: self._shown(values[match[1]]), text)
 
     def say(self, phrase: Phrase) -> str:
         """Put a phrase into words."""
@@ -63,8 +60,7 @@ class Speech:
         >>> Speech("de").figure(1234.5, ",.1f"), Speech("en").figure(1234.5, ",.1f")
         ('1.234,5', '1,234.5')
         """
-        text = f"{number:{form}}"
-        return text.translate(_SWAPPED) if self.language == "de" else text
+        return written(f"{number:{form}}", self.language)
 
     def _shown(self, value: str | int | float) -> str:
         if isinstance(value, str):
@@ -74,20 +70,15 @@ class Speech:
         return self.figure(value, ".3g" if abs(value) < 1000 else ".6g")
 
 
-_SWAPPED = str.maketrans(",.", ".,")
-
-
 @lru_cache(maxsize=1)
-def phrases() -> Mapping[str, Mapping[str, str]]:
+def phrases() -> Texts:
     """Read the table: key to language to text.
 
     Raises:
         ValueError: A phrase lacks a language, or its texts have different places.
     """
-    table: dict[str, Mapping[str, str]] = tomllib.loads(_FILE.read_text(encoding="utf-8"))
+    table = read_texts(_FILE)
     for key, texts in table.items():
-        if set(texts) != set(LANGUAGES):
-            raise ValueError(f"{_FILE.name}, {key}: expected a text for each of {', '.join(LANGUAGES)}")
-        if len({frozenset(_PLACE.findall(text)) for text in texts.values()}) > 1:
+        if len({frozenset(PLACE.findall(text)) for text in texts.values()}) > 1:
             raise ValueError(f"{_FILE.name}, {key}: the languages name different values")
     return table

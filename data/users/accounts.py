@@ -19,11 +19,11 @@ from sqlalchemy.orm import Session
 
 from data.catalog import Catalog
 from data.catalog.people import SessionRow, SignInLinkRow, UserRow
+from data.languages import LANGUAGES
 from data.users.passwords import check_password, hash_password
 from data.users.roles import Role
 from edge_client.contract.errors import AndonError
 
-LANGUAGES = ("en", "de")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}")
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 import console
-from console.language import LANGUAGES, Translator, load_texts, script
+from console.language import Translator, load_texts, script
+from data.languages import LANGUAGES
 
 HERE = Path(console.__file__).parent
 FILES = [*HERE.glob("templates/*.html"), *HERE.glob("static/*.js"), *HERE.glob("*.py")]

@@ -8,9 +8,10 @@ import pytest
 
 from data.causes.effects import Effect
 from data.causes.findings import ANY_DEFECT, Association, Basis, Companion, Lag, Speaks, Verdict
-from data.causes.phrases import LANGUAGES, Phrase, Speech, phrases
+from data.causes.phrases import Phrase, Speech, phrases
 from data.causes.wording import experiment, groups, population, population_name, sentence, target_name
 from data.intervals import Estimate
+from data.languages import LANGUAGES
 from edge_client.contract.errors import ConfigError
 
 
