@@ -19,7 +19,7 @@ from benchmarks.page import page
 
 DEVICE = ("client_overhead", "encoding", "engine", "serving", "sampler", "spool", "offline", "survival")
 LEARNING = (
-    *("labels", "rebalancing", "pasted", "fewshot", "oneclass", "finetune", "inputs"),
+    *("labels", "rebalancing", "pasted", "fewshot", "oneclass", "finetune", "finetune_stream", "inputs"),
     *("calibration", "retrain", "gate", "field", "drift", "causes"),
 )
 FLEET = ("updates", "fleet", "fleet_reading", "rollouts", "attacks", "revoke", "software", "shadow", "campaign")
