@@ -7,19 +7,18 @@
 
 import logging
 import socket
-import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
 
 from edge_client.contract.errors import ConfigError
+from edge_client.listening import Listener, read_head
 from edge_client.metrics import CONTENT_TYPE
 
 log = logging.getLogger("edge_client.metrics")
 
 _MOST_HEAD_BYTES = 16_384
 _SECONDS = 3.0  # for one connection, whole
-_LOOK_SECONDS = 0.5  # how soon `stop` is seen
 
 
 class MetricsEndpoint:
@@ -37,47 +36,27 @@ class MetricsEndpoint:
     def __init__(self, read: Callable[[], str], *, host: str = "127.0.0.1", port: int) -> None:
         self._read = read
         try:
-            family = socket.AF_INET6 if ":" in host else socket.AF_INET
-            self._socket = socket.create_server((host, port), family=family, backlog=16)
+            self._listener = Listener(self._take, host=host, port=port, name="andon-metrics", log=log)
         except (OSError, OverflowError) as error:
             raise ConfigError(
                 f"metrics.port {port} on {host} cannot be used: {error}; choose another port, or set it to 0 for none"
             ) from error
-        self._socket.settimeout(_LOOK_SECONDS)
-        self.port = int(self._socket.getsockname()[1])
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="andon-metrics", daemon=True)
+        self.port = self._listener.port
 
     def start(self) -> None:
         """Start the thread."""
-        self._thread.start()
+        self._listener.start()
 
     def stop(self, *, timeout: float = 2 * _SECONDS) -> None:
         """End the thread and close the port."""
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout)
-        self._socket.close()
+        self._listener.stop(timeout=timeout)
 
-    def _work(self) -> None:
-        while not self._stop.is_set():
-            try:
-                connection, _ = self._socket.accept()
-            except TimeoutError:
-                continue
-            except OSError as error:
-                if self._stop.wait(_LOOK_SECONDS):  # closed, or the process has no file descriptor left: try again
-                    return
-                log.warning("metrics: %s", error)
-                continue
-            with connection:
-                try:
-                    self._answer(connection, time.monotonic() + _SECONDS)
-                except Exception as error:  # noqa: BLE001 -- rule 2
-                    log.info("metrics: %r", error)
+    def _take(self, connection: socket.socket) -> None:
+        with connection:
+            self._answer(connection, time.monotonic() + _SECONDS)
 
     def _answer(self, connection: socket.socket, until: float) -> None:
-        head = _read_head(connection, until)
+        head = read_head(connection, most_bytes=_MOST_HEAD_BYTES, seconds=_SECONDS)
         words = head.split(b"\r\n", 1)[0].split(b" ")
         if len(words) != 3 or not words[2].startswith(b"HTTP/1."):
             return _send(connection, until, b"400 Bad Request", b"expected GET /metrics HTTP/1.1\n")
@@ -92,19 +71,6 @@ class MetricsEndpoint:
             log.warning("the metrics could not be read: %r", error)
             return _send(connection, until, b"500 Internal Server Error", b"see the client's log\n")
         _send(connection, until, b"200 OK", body, b"", kind=CONTENT_TYPE.encode(), without_body=method == b"HEAD")
-
-
-def _read_head(connection: socket.socket, until: float) -> bytes:
-    head = b""
-    while b"\r\n\r\n" not in head:
-        if len(head) > _MOST_HEAD_BYTES:
-            raise ValueError(f"a request head of more than {_MOST_HEAD_BYTES} bytes")
-        connection.settimeout(max(0.001, until - time.monotonic()))
-        part = connection.recv(4096)
-        if not part or time.monotonic() >= until:
-            raise ValueError(f"a request that was not whole within {_SECONDS:g} s")
-        head += part
-    return head
 
 
 def _send(

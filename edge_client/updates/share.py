@@ -25,6 +25,7 @@ from typing import BinaryIO
 from urllib.parse import unquote
 
 from edge_client.contract.errors import ConfigError
+from edge_client.listening import Listener, read_head
 
 log = logging.getLogger("edge_client.share")
 
@@ -34,7 +35,7 @@ _HEAD_SECONDS = 5.0
 _ANSWER_SECONDS = 20.0  # and a second more for every _LEAST_RATE bytes
 _LEAST_RATE = 10_000
 _PIECE_BYTES = 65_536
-_LOOK_SECONDS = 0.5  # how soon `stop` is seen
+_BUSY_SECONDS = 0.5  # for whom there is no room
 _RANGE = re.compile(rb"bytes=(\d{1,15})-(\d{0,15})")
 
 
@@ -57,51 +58,36 @@ class ShareServer:
     ) -> None:
         self._resolve = resolve
         try:
-            family = socket.AF_INET6 if ":" in host else socket.AF_INET
-            self._socket = socket.create_server((host, port), family=family, backlog=16)
+            self._listener = Listener(self._take, host=host, port=port, name="andon-share", log=log)
         except (OSError, OverflowError) as error:
             raise ConfigError(
                 f"port {port} on {host} cannot be used for sharing releases: {error}; choose another one"
             ) from error
-        self._socket.settimeout(_LOOK_SECONDS)
-        self.port = int(self._socket.getsockname()[1])
+        self.port = self._listener.port
         self.bytes_sent = 0
         self._free = threading.BoundedSemaphore(CONNECTIONS)
         self._rate = _Rate(bytes_per_second)
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="andon-share", daemon=True)
 
     def start(self) -> None:
         """Start the thread that takes connections."""
-        self._thread.start()
+        self._listener.start()
 
-    def stop(self, *, timeout: float = 2 * _LOOK_SECONDS) -> None:
+    def stop(self) -> None:
         """Take no more connections; those under way end by themselves."""
-        self._stop.set()
-        with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)  # wakes the thread where the system allows it
-        if self._thread.is_alive():
-            self._thread.join(timeout)
-        self._socket.close()
+        self._listener.stop()
 
-    def _work(self) -> None:
-        while not self._stop.is_set():
-            try:
-                connection, _ = self._socket.accept()
-            except TimeoutError:
-                continue
-            except OSError as error:
-                if self._stop.wait(_LOOK_SECONDS):  # closed, or no file descriptor is left: try again
-                    return
-                log.warning("sharing releases: %s", error)
-                continue
-            if self._free.acquire(blocking=False):
-                threading.Thread(target=self._serve, args=(connection,), name="andon-share-one", daemon=True).start()
-            else:
-                with contextlib.suppress(OSError), connection:
-                    connection.settimeout(_LOOK_SECONDS)
-                    connection.recv(_MOST_HEAD_BYTES)  # what is not read makes the system drop the answer
-                    connection.sendall(_head(b"503 Service Unavailable", 0, b"Retry-After: 10\r\n"))
+    def _take(self, connection: socket.socket) -> None:
+        if not self._free.acquire(blocking=False):
+            with contextlib.suppress(OSError), connection:
+                connection.settimeout(_BUSY_SECONDS)
+                connection.recv(_MOST_HEAD_BYTES)  # what is not read makes the system drop the answer
+                connection.sendall(_head(b"503 Service Unavailable", 0, b"Retry-After: 10\r\n"))
+            return
+        try:
+            threading.Thread(target=self._serve, args=(connection,), name="andon-share-one", daemon=True).start()
+        except RuntimeError:  # the system gives no more threads
+            self._free.release()
+            raise
 
     def _serve(self, connection: socket.socket) -> None:
         try:
@@ -113,7 +99,7 @@ class ShareServer:
             self._free.release()
 
     def _answer(self, connection: socket.socket) -> None:
-        lines = _read_head(connection, time.monotonic() + _HEAD_SECONDS).split(b"\r\n")
+        lines = read_head(connection, most_bytes=_MOST_HEAD_BYTES, seconds=_HEAD_SECONDS).split(b"\r\n")
         words = lines[0].split(b" ")
         connection.settimeout(_HEAD_SECONDS)
         if len(words) != 3 or words[0] not in (b"GET", b"HEAD"):
@@ -142,8 +128,8 @@ class ShareServer:
         until = time.monotonic() + _ANSWER_SECONDS + (end - start) / _LEAST_RATE
         file.seek(start)
         left = end - start
-        while left and not self._stop.is_set() and (piece := file.read(min(_PIECE_BYTES, left))):
-            until += self._rate.rest(len(piece), self._stop)  # our own rest is not the other side's fault
+        while left and not self._listener.stopping.is_set() and (piece := file.read(min(_PIECE_BYTES, left))):
+            until += self._rate.rest(len(piece), self._listener.stopping)  # our own rest is not the other side's fault
             connection.settimeout(max(0.001, until - time.monotonic()))
             connection.sendall(piece)
             left -= len(piece)
@@ -179,19 +165,6 @@ def _head(status: bytes, length: int, more: bytes = b"") -> bytes:
             more,
         )
     )
-
-
-def _read_head(connection: socket.socket, until: float) -> bytes:
-    head = b""
-    while b"\r\n\r\n" not in head:
-        if len(head) > _MOST_HEAD_BYTES:
-            raise ValueError(f"a request head of more than {_MOST_HEAD_BYTES} bytes")
-        connection.settimeout(max(0.001, until - time.monotonic()))
-        part = connection.recv(4096)
-        if not part or time.monotonic() >= until:
-            raise ValueError(f"a request that was not whole within {_HEAD_SECONDS:g} s")
-        head += part
-    return head
 
 
 def _asked(line: bytes, size: int) -> tuple[int, int]:

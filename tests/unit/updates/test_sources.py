@@ -361,6 +361,27 @@ def test_connections_are_bounded_and_a_slow_one_is_cut_off(tmp_path: Path, monke
         assert any(b" 200 " in answer for answer in answers)
 
 
+def test_threads_that_the_system_refuses_cost_their_connections_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "releases").mkdir()
+    (tmp_path / "releases" / "file").write_bytes(b"content")
+    begin, refused = threading.Thread.start, iter(range(share.CONNECTIONS + 1))
+
+    def start(thread: threading.Thread) -> None:
+        if thread.name == "andon-share-one" and next(refused, None) is not None:
+            raise RuntimeError("can't start new thread")
+        begin(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with serving(tmp_path) as url:
+        host, _, port = url.removeprefix("http://").rstrip("/").partition(":")
+        for _ in range(share.CONNECTIONS + 1):
+            with socket.create_connection((host, int(port)), timeout=5) as connection:
+                assert connection.recv(1) == b""  # closed, not kept waiting
+        assert b" 200 " in _raw(url, b"GET /releases/file HTTP/1.1\r\n\r\n")
+
+
 def test_a_limit_of_bytes_a_second_holds_over_all_connections(tmp_path: Path) -> None:
     (tmp_path / "releases").mkdir()
     (tmp_path / "releases" / "file").write_bytes(bytes(200_000))
