@@ -13,7 +13,7 @@ import { Queue } from "./label_queue.js";
 import { describe, labelOf } from "./sample_facts.js";
 import { imageOf, percent, SampleView } from "./sample_view.js";
 import { t } from "./texts.js";
-import { Unsent } from "./unsent.js";
+import { noteOfUnsent, Unsent } from "./unsent.js";
 
 const REMEMBERED = 100; // answers that can be taken back
 const THUMBS = 8; // near-duplicates shown small
@@ -46,12 +46,7 @@ const view = new SampleView({
 
 const unsent = new Unsent({
   who,
-  told(count, trouble, others) {
-    const words = [trouble ? t("label.unsent", { n: count, why: trouble }) : "", others ? t("label.unsent_of_others", { n: others }) : ""].filter(Boolean);
-    $("unsent").hidden = !words.length;
-    $("unsent").textContent = words.join(" ");
-    page.dataset.unsent = String(count);
-  },
+  told: noteOfUnsent($("unsent"), page),
   taken(entry, value) {
     for (const one of [value].flat()) if (one?.meanwhile) tell(t("label.was_first", { who: one.meanwhile.who, said: labelOf(one.meanwhile.classes, one.meanwhile.kind) }));
   },

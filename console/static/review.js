@@ -10,7 +10,7 @@ import { describe, instant, labelOf } from "./sample_facts.js";
 import { imageOf, SampleView } from "./sample_view.js";
 import { People } from "./review_people.js";
 import { t } from "./texts.js";
-import { Unsent } from "./unsent.js";
+import { noteOfUnsent, Unsent } from "./unsent.js";
 
 const $ = (id) => document.getElementById(id);
 const page = $("review");
@@ -34,13 +34,11 @@ const view = new SampleView({
   failed: () => complain(t("label.picture_missing")),
   zoomed: $("zoomed"),
 });
+const note = noteOfUnsent($("unsent"), page);
 const unsent = new Unsent({
   who,
   told(count, trouble, others) {
-    const words = [trouble ? t("label.unsent", { n: count, why: trouble }) : "", others ? t("label.unsent_of_others", { n: others }) : ""].filter(Boolean);
-    $("unsent").hidden = !words.length;
-    $("unsent").textContent = words.join(" ");
-    page.dataset.unsent = String(count);
+    note(count, trouble, others);
     if (!count && !trouble) summarize();
   },
   taken: (entry, value) => value.meanwhile && complain(t("label.was_first", { who: value.meanwhile.who, said: labelOf(value.meanwhile.classes, value.meanwhile.kind) })),

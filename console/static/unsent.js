@@ -31,6 +31,16 @@ function within(database, mode, act) {
   });
 }
 
+// Shows what waits, and why, at a place of the page.
+export function noteOfUnsent(place, page) {
+  return (count, trouble, others) => {
+    const words = [trouble ? t("label.unsent", { n: count, why: trouble }) : "", others ? t("label.unsent_of_others", { n: others }) : ""].filter(Boolean);
+    place.hidden = !words.length;
+    place.textContent = words.join(" ");
+    page.dataset.unsent = String(count);
+  };
+}
+
 export class Unsent {
   // told(count, trouble, others) hears how many wait, why, and how many of other people do; taken(entry, answer) of an
   // answer that is recorded; refused(entry, text) of one that the server will never take.

@@ -16,7 +16,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from data.catalog import Catalog
-from data.catalog.models import DriftAlarmRow
+from data.catalog.models import DriftAlarmRow, WindowRow
+from data.drift.causes import Cause
 from edge_client.contract.errors import AndonError
 
 
@@ -83,6 +84,38 @@ def record_action(catalog: Catalog, alarm_id: int, action: str, asked: int) -> N
     with catalog.session() as session:
         row = session.get_one(DriftAlarmRow, alarm_id)
         row.action, row.asked = action, row.asked + asked
+
+
+def raise_alarm(
+    session: Session,
+    window: WindowRow,
+    kind: str,
+    *,
+    cause: Cause,
+    words: str,
+    figures: Mapping[str, Any],
+    began_at: datetime,
+    at: datetime,
+) -> DriftAlarm:
+    """Add the alarm that a device's window raised; policy has not answered it yet."""
+    row = DriftAlarmRow(
+        inspection=window.inspection,
+        device=window.device,
+        station=window.station,
+        kind=kind,
+        cause=cause.value,
+        words=words,
+        figures=dict(figures),
+        at=at,
+        window_at=window.closed_at,
+        began_at=began_at,
+        action="",
+        asked=0,
+        note="",
+    )
+    session.add(row)
+    session.flush()
+    return alarm_of(row)
 
 
 def open_alarm_of(session: Session, inspection: str, device: str, kind: str) -> DriftAlarmRow | None:

@@ -6,17 +6,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from sqlalchemy.orm import Session
-
 from data.catalog import Catalog
-from data.catalog.models import DriftAlarmRow, SampleRow, WindowRow
-from data.drift.alarms import DriftAlarm, alarm_of, open_alarm_of
-from data.drift.causes import Finding, name_cause
+from data.catalog.models import SampleRow, WindowRow
+from data.drift.alarms import DriftAlarm, open_alarm_of, raise_alarm
+from data.drift.causes import name_cause
 from data.drift.course import point, record
 from data.drift.read_pictures import counted_samples, day_of, read_pictures
 from data.drift.reference import BETS, ReferenceTooSmall, reference_of
 from data.drift.stored import pack_pictures, unpack_pictures
-from data.drift.watch import WatchState, begin, see
+from data.drift.watch import begin, see
 from data.drift.watches import PICTURES, Device, Watched, budget, load, save, windows_after
 from data.lake import Lake
 
@@ -73,30 +71,16 @@ def look_at_pictures(catalog: Catalog, lake: Lake, device: Device, at: datetime)
         record(session, points)
         if found is None:
             return None
-        return _raise(session, device, window, found, state, at)
-
-
-def _raise(
-    session: Session, device: Device, window: WindowRow, found: Finding, state: WatchState, at: datetime
-) -> DriftAlarm:
-    row = DriftAlarmRow(
-        inspection=device.inspection,
-        device=device.name,
-        station=window.station,
-        kind=PICTURES,
-        cause=found.cause.value,
-        words=found.words,
-        figures={**found.figures, "frames": found.frames},
-        at=at,
-        window_at=window.closed_at,
-        began_at=datetime.fromtimestamp(float(state.began_at[state.leading]), UTC),
-        action="",
-        asked=0,
-        note="",
-    )
-    session.add(row)
-    session.flush()
-    return alarm_of(row)
+        return raise_alarm(
+            session,
+            window,
+            PICTURES,
+            cause=found.cause,
+            words=found.words,
+            figures={**found.figures, "frames": found.frames},
+            began_at=datetime.fromtimestamp(float(state.began_at[state.leading]), UTC),
+            at=at,
+        )
 
 
 def _pass_by(catalog: Catalog, device: Device, before: Watched, at: datetime) -> None:

@@ -8,8 +8,8 @@ from datetime import datetime
 from sqlalchemy.orm import Session
 
 from data.catalog import Catalog
-from data.catalog.models import DriftAlarmRow, WindowRow
-from data.drift.alarms import DriftAlarm, alarm_of, open_alarm_of
+from data.catalog.models import WindowRow
+from data.drift.alarms import DriftAlarm, open_alarm_of, raise_alarm
 from data.drift.causes import Cause
 from data.drift.course import point, record
 from data.drift.rates import (
@@ -70,24 +70,8 @@ def _raise(
     session: Session, device: Device, window: WindowRow, reference: RateReference, state: RateState, at: datetime
 ) -> DriftAlarm:
     words, figures = rate_finding(reference, state)
-    row = DriftAlarmRow(
-        inspection=device.inspection,
-        device=device.name,
-        station=window.station,
-        kind=RATES,
-        cause=Cause.RATES.value,
-        words=words,
-        figures=figures,
-        at=at,
-        window_at=window.closed_at,
-        began_at=_began(session, device, window, int(figures["frames"])),
-        action="",
-        asked=0,
-        note="",
-    )
-    session.add(row)
-    session.flush()
-    return alarm_of(row)
+    began = _began(session, device, window, int(figures["frames"]))
+    return raise_alarm(session, window, RATES, cause=Cause.RATES, words=words, figures=figures, began_at=began, at=at)
 
 
 def _began(session: Session, device: Device, window: WindowRow, frames: int) -> datetime:

@@ -55,17 +55,7 @@ def build(folder: Path, *, wheels: Sequence[Path], base_python: Path) -> Path:
         *("--no-index", "--no-deps", "--ignore-installed", "--no-cache-dir", "--no-warn-script-location"),
         *("--disable-pip-version-check", "--no-input", *wheels),
     ]
-    try:
-        done = subprocess.run(
-            [str(word) for word in installing],
-            capture_output=True,
-            text=True,
-            timeout=_SECONDS,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
-    except subprocess.TimeoutExpired:
-        raise OSError(f"pip did not end within {_SECONDS:g} s") from None
+    done = _ended(installing, "pip")
     if done.returncode != 0:
         said = [line for line in done.stderr.splitlines() if line.strip()] or ["no word"]
         if "No space left" in done.stderr:
@@ -100,8 +90,16 @@ def _older(tag: str) -> bool:
 
 def _run(command: Sequence[object], what: str) -> str:
     """Run a step that is about this machine, not about the release."""
+    done = _ended(command, what)
+    if done.returncode != 0:
+        raise OSError(f"{what} failed: {(done.stderr or done.stdout).strip()[-400:]}")
+    return done.stdout
+
+
+def _ended(command: Sequence[object], what: str) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end, in its time."""
     try:
-        done = subprocess.run(
+        return subprocess.run(
             [str(word) for word in command],
             capture_output=True,
             text=True,
@@ -111,6 +109,3 @@ def _run(command: Sequence[object], what: str) -> str:
         )
     except subprocess.TimeoutExpired:
         raise OSError(f"{what} did not end within {_SECONDS:g} s") from None
-    if done.returncode != 0:
-        raise OSError(f"{what} failed: {(done.stderr or done.stdout).strip()[-400:]}")
-    return done.stdout
