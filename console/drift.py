@@ -118,32 +118,23 @@ def told(
     }
 
 
-def followed(catalog: Catalog, alarm: DriftAlarm, policy: DriftPolicy) -> list[str]:
-    """What was done about an alarm, and what came of it, in sentences."""
-    if not alarm.action:
-        return ["Nothing was done yet: the watch flow answers it when it next runs."]
-    if alarm.action == "nothing":
-        return ["Nothing, by policy ([drift] on_alarm)."]
-    lines = [
-        f"{alarm.asked} labels were asked for."
-        if alarm.asked
-        else "No label was asked for: the labelling budget was spent, or nothing was left to draw from."
-    ]
+def followed(catalog: Catalog, alarm: DriftAlarm, policy: DriftPolicy) -> list[dict[str, Any]]:
+    """What was done about an alarm, and what came of it: steps with their values, put into words by the page."""
+    if alarm.action in ("", "nothing"):
+        return [{"what": alarm.action or "waiting"}]
+    steps: list[dict[str, Any]] = [{"what": "asked", "n": alarm.asked} if alarm.asked else {"what": "asked_none"}]
     query = select(func.count(func.distinct(LabelEventRow.sample_id))).where(
         LabelEventRow.inspection == alarm.inspection,
         LabelEventRow.kind == LabelKind.LABEL.value,
         LabelEventRow.at >= alarm.at,
     )
     with catalog.reading() as session:
-        given = session.scalar(query) or 0
-    lines.append(f"{given} {'sample was' if given == 1 else 'samples were'} labelled since.")
+        steps.append({"what": "labelled", "n": session.scalar(query) or 0})
     decisions = [each for each in list_decisions(catalog, alarm.inspection, limit=MOST_ALARMS) if each.at > alarm.at]
-    for decision in reversed(decisions):
-        answer = decision.answer.replace("_", " ")
-        lines.append(f"Version {decision.version} was trained since; the gate's answer: {answer}.")
+    steps += [{"what": f"judged_{decision.answer}", "version": decision.version} for decision in reversed(decisions)]
     if alarm.action == "retrain" and alarm.closed_at is None and not decisions:
-        lines.append(f"While it is open, {policy.retrain_after} new labels start a retrain.")
-    return lines
+        steps.append({"what": "retrain_after", "n": policy.retrain_after})
+    return steps
 
 
 def _since(is_open: DriftAlarm | None, points: Sequence[Point], alarms: Sequence[DriftAlarm]) -> str | None:

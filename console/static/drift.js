@@ -1,7 +1,7 @@
 // The page of drift: what /api/<inspection>/drift tells, with the course of each statistic and frames. All of it is put in as text.
 
 import { send } from "./call.js";
-import { decimal, drawn, node, number, pointed } from "./nodes.js";
+import { decimal, drawn, english, node, number, pointed } from "./nodes.js";
 import { t } from "./texts.js";
 
 const root = document.getElementById("drift");
@@ -111,11 +111,11 @@ function alarmed(name, alarm, again) {
   return node(
     "article",
     { class: `alarm ${open ? "open" : "closed"}`, "aria-label": title },
-    node("h4", {}, node("span", { class: open ? "bad" : "soft" }, `${open ? t("drift.open") : t("drift.closed")} `), alarm.words),
+    node("h4", {}, node("span", { class: open ? "bad" : "soft" }, `${open ? t("drift.open") : t("drift.closed")} `), english(alarm.words)),
     node("p", { class: "soft" }, `${title} · ${alarm.device} (${alarm.station}) · ${t("drift.kind_" + alarm.kind)} · ${t("drift.raised", { at: minute(alarm.window_at) })}${began}`),
     node("p", { class: "chips" }, figures(alarm.figures)),
     node("div", { class: "sides" }, frames(t("drift.before"), alarm.examples.before), frames(t("drift.after"), alarm.examples.after)),
-    node("p", {}, alarm.followed.join(" ")),
+    node("p", {}, alarm.followed.map(({ what, ...values }) => t("drift.followed_" + what, values)).join(" ")),
     open ? closing(name, alarm, again) : node("p", {}, t("drift.closed_by", { who: alarm.closed_by, at: minute(alarm.closed_at), note: alarm.note })),
   );
 }

@@ -1,7 +1,7 @@
 // The page of the fleet: what /api/fleet tells, a page of the table at a time. All of it is put in as text. What is chosen is in the address, so that a view can be sent to somebody.
 
 import { questions } from "./call.js";
-import { decimal, node, number } from "./nodes.js";
+import { decimal, english, node, number } from "./nodes.js";
 import { t } from "./texts.js";
 
 const at = (id) => document.getElementById(id);
@@ -100,9 +100,9 @@ function detail(value) {
   const minutes = Math.round(beat.interval_seconds / 60);
   const often = beat.interval_seconds ? ` ${minutes ? t("fleet.every", { minutes: String(minutes) }) : t("fleet.every_few")}` : "";
   return [
-    beat.problems.length ? node("ul", { class: "told" }, beat.problems.map((problem) => node("li", {}, problem))) : null,
+    beat.problems.length ? node("ul", { class: "told" }, beat.problems.map((problem) => node("li", { lang: "en" }, problem))) : null,
     facts([
-      [t("fleet.newest_release"), `${beat.rollout.engine_id || t("fleet.no_engine")}: ${outcomeWord(beat.rollout.outcome)}${beat.rollout.reason ? `, ${beat.rollout.reason}` : ""}`],
+      [t("fleet.newest_release"), [`${beat.rollout.engine_id || t("fleet.no_engine")}: ${outcomeWord(beat.rollout.outcome)}`, beat.rollout.reason ? [", ", english(beat.rollout.reason)] : []].flat()],
       [t("fleet.engine"), t("fleet.in_slot", { engine: beat.engine_id, slot: beat.slot, digest: beat.engine_sha256.slice(0, 16) })],
       [t("fleet.in_quarantine"), beat.quarantined.map((q) => `${q.engine_sha256.slice(0, 12)}…: ${q.reason}`).join("; ")],
       [t("fleet.since_start"), t("fleet.frames_lost", { frames: beat.frames, lost: beat.requests_lost })],
@@ -140,7 +140,7 @@ function row(device, now) {
     node(
       "tr",
       {},
-      node("th", { scope: "row" }, toggle, device.problem && !is ? node("div", { class: "soft problem-line" }, device.problem) : null),
+      node("th", { scope: "row" }, toggle, device.problem && !is ? node("div", { class: "soft problem-line", lang: "en" }, device.problem) : null),
       node("td", {}, device.site),
       node("td", {}, device.station),
       node("td", {}, node("span", { class: STATES[device.state] }, stateWord(device.state))),

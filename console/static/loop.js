@@ -1,6 +1,6 @@
 // The loop page: what /api/loop/live sends, drawn anew whenever it changes.
 
-import { decimal, node, number, shareOr } from "./nodes.js";
+import { decimal, english, node, number, shareOr } from "./nodes.js";
 import { language, t } from "./texts.js";
 
 const root = document.getElementById("loop");
@@ -55,7 +55,7 @@ function devices(status) {
       node("td", {}, device.revoked_at ? node("span", { class: "bad" }, t("loop.revoked")) : ago(received_at)),
       node("td", {}, beat ? coloured(beat.health) : ""),
       node("td", {}, beat ? engine(status, beat) : ""),
-      node("td", {}, beat && beat.rollout.outcome !== "none" ? coloured(beat.rollout.outcome) : "", beat?.rollout.reason ? `: ${beat.rollout.reason}` : ""),
+      node("td", {}, beat && beat.rollout.outcome !== "none" ? coloured(beat.rollout.outcome) : "", beat?.rollout.reason ? [": ", english(beat.rollout.reason)] : ""),
       node("td", {}, channel),
       node("td", {}, number(frames)),
       node("td", {}, number(captured)),
@@ -82,8 +82,8 @@ function versionLink(status, version) {
 const unfolded = new Set();
 function because(decision) {
   const [first, ...others] = decision.reasons;
-  if (!others.length) return first ?? "";
-  const made = node("details", {}, node("summary", {}, `${first} `, node("span", { class: "soft" }, t("loop.and_more", { n: others.length }))), others.map((text) => node("p", {}, text)));
+  if (!others.length) return first ? english(first) : "";
+  const made = node("details", {}, node("summary", {}, english(first), " ", node("span", { class: "soft" }, t("loop.and_more", { n: others.length }))), others.map((text) => node("p", { lang: "en" }, text)));
   made.open = unfolded.has(decision.run_id);
   made.addEventListener("toggle", () => (made.open ? unfolded.add(decision.run_id) : unfolded.delete(decision.run_id)));
   return made;
@@ -111,7 +111,7 @@ function releases(status) {
 }
 
 function quarantine(status) {
-  const rows = status.quarantine_newest.map((q) => node("tr", {}, node("td", {}, ago(q.at)), node("td", {}, q.kind), node("td", {}, q.device ?? t("loop.unknown_device")), node("td", { class: "text" }, q.reason)));
+  const rows = status.quarantine_newest.map((q) => node("tr", {}, node("td", {}, ago(q.at)), node("td", {}, q.kind), node("td", {}, q.device ?? t("loop.unknown_device")), node("td", { class: "text", lang: "en" }, q.reason)));
   return table([t("loop.head_when"), t("loop.head_what"), t("loop.head_device"), t("loop.head_reason")], rows);
 }
 

@@ -3,7 +3,7 @@
 
 import { answer, questions, send } from "./call.js";
 import { minute, percent, plain, rounded, shareTold, span, told, whole } from "./figures.js";
-import { node } from "./nodes.js";
+import { english, node } from "./nodes.js";
 import { t } from "./texts.js";
 
 const root = document.getElementById("models");
@@ -106,7 +106,7 @@ function decided(d) {
     node("h2", { id: "answer-title" }, t("models.version", { version: d.version }), ": ", node("span", { class: ANSWERS[d.answer] }, t("models.answer_" + d.answer)), isChampion ? node("span", { class: "soft" }, ` ${t("models.is_champion")}`) : null),
     node("p", {}, `${t("models.sentence_" + d.answer)} ${against}`),
     node("h3", {}, (d.answer === "promote" ? t("models.why_won") : d.answer === "reject" ? t("models.why_lost") : t("models.why_open"))),
-    d.reasons.length ? node("ul", { id: "reasons" }, d.reasons.map((reason) => node("li", {}, reason))) : node("p", { class: "soft" }, t("models.no_reason")),
+    d.reasons.length ? node("ul", { id: "reasons" }, d.reasons.map((reason) => node("li", { lang: "en" }, reason))) : node("p", { class: "soft" }, t("models.no_reason")),
     more.length ? node("p", {}, node("b", {}, t("models.label_more", { what: more.map(([name, n]) => `${whole(n)} × ${name}`).join(", ") })), " ", node("a", { href: `/label/${encodeURIComponent(inspection)}` }, t("models.go_label"))) : null,
     row?.held ? node("p", { class: "warn" }, t("models.held_by", { who: row.held })) : null,
     row?.approved_by ? node("p", { class: "soft" }, t("models.approved_by", { who: row.approved_by })) : null,
@@ -124,7 +124,7 @@ function sideBySide(c, d) {
   return Object.entries(c.sets).map(([where, set]) => {
     const rows = [
       ...set.classes.map((one) => pair((one.defect ? t("models.recall_of", { label: one.label }) : t("models.alarms_of", { label: one.label })), one.champion, one.challenger)),
-      ...set.measures.filter((one) => one.champion && one.challenger).map((one) => pair(one.name, one.champion, one.challenger, { show: (v) => plain(v, 3) })),
+      ...set.measures.filter((one) => one.champion && one.challenger).map((one) => pair(english(one.name), one.champion, one.challenger, { show: (v) => plain(v, 3) })),
     ];
     return node(
       "section",
@@ -161,7 +161,7 @@ function moreFlips(c) {
 
 function checks(d) {
   if (!d.checks.length) return null;
-  const rows = d.checks.map((c) => node("tr", {}, node("td", {}, node("span", { class: FINDINGS[c.finding] }, t("models.finding_" + c.finding.replace(" ", "_")))), node("td", {}, c.name, node("div", { class: "soft" }, c.where)), node("td", { class: "text" }, c.sentence)));
+  const rows = d.checks.map((c) => node("tr", {}, node("td", {}, node("span", { class: FINDINGS[c.finding] }, t("models.finding_" + c.finding.replace(" ", "_")))), node("td", { lang: "en" }, c.name, node("div", { class: "soft" }, c.where)), node("td", { class: "text", lang: "en" }, c.sentence)));
   return node("details", { class: "panel" }, node("summary", {}, t("models.checks", { n: d.checks.length })), node("div", { class: "wide" }, node("table", {}, node("tbody", {}, rows))));
 }
 
@@ -173,7 +173,7 @@ function rollout(r) {
     { class: "panel rollout-now", "data-channel": r.channel, "data-state": r.state },
     node("h2", {}, t("models.on_its_way", { version: r.version, channel: r.channel }), ": ", node("span", { class: STATES[r.state] }, t("models.state_" + r.state))),
     r.open ? node("p", {}, t("models.stage", { stage: r.stage, of: r.stages.length, text: r.stages[r.stage - 1]?.text ?? "" })) : null,
-    node("p", {}, r.reason),
+    node("p", { lang: "en" }, r.reason),
     r.signed ? null : node("p", { class: "warn" }, t("models.being_signed")),
     node("div", { class: "acts" }, acts, node("a", { href: "/rollouts" }, t("models.more_rollout"))),
   );

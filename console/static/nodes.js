@@ -9,6 +9,9 @@ export function node(tag, attributes = {}, ...children) {
   return made;
 }
 
+// What Andon wrote down at the time stays as it was written; so a reading voice and the browser's translation are told.
+export const english = (text) => node("span", { lang: "en" }, text);
+
 export function drawn(tag, attributes, ...children) {
   const made = document.createElementNS(SVG, tag);
   for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);

@@ -35,7 +35,7 @@ function span(each) {
   const bounds = Number.isFinite(each.low) && Number.isFinite(each.high);
   return drawn(
     "svg",
-    { viewBox: "0 0 220 26", class: "span", role: "img", "aria-label": each.sentence },
+    { viewBox: "0 0 220 26", class: "span", role: "img", lang: "en", "aria-label": each.sentence },
     drawn("line", { x1: x(0), x2: x(0), y1: 3, y2: 23, class: "one" }),
     ...limits.map((limit) => drawn("line", { x1: x(limit), x2: x(limit), y1: 3, y2: 23, class: "limit" })),
     ...(bounds ? [drawn("line", { x1: x(each.low), x2: x(each.high), y1: 13, y2: 13, class: "reach" })] : []),
@@ -46,7 +46,7 @@ function span(each) {
 function comparisons(evidence) {
   if (!evidence.comparisons?.length) return node("p", { class: "soft" }, t("rollouts.nothing_to_compare"));
   const rows = evidence.comparisons.map((each) => {
-    return node("tr", {}, node("td", {}, node("span", { class: FINDING[each.finding] }, t("rollouts.finding_" + each.finding.replace(" ", "_")))), node("td", { class: "drawn" }, each.finding === "too few" ? null : span(each)), node("td", { class: "text" }, each.sentence));
+    return node("tr", {}, node("td", {}, node("span", { class: FINDING[each.finding] }, t("rollouts.finding_" + each.finding.replace(" ", "_")))), node("td", { class: "drawn" }, each.finding === "too few" ? null : span(each)), node("td", { class: "text", lang: "en" }, each.sentence));
   });
   return node("div", { class: "wide" }, node("table", { class: "compare" }, node("thead", {}, node("tr", {}, ["finding", "effect", "words"].map((k) => node("th", {}, t("rollouts.col_" + k))))), node("tbody", {}, rows)));
 }
@@ -68,7 +68,7 @@ function devices(rollout) {
       node("td", {}, `${share(d.before.defects)} → ${share(d.after.defects)}`),
       node("td", {}, `${plain(d.before.anomaly, 2)} → ${plain(d.after.anomaly, 2)}`),
       node("td", {}, `${plain(d.before.p99_ms, 1)} → ${plain(d.after.p99_ms, 1)}`),
-      node("td", { class: "text" }, d.reason),
+      node("td", { class: "text", lang: "en" }, d.reason),
     ),
   );
   const more = rollout.staged > rollout.devices.length ? ` ${t("rollouts.some_shown", { shown: rollout.devices.length })}` : "";
@@ -112,7 +112,7 @@ function told(name, rollout, again) {
     { class: `rollout ${rollout.open ? "open" : ""}`, "aria-label": t("rollouts.version_to", which) },
     node("h3", {}, `${title}: `, node("span", { class: STATE[rollout.state] }, t("rollouts.state_" + rollout.state)), rollout.signed ? null : node("span", { class: "warn" }, ` · ${t("rollouts.being_signed")}`)),
     stages(rollout),
-    node("p", {}, rollout.reason),
+    node("p", { lang: "en" }, rollout.reason),
     node("p", { class: "soft" }, `${files}${rollout.open ? t("rollouts.begun_stage", when) : t("rollouts.begun", when)}`),
     rollout.evidence.comparisons || rollout.open ? comparisons(rollout.evidence) : null,
     devices(rollout),

@@ -79,6 +79,17 @@ def test_an_alarm_is_seen_understood_and_closed(page: Page, darker: Workspace, c
     assert said == []
 
 
+def test_what_followed_is_in_the_readers_language_and_kept_words_say_theirs(
+    page: Page, darker: Workspace, console: Console
+) -> None:
+    page.goto(f"{console.url}/drift")
+    page.locator("[data-language=de]").click()
+    alarm = page.locator("article.alarm.open")
+    expect(alarm).to_contain_text("Um 6 Labels wurde gebeten. Seither wurden 0 Bilder gelabelt.", timeout=15_000)
+    expect(alarm).to_contain_text("lösen 4 neue Labels ein Training aus")
+    expect(alarm.locator("h4 [lang=en]")).to_contain_text("images are darker")
+
+
 def test_an_inspection_that_was_never_looked_at_says_so(page: Page, console: Console) -> None:
     page.goto(console.url)
     page.get_by_role("link", name="Drift").click()
