@@ -1,7 +1,8 @@
 // The page of drift: what /api/<inspection>/drift tells, with the course of each statistic and frames. All of it is put in as text.
 
 import { send } from "./call.js";
-import { decimal, drawn, english, node, number, pointed } from "./nodes.js";
+import { likely } from "./drift_words.js";
+import { decimal, drawn, node, number, pointed } from "./nodes.js";
 import { t } from "./texts.js";
 
 const root = document.getElementById("drift");
@@ -111,7 +112,7 @@ function alarmed(name, alarm, again) {
   return node(
     "article",
     { class: `alarm ${open ? "open" : "closed"}`, "aria-label": title },
-    node("h4", {}, node("span", { class: open ? "bad" : "soft" }, `${open ? t("drift.open") : t("drift.closed")} `), english(alarm.words)),
+    node("h4", {}, node("span", { class: open ? "bad" : "soft" }, `${open ? t("drift.open") : t("drift.closed")} `), likely(alarm)),
     node("p", { class: "soft" }, `${title} · ${alarm.device} (${alarm.station}) · ${t("drift.kind_" + alarm.kind)} · ${t("drift.raised", { at: minute(alarm.window_at) })}${began}`),
     node("p", { class: "chips" }, figures(alarm.figures)),
     node("div", { class: "sides" }, frames(t("drift.before"), alarm.examples.before), frames(t("drift.after"), alarm.examples.after)),

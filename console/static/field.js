@@ -2,7 +2,8 @@
 
 import { answer, questions } from "./call.js";
 import { day, percent, shareTold, span, whole } from "./figures.js";
-import { drawn, english, node } from "./nodes.js";
+import { likely } from "./drift_words.js";
+import { drawn, node } from "./nodes.js";
 import { t } from "./texts.js";
 
 const at = (id) => document.getElementById(id);
@@ -85,7 +86,7 @@ function drift(value) {
     "section",
     { class: "panel" },
     node("h2", {}, t("field.drift"), " ", node("a", { href: "/drift", class: "soft" }, t("field.more"))),
-    d.alarms.length ? node("ul", { class: "told" }, d.alarms.map((a) => node("li", {}, node("span", { class: "bad" }, `${a.station || a.device}, ${a.device}: `), english(a.words), node("span", { class: "soft" }, ` ${t("field.since", { day: day(a.began_at ?? a.window_at) })}`)))) : node("p", {}, t("field.no_drift", { n: d.watched })),
+    d.alarms.length ? node("ul", { class: "told" }, d.alarms.map((a) => node("li", {}, node("span", { class: "bad" }, `${a.station || a.device}, ${a.device}: `), likely(a), node("span", { class: "soft" }, ` ${t("field.since", { day: day(a.began_at ?? a.window_at) })}`)))) : node("p", {}, t("field.no_drift", { n: d.watched })),
     d.learning ? node("p", { class: "soft" }, t("field.learning", { n: d.learning })) : null,
   );
 }

@@ -62,7 +62,11 @@ _BLUR_OVER_NOVELTY = 0.4
 _LIGHT = 0.3  # standard deviations by which brightness moved
 _LIGHT_OVER_NOVELTY = 0.5
 _ERRORS = 4.0
-_THIRDS = (("top left", "top", "top right"), ("left", "the middle", "right"), ("bottom left", "bottom", "bottom right"))
+_NINTHS = (
+    *("the top left", "the top", "the top right"),
+    *("the left", "the middle", "the right"),
+    *("the bottom left", "the bottom", "the bottom right"),
+)
 
 
 def name_cause(reference: Reference, state: WatchState) -> Finding:
@@ -78,6 +82,8 @@ def name_cause(reference: Reference, state: WatchState) -> Finding:
         "fine_detail_change": change["sharpness"],
         "novelty_sd": moved["novelty"],
         "spot_cells": float(cells.sum()),
+        "spot_sd": float(spots[_strongest(spots)]),
+        "spot_ninth": float(ninth_of(spots)),
     }
     sure = {name: by for name, by in moved.items() if abs(by) * np.sqrt(len(latest)) >= _ERRORS}
     cause, words = _judge(sure, change, spots, cells)
@@ -88,7 +94,7 @@ def _judge(moved: dict[str, float], change: dict[str, float], spots: Floats, cel
     """Rules 1 to 4; `moved` has the measures of rule 5 alone."""
     novelty = max(moved.get("novelty", 0.0), 0.0)
     if 0 < cells.sum() <= _MOST_SPOT_CELLS * len(cells) and np.abs(spots).max() >= novelty:
-        shade = "dark" if spots[np.argmax(np.abs(spots))] < 0 else "light"
+        shade = "dark" if spots[_strongest(spots)] < 0 else "light"
         return Cause.DIRT, f"dirt: a {shade} spot stays at {place_of(spots)} of the image"
     blurred, lit = -moved.get("sharpness", 0.0), abs(moved.get("brightness", 0.0))
     if blurred >= max(_BLURRED, _BLUR_OVER_NOVELTY * novelty, lit):
@@ -103,12 +109,20 @@ def place_of(spots: Floats) -> str:
     """Where in the image the strongest spot is.
 
     >>> there = np.zeros(GRID * GRID); there[GRID + GRID - 1] = -3.0
-    >>> place_of(there)
-    'the top right'
+    >>> place_of(there), ninth_of(there)
+    ('the top right', 2)
     """
-    row, column = divmod(int(np.argmax(np.abs(spots))), GRID)
-    name = _THIRDS[3 * row // GRID][3 * column // GRID]
-    return name if name.startswith("the") else f"the {name}"
+    return _NINTHS[ninth_of(spots)]
+
+
+def ninth_of(spots: Floats) -> int:
+    """The same as a number: 0 is the top left, 8 the bottom right."""
+    row, column = divmod(_strongest(spots), GRID)
+    return 3 * (3 * row // GRID) + 3 * column // GRID
+
+
+def _strongest(spots: Floats) -> int:
+    return int(np.argmax(np.abs(spots)))
 
 
 def _moved(reference: Reference, latest: Memory) -> dict[str, float]:

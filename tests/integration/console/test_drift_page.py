@@ -7,7 +7,9 @@ from datetime import timedelta
 
 import pytest
 from playwright.sync_api import Page, expect
+from sqlalchemy import select
 
+from data.catalog.models import DriftAlarmRow
 from data.devices import register_device
 from data.drift.alarms import list_alarms
 from data.drift.look import look
@@ -79,7 +81,7 @@ def test_an_alarm_is_seen_understood_and_closed(page: Page, darker: Workspace, c
     assert said == []
 
 
-def test_what_followed_is_in_the_readers_language_and_kept_words_say_theirs(
+def test_an_alarm_and_what_followed_are_told_in_the_readers_language(
     page: Page, darker: Workspace, console: Console
 ) -> None:
     page.goto(f"{console.url}/drift")
@@ -87,7 +89,18 @@ def test_what_followed_is_in_the_readers_language_and_kept_words_say_theirs(
     alarm = page.locator("article.alarm.open")
     expect(alarm).to_contain_text("Um 6 Labels wurde gebeten. Seither wurden 0 Bilder gelabelt.", timeout=15_000)
     expect(alarm).to_contain_text("lösen 4 neue Labels ein Training aus")
-    expect(alarm.locator("h4 [lang=en]")).to_contain_text("images are darker")
+    expect(alarm.locator("h4")).to_contain_text("Licht: Die Bilder sind um 15 % dunkler")
+
+
+def test_words_that_an_earlier_version_kept_without_figures_say_their_language(
+    page: Page, darker: Workspace, console: Console
+) -> None:
+    with darker.catalog().session() as session:
+        row = session.scalars(select(DriftAlarmRow)).one()
+        row.cause, row.words, row.figures = "dirt", "dirt: a dark spot stays at the top of the image", {"frames": 24}
+    page.goto(f"{console.url}/drift")
+    page.locator("[data-language=de]").click()
+    expect(page.locator("article.alarm.open h4 [lang=en]")).to_contain_text("a dark spot stays", timeout=15_000)
 
 
 def test_an_inspection_that_was_never_looked_at_says_so(page: Page, console: Console) -> None:

@@ -63,6 +63,9 @@ def test_a_change_is_told_soon_and_by_its_name(
     assert 0 <= number < within
     found = name_cause(reference, after)
     assert (found.cause, words in found.words) == (cause, True)
+    assert found.figures["spot_ninth"] in range(9)
+    if cause is Cause.DIRT:
+        assert (found.figures["spot_ninth"], found.figures["spot_sd"] < 0) == (0, True)
 
 
 def test_a_shift_inside_the_reference_is_found_by_its_direction(usual: tuple[Reference, WatchState, Line]) -> None:
