@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from edge_client.contract.errors import AndonError, BadEngine, BadImage, ConfigError
 from edge_client.failover import Failover, share_of_time
+from edge_client.http_deadline import ask_until
 from edge_client.images import check_frames
 from edge_client.prediction import Prediction
 
@@ -299,19 +300,19 @@ class _Server:
         length = sum(memoryview(piece).nbytes for piece in pieces)
         headers = {"Content-Length": str(length), "Content-Type": "application/octet-stream", **self._fields, **fields}
         while True:
-            connection, kept = self._take(max(0.01, deadline - time.monotonic()))
+            connection, kept = self._take()
             try:
-                connection.request(method, path, body=iter(pieces), headers=headers)
-                answer = connection.getresponse()
-                size = int(answer.headers.get("Content-Length", "0"))
-                if size > _MOST_ANSWER:
-                    raise _Failed(f"its answer has {size} bytes")
-                body = answer.read()
+                answer = ask_until(connection, method, path, pieces, headers, deadline=deadline)
+                body = answer.read(_MOST_ANSWER + 1)
             except (OSError, http.client.HTTPException, ValueError) as error:
                 connection.close()
                 if kept and isinstance(error, ConnectionError | http.client.RemoteDisconnected):
                     continue
                 raise _Failed(str(error) or type(error).__name__) from error
+            if len(body) > _MOST_ANSWER or answer.length:
+                connection.close()
+                more = f"has more than {_MOST_ANSWER} bytes" if len(body) > _MOST_ANSWER else "was cut off"
+                raise _Failed(f"its answer {more}")
             if answer.will_close:
                 connection.close()
             else:
@@ -321,16 +322,13 @@ class _Server:
                 return body, int(head_bytes) if head_bytes is not None else None
             raise _error_of(answer, body)
 
-    def _take(self, seconds: float) -> tuple[http.client.HTTPConnection, bool]:
+    def _take(self) -> tuple[http.client.HTTPConnection, bool]:
         with self._lock:
             if self._idle:
-                connection = self._idle.pop()
-                if connection.sock is not None:
-                    connection.sock.settimeout(seconds)
-                    return connection, True
+                return self._idle.pop(), True
         if self._tls is not None:
-            return http.client.HTTPSConnection(self._host, self._port, timeout=seconds, context=self._tls), False
-        return http.client.HTTPConnection(self._host, self._port, timeout=seconds), False
+            return http.client.HTTPSConnection(self._host, self._port, context=self._tls), False
+        return http.client.HTTPConnection(self._host, self._port), False
 
     def _give(self, connection: http.client.HTTPConnection) -> None:
         with self._lock:
