@@ -241,12 +241,7 @@ class Capture:
         seen = Seen(window=window, tally=tally, at=self._clock.now())
         if candidate.weight / candidate.u <= threshold:
             return [seen]
-        try:
-            sealed = self._seal_frame(candidate.frame, self._budgets.get(window, self.intake.policy.byte_budget))
-        except (AndonError, OSError, ValueError, MemoryError) as error:
-            log.warning("frame %s cannot be captured: %s", candidate.frame.prediction.sample_id, error)
-            self.problem = f"capture: {error}"
-            sealed = None
+        sealed = self._sealed(candidate.frame, self._budgets.get(window, self.intake.policy.byte_budget))
         if sealed is None:
             tally.excluded += 1
             return [seen]
@@ -273,12 +268,21 @@ class Capture:
             )
         ]
         if told.frame is not None and told.event.kind == "flag":
-            sealed = self._seal_frame(told.frame, self.intake.policy.byte_budget)
+            sealed = self._sealed(told.frame, self.intake.policy.byte_budget)
             if sealed is not None:
                 extras.append(
                     Extra(window=told.window, sample_id=told.frame.prediction.sample_id, kind="flag", sealed=sealed)
                 )
         return extras
+
+    def _sealed(self, frame: Frame, budget: int) -> bytes | None:
+        """As `_seal_frame`; a frame that cannot be encoded costs itself, not the counts and events of its batch."""
+        try:
+            return self._seal_frame(frame, budget)
+        except (AndonError, OSError, ValueError, MemoryError) as error:
+            log.warning("frame %s cannot be captured: %s", frame.prediction.sample_id, error)
+            self.problem = f"capture: {error or type(error).__name__}"
+            return None
 
     def _seal_frame(self, frame: Frame, budget: int) -> bytes | None:
         """Encode and seal a frame into at most `budget` bytes; None when it can't be made to fit."""

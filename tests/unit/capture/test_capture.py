@@ -211,6 +211,24 @@ def test_a_flag_is_stored_with_the_frame_it_is_about_even_if_the_sampler_let_it_
     assert rig.opened(events.sample_id).events[0].reason == "scratch"
 
 
+def test_a_flagged_frame_that_cannot_be_encoded_costs_neither_its_event_nor_the_counts_of_its_batch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    rig = Rig(tmp_path, byte_budget=6_000, draws=[1e-6, *[1.0] * 20])
+    told = [rig.offer(noise(i)) for i in range(2)]
+    rig.capture.pump()
+
+    def out_of_memory(_: object) -> tuple[bytes, str]:
+        raise MemoryError
+
+    monkeypatch.setattr(capture, "encode_lossless", out_of_memory)
+    rig.offer(noise(3))
+    event = Event(event_id="e" * 32, kind="flag", at=rig.clock.now(), sample_id=told[1].sample_id, reason="scratch")
+    assert rig.capture.tell(event, timeout=0.1)
+    assert rig.window()["frames"] == 3
+    assert told[1].sample_id not in rig.states()
+
+
 def test_an_outcome_is_stored_on_a_line_that_saw_no_frame(tmp_path: Path):
     rig = Rig(tmp_path)
     event = Event(event_id="e" * 32, kind="outcome", at=rig.clock.now(), part_id="A-1", value="failed", stage="eol")
