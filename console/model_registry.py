@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -15,6 +16,8 @@ from concurrent.futures import wait as wait_for
 from dataclasses import dataclass, field
 
 from data.registry_api import ModelVersion, RegisteredModel, RegistryApi, RegistryError
+
+_log = logging.getLogger("andon.console")
 
 FRESH_SECONDS = 4.0
 PATIENCE_SECONDS = 0.4
@@ -114,6 +117,9 @@ class RegistryView:
             known = Known(model=self.api.model(inspection), versions=tuple(self.api.versions(inspection)))
         except RegistryError as error:
             problem = str(error)
+        except Exception as error:  # noqa: BLE001 -- the thread's boundary: else no page would ever ask again
+            problem = f"MLflow's answer cannot be read: {error!r}"
+            _log.exception("the registry of %s cannot be read", inspection)
         with self._lock:
             if known is not None:
                 entry.known, entry.at = known, self._monotonic()

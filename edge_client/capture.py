@@ -210,10 +210,10 @@ class Capture:
     def _commit(self, steps: list[Step], waiting: list[tuple[Told, list[str]]]) -> None:
         try:
             done = self._spool.commit(steps)
-        except SpoolError as error:
-            self.problem = str(error)
+        except (SpoolError, MemoryError) as error:
+            self.problem = str(error) or "capture: out of memory"
             self._pause = self._longer_pause()
-            log.warning("%s", error)
+            log.warning("%s", self.problem)
             if self._spool.epoch != self._epoch:
                 self._epoch = self._spool.epoch
                 self.intake.restart(self._spool.next_window)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import random as random_module
 import sqlite3
 import threading
@@ -53,6 +54,8 @@ from edge_client.updates.trusted import TrustedMetadata
 from edge_client.updates.updater_config import UpdaterConfig
 
 __all__ = ["Updater", "UpdaterConfig"]
+
+log = logging.getLogger("edge_client.updates")
 
 _REQUEST_SECONDS = 0.5  # how soon a request by the command line is seen
 
@@ -290,6 +293,9 @@ class Updater:
         except (OSError, sqlite3.Error, DamagedSlot, BadEngine, MemoryError) as error:
             full = isinstance(error, OSError) and error.errno == errno.ENOSPC
             return self._tell(Check.RETRY, f"{'the disk is full' if full else 'disk or machine'}: {error}")
+        except Exception as error:  # rule 3, for what nobody thought of
+            log.exception("a check failed")
+            return self._tell(Check.RETRY, f"unexpected: {error!r}")
 
     def _check(self, trusted: TrustedMetadata, bucket: Bucket) -> UpdateOutcome:
         config = self._config
@@ -420,7 +426,12 @@ class Updater:
         schedule = PollSchedule(self._config.poll_seconds, self._random)
         due = self._clock.monotonic()
         while not self._stopping.is_set():
-            self._serve_requests()
+            try:
+                self._serve_requests()
+            except Exception as error:  # noqa: BLE001 -- the thread's boundary: it has releases to look for
+                self._keeper.note("requests", f"a request of the command line could not be served: {error!r}")
+            else:
+                self._keeper.problems.pop("requests", None)
             if self._clock.monotonic() >= due:
                 with contextlib.suppress(OSError, sqlite3.Error):  # a hint alone
                     self._keeper.remember_frame_size()

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_client import capture, intake
+from edge_client import capture, intake, spool
 from edge_client.capture import Capture, draw_from_os
 from edge_client.config import CaptureConfig
 from edge_client.contract.sample import Event, unpack_blob
@@ -217,11 +217,7 @@ def test_a_flagged_frame_that_cannot_be_encoded_costs_neither_its_event_nor_the_
     rig = Rig(tmp_path, byte_budget=6_000, draws=[1e-6, *[1.0] * 20])
     told = [rig.offer(noise(i)) for i in range(2)]
     rig.capture.pump()
-
-    def out_of_memory(_: object) -> tuple[bytes, str]:
-        raise MemoryError
-
-    monkeypatch.setattr(capture, "encode_lossless", out_of_memory)
+    monkeypatch.setattr(capture, "encode_lossless", _out_of_memory)
     rig.offer(noise(3))
     event = Event(event_id="e" * 32, kind="flag", at=rig.clock.now(), sample_id=told[1].sample_id, reason="scratch")
     assert rig.capture.tell(event, timeout=0.1)
@@ -256,6 +252,24 @@ def test_counts_survive_a_disk_that_refuses_for_a_while(tmp_path: Path):
     assert found["overload"] == 5
     assert found["tau"] > 0
     assert len(rig.states()) >= 1
+
+
+def test_counts_survive_a_commit_without_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    rig = Rig(tmp_path)
+    rig.offer(noise(0))
+    rig.capture.pump()
+    with monkeypatch.context() as patched:
+        patched.setattr(spool, "write_durably", _out_of_memory)
+        rig.offer(noise(1))
+        rig.capture.pump()
+    rig.offer(noise(2))
+    rig.capture.pump()
+    found = rig.window()
+    assert (found["frames"], found["overload"]) == (3, 1)
+
+
+def _out_of_memory(*_: object) -> None:
+    raise MemoryError
 
 
 def test_a_disk_that_refuses_many_batches_at_once_is_tried_again_soon(tmp_path: Path):
