@@ -31,7 +31,6 @@ from benchmarks.embedded_set import NO_ROWS, Floats, Rows
 from benchmarks.learning import Cells
 from benchmarks.result import Row, mean_of, tell
 from benchmarks.tuning import (
-    Found,
     Scores,
     add_arguments,
     honest,
@@ -97,7 +96,9 @@ def _precision(cells: Cells, p: Floats, among: np.ndarray) -> float:
     return float(average_precision_score(cells.labels[among], p[among]))
 
 
-def supervised(cells: Cells, turned: Cells, kinds: np.ndarray, split: int, args: argparse.Namespace) -> Found:
+def supervised(
+    cells: Cells, turned: Cells, kinds: np.ndarray, split: int, args: argparse.Namespace
+) -> dict[str, Scores]:
     """One split of all cells."""
     rows, held = supervised_parts(cells, kinds, split)
 

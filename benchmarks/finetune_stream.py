@@ -8,7 +8,7 @@ difference is paired.
 
     python -m benchmarks.finetune_stream [--budgets 0.02 0.05 0.1 0.2 1] [--labels andon random] [--splits 5] [--json]
 
-A fine-tuning costs four minutes of two cores with a tenth labelled, seven with all.
+A fine-tuning costs two to four minutes of two cores, and as much again where everything is labelled.
 """
 
 from __future__ import annotations

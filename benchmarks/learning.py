@@ -129,7 +129,7 @@ def play(cells: Cells, job: Job) -> Story:
         request = cells.request(parts.factory, labelled, inclusion, captured, job.split)
         scored = score_examples(request)
         learnt = learn(request, scored.scores)
-        p = _defect_probability(cells, learnt, scored.bank, parts.holdout)
+        p = defect_probability(cells, learnt, scored.bank, parts.holdout)
         truth = cells.defect[parts.holdout]
         precision.append(float(average_precision_score(truth, p)))
         accuracy.append(float(balanced_accuracy_score(truth, p >= learnt.thresholds.defect)))
@@ -162,7 +162,8 @@ def _draw(weight: Floats, random: np.random.Generator, n: int) -> tuple[Rows, Fl
     return drawn, sample.p[drawn]
 
 
-def _defect_probability(cells: Cells, learnt: Learnt, bank: Bank, rows: Rows) -> Floats:
+def defect_probability(cells: Cells, learnt: Learnt, bank: Bank, rows: Rows) -> Floats:
+    """What an engine of this head would say of some rows."""
     anomaly = bank.score(cells.patches[rows])
     return learnt.head.probabilities(cells.features[rows], anomaly)[:, 1].astype(np.float64)
 
@@ -170,7 +171,7 @@ def _defect_probability(cells: Cells, learnt: Learnt, bank: Bank, rows: Rows) ->
 def _weights(cells: Cells, strategy: str, learnt: Learnt, bank: Bank, rows: Rows, weigher: Weigher) -> Floats:
     """Weigh frames in the order they stream, the audit share included."""
     if strategy in RULES:
-        weight = RULES[strategy](_defect_probability(cells, learnt, bank, rows))
+        weight = RULES[strategy](defect_probability(cells, learnt, bank, rows))
         return np.asarray(weight + AUDIT / (1 - AUDIT) * weight.mean())
     return np.array(list(weigh(judge(cells, learnt, bank, rows), weigher)))
 

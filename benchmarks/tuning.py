@@ -19,16 +19,15 @@ from sklearn.metrics import average_precision_score
 from torch import nn
 
 from benchmarks.embedded_set import Floats, Rows, embed_once
-from benchmarks.learning import Cells
+from benchmarks.learning import Cells, defect_probability
 from benchmarks.result import Row
-from training.anomaly import Bank
 from training.backbones import load_backbone
 from training.calibration_error import calibration_error
 from training.finetune.held import HELD_SHARE, seen_by
 from training.finetune.plan import FineTunePlan, fastest_precision
 from training.finetune.tuned import TunedTrunk, TuneRequest, tune_trunk
 from training.finetune.weights import load_weights
-from training.fit import FitRequest, Learnt, learn_with_bank
+from training.fit import FitRequest, learn_with_bank
 from training.input_choice import DEFAULT_CHOICE, MOST_VIEWS, ONE_VIEW, InputChoice
 from training.torch_export import export_trunk
 from training.trunk import Embedded, Trunk, float_trunk
@@ -44,16 +43,6 @@ class Scores:
     precision: float
     error: float
     claimed: float
-
-
-#: By case.
-Found = dict[str, Scores]
-
-
-def defect_probability(cells: Cells, learnt: Learnt, bank: Bank, rows: Rows) -> Floats:
-    """What an engine of this head would say of some rows."""
-    says = learnt.head.probabilities(cells.features[rows], bank.score(cells.patches[rows]))
-    return np.asarray(says[:, 1], dtype=np.float64)
 
 
 def measured(cells: Cells, request: FitRequest, held: Rows) -> Scores:

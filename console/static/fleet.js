@@ -102,7 +102,7 @@ function detail(value) {
   return [
     beat.problems.length ? node("ul", { class: "told" }, beat.problems.map((problem) => node("li", { lang: "en" }, problem))) : null,
     facts([
-      [t("fleet.newest_release"), [`${beat.rollout.engine_id || t("fleet.no_engine")}: ${outcomeWord(beat.rollout.outcome)}`, beat.rollout.reason ? [", ", english(beat.rollout.reason)] : []].flat()],
+      [t("fleet.newest_release"), [`${beat.rollout.engine_id || t("fleet.no_engine")}: ${outcomeWord(beat.rollout.outcome)}`, ...(beat.rollout.reason ? [", ", english(beat.rollout.reason)] : [])]],
       [t("fleet.engine"), t("fleet.in_slot", { engine: beat.engine_id, slot: beat.slot, digest: beat.engine_sha256.slice(0, 16) })],
       [t("fleet.in_quarantine"), beat.quarantined.map((q) => `${q.engine_sha256.slice(0, 12)}…: ${q.reason}`).join("; ")],
       [t("fleet.since_start"), t("fleet.frames_lost", { frames: beat.frames, lost: beat.requests_lost })],

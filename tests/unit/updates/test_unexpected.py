@@ -61,4 +61,4 @@ def wait_until(holds: Callable[[], object]) -> None:
     deadline = time.monotonic() + 60
     while not holds():
         assert time.monotonic() < deadline
-        time.sleep(0.02)
+        time.sleep(0.02)  # between looks: what the thread has done it tells nobody
