@@ -29,7 +29,8 @@ from benchmarks.drift_line import FRAMES, WINDOWS_A_DAY, Line, Window
 from benchmarks.drift_peers import DailyKs, DailyMmd, PageHinkley, Peer
 from benchmarks.interleave import median_of
 from benchmarks.result import Row, tell
-from data.drift.causes import Cause, name_cause
+from data.drift.causes import name_cause
+from data.drift.finding import Cause
 from data.drift.pictures import Pictures
 from data.drift.rates import RateReference, RateState, rate_reference_of, step
 from data.drift.reference import BETS, Reference, reference_of

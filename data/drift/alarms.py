@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from data.catalog import Catalog
 from data.catalog.models import DriftAlarmRow, WindowRow
-from data.drift.causes import Cause
+from data.drift.finding import Cause
 from edge_client.contract.errors import AndonError
 
 
@@ -31,7 +31,7 @@ class DriftAlarm:
 
     Attributes:
         kind: ``pictures`` or ``rates``.
-        cause: Likely; see :class:`data.drift.causes.Cause`.
+        cause: Likely; see :class:`data.drift.finding.Cause`.
         words: The same for people.
         figures: What was measured against the reference.
         at: When the cloud saw it.

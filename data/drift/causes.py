@@ -12,47 +12,17 @@ The words name what was seen and how much of it; they are a likely cause, not a 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import Enum
-
 import numpy as np
 from numpy.typing import NDArray
 
 from data.drift.evidence import Floats
+from data.drift.finding import Cause, Finding
 from data.drift.memory import Memory
 from data.drift.quality import GRID
 from data.drift.reference import SCORES, Reference
 from data.drift.watch import WatchState
 
 Bools = NDArray[np.bool_]
-
-
-class Cause(str, Enum):
-    """What is likely the matter."""
-
-    DIRT = "dirt"  # a spot in one place
-    BLUR = "blur"  # out of focus, smeared, or a film on the lens
-    LIGHT = "light"  # brighter or darker: lamp, exposure, stray light
-    NEW = "new"  # another product, another position, or unknown
-    RATES = "rates"  # classes or verdicts changed in number
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """A likely cause.
-
-    Attributes:
-        cause: Which.
-        words: For people.
-        frames: Captured frames that it rests on.
-        figures: What was measured, against the reference.
-    """
-
-    cause: Cause
-    words: str
-    frames: int
-    figures: dict[str, float]
-
 
 _LEAST_FRAMES = 8  # fewer say little of how much a measure moved
 _SPOT = 1.5  # standard deviations by which a cell differs on average

@@ -10,8 +10,8 @@ from sqlalchemy.orm import Session
 from data.catalog import Catalog
 from data.catalog.models import WindowRow
 from data.drift.alarms import DriftAlarm, open_alarm_of, raise_alarm
-from data.drift.causes import Cause
 from data.drift.course import point, record
+from data.drift.finding import Cause
 from data.drift.rates import (
     RateReference,
     RateState,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from data.drift.causes import Cause, name_cause
+from data.drift.causes import name_cause
+from data.drift.finding import Cause
 from data.drift.pictures import least_chance
 from data.drift.reference import BETS, Reference, ReferenceTooSmall, reference_of
 from data.drift.stored import pack_pictures, pack_rates, unpack_pictures, unpack_rates
