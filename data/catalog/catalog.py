@@ -12,6 +12,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -32,6 +34,7 @@ from edge_client.contract.errors import AndonError
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _BUSY_SECONDS = 30  # an ingest commit of one large window takes well under a second
+_ASK_AGAIN_SECONDS = 0.02
 _CACHE_KIB = 32 << 10  # of a connection; SQLite's own 2 MB are read anew for each question to a large catalog
 _LEAN_CACHE_KIB = 2 << 10
 _ADVISORY_LOCK = 0x416E646F6E  # "Andon"; any constant that nobody else uses
@@ -188,11 +191,29 @@ def _on_sqlite_connect(connection: Any, _record: Any, *, cache_kib: int) -> None
     connection.isolation_level = None  # the driver's own BEGIN comes too late; ours is below
     cursor = connection.cursor()
     cursor.execute(f"PRAGMA busy_timeout = {_BUSY_SECONDS * 1000}")
-    cursor.execute("PRAGMA journal_mode = WAL")
+    _write_ahead(cursor)
     cursor.execute("PRAGMA synchronous = FULL")  # ingest deletes from the inbox after this commit
     cursor.execute("PRAGMA foreign_keys = ON")
     cursor.execute(f"PRAGMA cache_size = -{cache_kib}")
     cursor.close()
+
+
+def _write_ahead(cursor: Any) -> None:
+    """Let readers not wait for writers; kept in the file, so only the first connection ever has to change it.
+
+    SQLite does not wait for this change as ``busy_timeout`` has it, but refuses it at once while others open the same
+    new file: whoever comes second asks again.
+    """
+    last = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > last:
+                raise
+            time.sleep(_ASK_AGAIN_SECONDS)
+        else:
+            return
 
 
 def _on_sqlite_begin(connection: Connection) -> None:

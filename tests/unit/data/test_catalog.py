@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sqlite3
 import threading
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -70,6 +71,16 @@ def test_many_that_open_a_new_catalog_at_once_migrate_it_once(tmp_path: Path) ->
     for thread in threads:
         thread.join(30)
     assert errors == []
+
+
+def test_a_new_catalog_that_another_is_just_opening_is_waited_for(tmp_path: Path) -> None:
+    another = sqlite3.connect(tmp_path / "catalog.db", isolation_level=None, check_same_thread=False)
+    another.execute("BEGIN IMMEDIATE")
+    later = threading.Timer(0.3, another.execute, ["ROLLBACK"])
+    later.start()
+    Catalog.open(sqlite_url(tmp_path)).close()
+    later.join()
+    another.close()
 
 
 def test_a_catalog_written_by_a_newer_version_is_refused_and_left_alone(tmp_path: Path) -> None:
