@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from edge_client.contract.errors import AndonError, BadEngine, BadImage, ConfigError
 from edge_client.failover import Failover, share_of_time
-from edge_client.http_deadline import ask_until
+from edge_client.http_deadline import Deadline, ask_until
 from edge_client.images import check_frames
 from edge_client.prediction import Prediction
 
@@ -296,13 +296,13 @@ class _Server:
             _Overloaded: It was turned away.
             BadImage, BadEngine, ServerRefused: As the server says.
         """
-        deadline = time.monotonic() + seconds
+        deadline = Deadline(time.monotonic() + seconds)
         length = sum(memoryview(piece).nbytes for piece in pieces)
         headers = {"Content-Length": str(length), "Content-Type": "application/octet-stream", **self._fields, **fields}
         while True:
             connection, kept = self._take()
             try:
-                answer = ask_until(connection, method, path, pieces, headers, deadline=deadline)
+                answer = ask_until(deadline, connection, method, path, headers, pieces)
                 body = answer.read(_MOST_ANSWER + 1)
             except (OSError, http.client.HTTPException, ValueError) as error:
                 connection.close()

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import socket
 import ssl
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +19,7 @@ from urllib.parse import quote, urlsplit
 from edge_client.contract.bucket import ObjectInfo
 from edge_client.contract.errors import BucketError, ConfigError, NotFound, Refused, Unavailable
 from edge_client.contract.quoting import quoted
+from edge_client.http_deadline import Deadline, ask_until
 
 _CONNECT_SECONDS = 3.0  # it is on the same network
 _STALL_SECONDS = 10.0
@@ -98,36 +98,36 @@ class WebMirror:
         raise Refused(f"mirror {self.url} is read-only: {key!r} is not removed there")
 
     def _fetch(self, key: str, start: int, most: int, headers: dict[str, str]) -> bytes:
-        begun = self._monotonic()
-        with self._asked("GET", key, headers) as answer:
+        with self._asked("GET", key, headers, most=start + most) as answer:
             if answer.status == http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
                 return b""
-            skip = start if answer.status == http.client.OK else 0
-            longest = 2 * _STALL_SECONDS + (skip + most) / _LEAST_BYTES_PER_SECOND
-            return self._read(answer, skip, most, key, until=begun + longest)
+            return self._read(answer, start if answer.status == http.client.OK else 0, most, key)
 
     @contextlib.contextmanager
-    def _asked(self, method: str, key: str, headers: dict[str, str]) -> Iterator[http.client.HTTPResponse]:
-        """Make a request; what goes wrong inside is told as a bucket would."""
+    def _asked(
+        self, method: str, key: str, headers: dict[str, str], *, most: int = 0
+    ) -> Iterator[http.client.HTTPResponse]:
+        """Make a request whose answer has up to `most` bytes; what goes wrong inside is told as a bucket would."""
+        seconds = 2 * _STALL_SECONDS + most / _LEAST_BYTES_PER_SECOND
+        deadline = Deadline(self._monotonic() + seconds, _STALL_SECONDS, self._monotonic)
         connection = self._connection()
         try:
             path = "/".join(["", *filter(None, [self._folder]), quote(key)])
-            connection.request(method, path, headers=headers)
-            answer = connection.getresponse()
+            answer = ask_until(deadline, connection, method, path, headers)
             if answer.status not in _ANSWERS:
                 raise self._refusal(answer.status, key)
             yield answer
+        except TimeoutError as error:
+            raise Unavailable(f"mirror {self.url} is too slow for {key!r}") from error
         except (OSError, ValueError, http.client.HTTPException) as error:
             raise Unavailable(f"mirror {self.url} cannot be reached for {key!r}: {error!r}") from error
         finally:
             connection.close()
 
-    def _read(self, answer: http.client.HTTPResponse, skip: int, most: int, key: str, *, until: float) -> bytes:
+    def _read(self, answer: http.client.HTTPResponse, skip: int, most: int, key: str) -> bytes:
         data, wanted, expected = bytearray(), skip + most, answer.length
         while len(data) < wanted and (piece := answer.read1(min(_PIECE_BYTES, wanted - len(data)))):
             data += piece
-            if self._monotonic() > until:
-                raise Unavailable(f"mirror {self.url} is too slow for {key!r}: {len(data)} bytes came")
         if expected is not None and len(data) < min(wanted, expected):
             raise Unavailable(f"mirror {self.url} stopped in the middle of {key!r}, after {len(data)} bytes")
         return bytes(data[skip:])
@@ -142,8 +142,6 @@ class WebMirror:
         except OSError as error:
             made.close()
             raise Unavailable(f"mirror {self.url} cannot be reached: {error}") from error
-        assert isinstance(made.sock, socket.socket)
-        made.sock.settimeout(_STALL_SECONDS)
         return made
 
     def _refusal(self, status: int, key: str) -> BucketError:

@@ -1,11 +1,12 @@
 """Where releases come from: mirrors that lag, lie, hang or are away; neighbours; what a mirror copies."""
 
+import itertools
 import shutil
 import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -293,17 +294,24 @@ def test_an_address_that_is_none_is_told(url: str) -> None:
 
 def test_a_server_that_trickles_or_hangs_up_is_given_up() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
-        seconds = iter(range(0, 10_000, 50))
+        seconds = itertools.count()
         mirror = WebMirror(f"http://127.0.0.1:{server.getsockname()[1]}", monotonic=lambda: float(next(seconds)))
 
-        def answer(body: bytes) -> None:
+        def answer(pieces: Iterator[bytes]) -> None:
             connection, _ = server.accept()
-            with connection:
+            with connection, suppress(OSError):
                 connection.recv(4096)
-                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n" + body)
+                for piece in pieces:
+                    connection.sendall(piece)
+                    time.sleep(0.001)
 
-        for body, told in ((b"x" * 50_000, "too slow"), (b"", "stopped in the middle")):
-            thread = threading.Thread(target=answer, args=(body,))
+        head = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n"
+        for pieces, told in (
+            (itertools.chain([head + b"\r\n"], itertools.repeat(b"x")), "too slow"),
+            (itertools.chain([head], itertools.repeat(b"x")), "too slow"),
+            (iter([head + b"\r\n"]), "stopped in the middle"),
+        ):
+            thread = threading.Thread(target=answer, args=(pieces,))
             thread.start()
             with pytest.raises(Unavailable, match=told):
                 mirror.get("key", max_bytes=100_000)
