@@ -57,6 +57,7 @@ __all__ = ["Updater", "UpdaterConfig"]
 
 log = logging.getLogger("edge_client.updates")
 
+_UNEXPECTED_SECONDS = 30.0
 _REQUEST_SECONDS = 0.5  # how soon a request by the command line is seen
 
 
@@ -453,10 +454,15 @@ class Updater:
             while not self._stopping.is_set():
                 try:
                     self._keeper.take(*signal)
+                    self._keeper.problems.pop("storing", None)
                     break
                 except (OSError, sqlite3.Error, BadEngine) as error:  # the slot is right already; the record follows
-                    self._keeper.note("state", f"the update state cannot be stored: {error}")
+                    self._keeper.note("storing", f"the update state cannot be stored: {error}")
                     self._stopping.wait(self._random.uniform(0.5, 1.5))
+                except Exception as error:  # what nobody thought of: the thread lives on, and asks less often
+                    log.exception("what the watch found could not be stored")
+                    self._keeper.note("storing", f"the update state cannot be stored: unexpected: {error!r}")
+                    self._stopping.wait(_UNEXPECTED_SECONDS)
 
 
 def _everywhere(config: UpdaterConfig) -> Callable[[SignedDocuments, Callable[[], datetime]], SettingsInForce]:

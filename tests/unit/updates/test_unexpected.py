@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import sqlite3
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from edge_client.updates import updater
 from edge_client.updates.outcome import Check
 from edge_client.updates.requests import UpdateRequest, answer_to, send_request
-from tests.unit.updates.release_world import World
+from tests.unit.updates.release_world import World, serve
 
 
 @pytest.fixture
@@ -53,6 +54,28 @@ def test_a_request_that_cannot_be_answered_leaves_the_thread_alive(
     second = UpdateRequest(id="second")
     send_request(state, second)
     wait_until(lambda: answer_to(state, second) is not None)
+    wait_until(lambda: device.status().problems == ())
+    device.stop()
+
+
+@pytest.mark.parametrize("error", [KeyError("no such thing"), sqlite3.OperationalError("disk I/O error")])
+def test_a_finding_that_cannot_be_stored_is_stored_later(
+    world: World, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    monkeypatch.setattr(updater, "_UNEXPECTED_SECONDS", 0.05)
+    world.release("e1")
+    device = world.device(poll_seconds=1e6)
+    assert device.check_once().check is Check.SWAPPED
+    device.start()
+
+    def fails(*_: object) -> None:
+        raise error
+
+    with monkeypatch.context() as patched:
+        patched.setattr(device._keeper, "apply", fails)
+        assert serve(device, 3) == 0
+        wait_until(lambda: any("cannot be stored" in problem for problem in device.status().problems))
+    wait_until(lambda: device.status().phase == "steady")
     wait_until(lambda: device.status().problems == ())
     device.stop()
 
