@@ -72,7 +72,7 @@ def test_a_finding_that_cannot_be_stored_is_stored_later(
         raise error
 
     with monkeypatch.context() as patched:
-        patched.setattr(device._keeper, "apply", fails)
+        patched.setattr(device._keeper, "take", fails)
         assert serve(device, 3) == 0
         wait_until(lambda: any("cannot be stored" in problem for problem in device.status().problems))
     wait_until(lambda: device.status().phase == "steady")
