@@ -21,8 +21,9 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from benchmarks.embedded_set import Floats, Rows
+from benchmarks.label_cells import cells_parts
+from benchmarks.label_compare import CHOSEN, QUEUE, RANDOM
 from benchmarks.label_stories import CAPTURED, Parts, queue_scores, tell_queue, tell_random
-from benchmarks.labels import CHOSEN, QUEUE, RANDOM, cells_parts
 from benchmarks.learning import Cells
 from benchmarks.quick_learner import QuickLearner
 from benchmarks.result import mean_of, ratio_of_means, tell

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from elpv_dataset.utils import load_dataset
+from numpy.typing import NDArray
 
 from benchmarks.parity import LabelledFrames
 from edge_client.contract.engine_metadata import ClassInfo, Kind
@@ -36,8 +37,8 @@ def labelled_images(place: Path) -> LabelledFrames:
     Args:
         place: A folder or a tar file with the index at its top.
     """
-    read = _from_tar(place) if place.is_file() else lambda name: (place / name).read_bytes()
-    rows = list(csv.DictReader(io.StringIO(read(_INDEX).decode())))
+    read = _reader(place)
+    rows = _rows(read)
     names = [_OK, *sorted({row["label"] for row in rows} - {_OK})]
     return LabelledFrames(
         name=place.stem,
@@ -45,6 +46,26 @@ def labelled_images(place: Path) -> LabelledFrames:
         labels=np.array([names.index(row["label"]) for row in rows], dtype=np.int64),
         classes=tuple(ClassInfo(name=name, kind=Kind.OK if name == _OK else Kind.DEFECT) for name in names),
     )
+
+
+def column_of(place: Path, name: str) -> NDArray[np.str_]:
+    """Return a column of the `index.csv` of images, str [n], in the order of `labelled_images`.
+
+    Raises:
+        ValueError: There is no such column.
+    """
+    rows = _rows(_reader(place))
+    if name not in rows[0]:
+        raise ValueError(f"{place}: {_INDEX} has the columns {', '.join(rows[0])}; expected {name!r} among them")
+    return np.array([row[name] for row in rows])
+
+
+def _reader(place: Path) -> Callable[[str], bytes]:
+    return _from_tar(place) if place.is_file() else lambda name: (place / name).read_bytes()
+
+
+def _rows(read: Callable[[str], bytes]) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(read(_INDEX).decode())))
 
 
 def _from_tar(place: Path) -> Callable[[str], bytes]:
