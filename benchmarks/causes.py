@@ -23,6 +23,7 @@ lag is within two minutes of the truth), `peer_false_discovery_proportion` (Spea
 from __future__ import annotations
 
 import argparse
+import sys
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -169,6 +170,7 @@ def case(name: str, repeats: int, seed: int) -> tuple[list[Row], dict[str, Measu
         scores, seen, joined, ratios = run(setting, repeats, 10 * seed + number)
         lags += seen
         what = f"{name}, ratio {setting.ratio:g}"
+        print(f"{what}: {repeats} repeats", file=sys.stderr, flush=True)
         rows.append(Row.of(f"{what}: parts with humidity known", "parts", [float(n) for n in joined]))
         for way, score in scores.items():
             if setting.ratio > 1:
