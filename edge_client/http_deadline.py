@@ -13,12 +13,12 @@ from functools import partial
 from typing import Any
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Deadline:
     """When a request has to be done.
 
     Attributes:
-        at: By the clock.
+        at: By the clock; may be moved once the head of the answer says how much comes.
         longest_wait: Seconds in which something has to come, also before then.
         clock: Seconds that only go on.
     """

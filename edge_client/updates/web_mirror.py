@@ -98,16 +98,16 @@ class WebMirror:
         raise Refused(f"mirror {self.url} is read-only: {key!r} is not removed there")
 
     def _fetch(self, key: str, start: int, most: int, headers: dict[str, str]) -> bytes:
-        with self._asked("GET", key, headers, most=start + most) as answer:
+        with self._asked("GET", key, headers, start=start, most=most) as answer:
             if answer.status == http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
                 return b""
             return self._read(answer, start if answer.status == http.client.OK else 0, most, key)
 
     @contextlib.contextmanager
     def _asked(
-        self, method: str, key: str, headers: dict[str, str], *, most: int = 0
+        self, method: str, key: str, headers: dict[str, str], *, start: int = 0, most: int = 0
     ) -> Iterator[http.client.HTTPResponse]:
-        """Make a request whose answer has up to `most` bytes; what goes wrong inside is told as a bucket would."""
+        """Make a request for up to `most` bytes from `start`; what goes wrong inside is told as a bucket would."""
         seconds = 2 * _STALL_SECONDS + most / _LEAST_BYTES_PER_SECOND
         deadline = Deadline(self._monotonic() + seconds, _STALL_SECONDS, self._monotonic)
         connection = self._connection()
@@ -116,6 +116,8 @@ class WebMirror:
             answer = ask_until(deadline, connection, method, path, headers)
             if answer.status not in _ANSWERS:
                 raise self._refusal(answer.status, key)
+            if answer.status == http.client.OK:  # it knows no ranges: what lies before comes too
+                deadline.at += start / _LEAST_BYTES_PER_SECOND
             yield answer
         except TimeoutError as error:
             raise Unavailable(f"mirror {self.url} is too slow for {key!r}") from error

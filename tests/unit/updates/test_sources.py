@@ -303,7 +303,7 @@ def test_a_server_that_trickles_or_hangs_up_is_given_up() -> None:
                 connection.recv(4096)
                 for piece in pieces:
                     connection.sendall(piece)
-                    time.sleep(0.001)
+                    time.sleep(0.001)  # a trickle: each byte arrives by itself
 
         head = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n"
         for pieces, told in (
@@ -318,6 +318,28 @@ def test_a_server_that_trickles_or_hangs_up_is_given_up() -> None:
             thread.join()
     with pytest.raises(Unavailable, match="cannot be reached"):
         mirror.get("key", max_bytes=1)
+
+
+def test_a_range_far_into_an_object_has_no_more_time_than_its_bytes_take() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        seconds = itertools.count()
+        mirror = WebMirror(f"http://127.0.0.1:{server.getsockname()[1]}", monotonic=lambda: float(next(seconds)))
+
+        def answer() -> None:
+            connection, _ = server.accept()
+            with connection, suppress(OSError):
+                connection.recv(4096)
+                connection.sendall(b"HTTP/1.1 206 Partial Content\r\nContent-Length: 100000\r\n\r\n")
+                while True:
+                    connection.sendall(b"x")
+                    time.sleep(0.001)  # a trickle: each byte arrives by itself
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with pytest.raises(Unavailable, match="too slow"):
+            mirror.get_range("key", 10_000_000, 100_000)
+        thread.join()
+    assert next(seconds) < 40  # 20 and five for the bytes; with what lies before them it would be 525
 
 
 @pytest.mark.parametrize(
