@@ -137,10 +137,12 @@ def exposure(
     def learner_of(split: int) -> Learner:
         parts = exposure_parts(tiles, exposures, split)
         same = np.isin(tiles.groups, tiles.groups[parts.holdout]) & np.isin(exposures, BRIGHT)
-        for light, holdout in (("bright", np.flatnonzero(same)), ("dark", parts.holdout)):
-            by_class = kind(tiles, replace(parts, holdout=holdout), split).measure(NONE, np.empty(0), parts.stream)
+        in_light = kind(tiles, replace(parts, holdout=np.flatnonzero(same)), split)
+        learner = kind(tiles, parts, split)
+        for light, asked in (("bright", in_light), ("dark", learner)):
+            by_class = asked.measure(NONE, np.empty(0), parts.stream)
             untaught[light].append(float(np.nanmean(by_class[1:])))
-        return kind(tiles, parts, split)
+        return learner
 
     found = follow("exposure", learner_of, splits, chosen, mix, budgets=BUDGETS, random_budgets=RANDOM_BUDGETS)
     told.say("exposure: no new label, bright frames", "AP", untaught["bright"])

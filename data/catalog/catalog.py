@@ -34,7 +34,7 @@ from edge_client.contract.errors import AndonError
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _BUSY_SECONDS = 30  # an ingest commit of one large window takes well under a second
-_ASK_AGAIN_SECONDS = 0.02
+_ASK_AGAIN_SECONDS = 0.02  # another process needs a few of these to make a new file
 _CACHE_KIB = 32 << 10  # of a connection; SQLite's own 2 MB are read anew for each question to a large catalog
 _LEAN_CACHE_KIB = 2 << 10
 _ADVISORY_LOCK = 0x416E646F6E  # "Andon"; any constant that nobody else uses

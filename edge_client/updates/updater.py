@@ -57,7 +57,7 @@ __all__ = ["Updater", "UpdaterConfig"]
 
 log = logging.getLogger("edge_client.updates")
 
-_UNEXPECTED_SECONDS = 30.0
+_UNEXPECTED_SECONDS = 30.0  # between attempts at what failed for no known reason
 _REQUEST_SECONDS = 0.5  # how soon a request by the command line is seen
 
 
